@@ -22,7 +22,7 @@ CREATE INDEX stock_receipt_sku ON stock_receipt (sku_id);
 -- Units of a limited SKU that a customer holds or has bought. A customer is known by two names, the owner of
 -- the cart and the e-mail address of the order, and each has to stay within the limit.
 CREATE TABLE allowance (
-    sku_id   bigint  NOT NULL REFERENCES sku,
+    sku_id   bigint  NOT NULL,
     customer text    NOT NULL,
     taken    integer NOT NULL CHECK (taken >= 0),
     PRIMARY KEY (sku_id, customer)

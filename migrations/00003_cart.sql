@@ -1,4 +1,4 @@
--- Carts and discount codes. Owned by app/cart (cart, cart_line) and app/pricing's store in app/cart (discount).
+-- Carts, owned by app/cart, and the discount codes that apply to them, owned by app/pricing.
 
 -- +goose Up
 
@@ -11,9 +11,11 @@ CREATE TABLE cart (
     updated_at    timestamptz NOT NULL DEFAULT now()
 );
 
+-- No foreign key to sku, as in every table that is written while customers wait: its check would lock the one sku row
+-- that everybody wants (FOR KEY SHARE, and a multixact per crowd), and SKUs are never deleted.
 CREATE TABLE cart_line (
     owner_id uuid        NOT NULL REFERENCES cart,
-    sku_id   bigint      NOT NULL REFERENCES sku,
+    sku_id   bigint      NOT NULL,
     quantity integer     NOT NULL CHECK (quantity BETWEEN 1 AND 99),
     added_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (owner_id, sku_id)

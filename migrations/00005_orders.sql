@@ -29,8 +29,7 @@ CREATE INDEX orders_owner ON orders (owner_id, id);
 CREATE INDEX orders_account ON orders (account_id, id) WHERE account_id IS NOT NULL;
 CREATE INDEX orders_pending ON orders (hold_expires_at) WHERE status = 'pending';
 
--- A line remembers what was agreed; the catalogue may change. There is no foreign key to sku on purpose: it would
--- lock the one sku row that every order of the night mentions (FOR KEY SHARE), for a row that is never deleted.
+-- A line remembers what was agreed; the catalogue may change.
 CREATE TABLE order_line (
     order_id         uuid    NOT NULL REFERENCES orders,
     sku_id           bigint  NOT NULL,

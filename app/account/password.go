@@ -1,0 +1,106 @@
+package account
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/argon2"
+)
+
+// The argon2id parameters for new hashes: OWASP Password Storage Cheat Sheet, minimum configuration. A stored hash names
+// its own, so these can be raised without locking anybody out.
+const (
+	memoryKiB   = 19 * 1024
+	iterations  = 2
+	parallelism = 1
+	saltBytes   = 16
+	hashBytes   = 32
+)
+
+// The bounds within which stored parameters are believed: a row that was tampered with must not eat the machine.
+const (
+	maxMemoryKiB  = 256 * 1024
+	maxIterations = 16
+)
+
+// hasher hashes passwords, a bounded number at once.
+type hasher struct {
+	working chan struct{} // a token for each hash at work
+	present chan struct{} // a token for each hash at work or waiting
+	decoy   string        // what a password for an unknown address is compared with
+}
+
+func newHasher(cfg Config) *hasher {
+	working := cmp.Or(cfg.Hashes, 2)
+	h := &hasher{working: make(chan struct{}, working), present: make(chan struct{}, working+cmp.Or(cfg.Queue, 64))}
+	h.decoy = encode(make([]byte, saltBytes), make([]byte, hashBytes)) // no password is known to hash to zeroes
+	return h
+}
+
+// run calls work when its turn comes.
+func (h *hasher) run(ctx context.Context, work func()) error {
+	select {
+	case h.present <- struct{}{}:
+		defer func() { <-h.present }()
+	default:
+		return ErrBusy
+	}
+	select {
+	case h.working <- struct{}{}:
+		defer func() { <-h.working }()
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
+	}
+	work()
+	return nil
+}
+
+// hash returns a password's hash in PHC string format.
+func (h *hasher) hash(ctx context.Context, password string) (encoded string, err error) {
+	err = h.run(ctx, func() {
+		salt := make([]byte, saltBytes)
+		rand.Read(salt) // never fails: crypto/rand
+		encoded = encode(salt, argon2.IDKey([]byte(password), salt, iterations, memoryKiB, parallelism, hashBytes))
+	})
+	return encoded, err
+}
+
+func encode(salt, sum []byte) string {
+	b64 := base64.RawStdEncoding
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, memoryKiB, iterations, parallelism,
+		b64.EncodeToString(salt), b64.EncodeToString(sum))
+}
+
+// verify reports whether a password has this hash, in constant time for a given hash.
+func (h *hasher) verify(ctx context.Context, encoded, password string) (matches bool, err error) {
+	parts := strings.Split(encoded, "$") // "", argon2id, v=19, m=..,t=..,p=.., salt, sum
+	var version, memory, rounds int
+	var lanes uint8
+	if len(parts) != 6 || parts[1] != "argon2id" {
+		return false, fmt.Errorf("stored password hash has an unknown form")
+	}
+	if _, err := fmt.Sscanf(parts[2]+" "+parts[3], "v=%d m=%d,t=%d,p=%d", &version, &memory, &rounds, &lanes); err != nil {
+		return false, fmt.Errorf("read stored password hash: %w", err)
+	}
+	if version != argon2.Version || memory < 8 || memory > maxMemoryKiB || rounds < 1 || rounds > maxIterations || lanes < 1 {
+		return false, fmt.Errorf("stored password hash has parameters out of bounds: %s,%s", parts[2], parts[3])
+	}
+	salt, err := base64.RawStdEncoding.DecodeString(parts[4])
+	if err != nil {
+		return false, fmt.Errorf("read stored password salt: %w", err)
+	}
+	want, err := base64.RawStdEncoding.DecodeString(parts[5])
+	if err != nil || len(want) < hashBytes {
+		return false, fmt.Errorf("read stored password hash: %d bytes: %w", len(want), err)
+	}
+	err = h.run(ctx, func() {
+		got := argon2.IDKey([]byte(password), salt, uint32(rounds), uint32(memory), lanes, uint32(len(want)))
+		matches = subtle.ConstantTimeCompare(got, want) == 1
+	})
+	return matches, err
+}

@@ -1,0 +1,110 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+
+	"doorbuster/app/account"
+	"doorbuster/app/cart"
+	"doorbuster/app/catalog"
+	"doorbuster/app/checkout"
+	"doorbuster/app/inventory"
+	"doorbuster/app/payment"
+	"doorbuster/app/pricing"
+)
+
+// App is one worker of the shop. Make it with [New], serve with [App.Serve] or by its [App.Handler], end it with
+// [App.Close].
+type App struct {
+	cfg     Config
+	log     *slog.Logger
+	started time.Time
+
+	pool  *pgxpool.Pool
+	redis *redis.Client
+
+	catalog   *catalog.Store
+	inventory *inventory.Store
+	discounts *pricing.Store
+	carts     *cart.Store
+	accounts  *account.Store
+	checkout  *checkout.Service
+
+	sessions *sessions
+	products *answerCache // by slug
+	lists    *answerCache // by what makes a page
+	skuIDs   *skuIDs
+
+	handler  http.Handler
+	requests requests
+	unready  atomic.Bool // told to stop: /readyz says no
+	closing  atomic.Bool // draining: answers ask clients to close their connection
+
+	background sync.WaitGroup
+	stop       context.CancelFunc // ends the background work
+}
+
+// New connects a worker to its databases and checks them. It fails fast with a *[SettingError] when a setting is missing,
+// malformed, or names something that does not answer. Its background work ends with [App.Close].
+func New(ctx context.Context, cfg Config) (*App, error) {
+	cfg.MaxConns = cmp.Or(cfg.MaxConns, 10)
+	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 10*time.Second)
+	cfg.SweepInterval = cmp.Or(cfg.SweepInterval, 5*time.Second)
+	pool, err := openPostgres(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	client, err := openRedis(ctx, cfg)
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	a := &App{
+		cfg: cfg, log: cfg.Log, started: time.Now(), pool: pool, redis: client,
+		catalog:   catalog.NewStore(pool),
+		inventory: inventory.NewStore(pool),
+		discounts: pricing.NewStore(pool),
+		carts:     cart.NewStore(pool),
+		accounts:  account.NewStore(pool, account.Config{}),
+		checkout:  checkout.New(pool, payment.NewSimulator(client, cfg.Payment), cfg.Log, cfg.Checkout),
+		sessions:  newSessions(client, cfg.PlainHTTP),
+	}
+	a.products = newAnswerCache(productCacheSize, a.loadProduct, cfg.Log)
+	a.lists = newAnswerCache(listCacheSize, a.loadList, cfg.Log)
+	a.skuIDs = newSKUIDs(a.catalog)
+	if a.handler, err = a.routes(); err != nil {
+		a.Close()
+		return nil, fmt.Errorf("set up routes: %w", err)
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	a.stop = stop
+	a.background.Go(func() { a.checkout.RunSweeper(background, cfg.SweepInterval) })
+	return a, nil
+}
+
+// Handler returns the whole shop as a handler, for tests and benchmarks.
+func (a *App) Handler() http.Handler { return a.handler }
+
+// Close ends the background work and then closes the connections to PostgreSQL and Redis, last of all.
+func (a *App) Close() {
+	if a.stop != nil {
+		a.stop()
+	}
+	a.background.Wait()
+	a.pool.Close()
+	if err := a.redis.Close(); err != nil {
+		a.log.Warn("close Redis", "error", err)
+	}
+}
+
+func pid() int { return os.Getpid() }

@@ -1,0 +1,81 @@
+package cart
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+const lockCarts = `-- name: cart.lock
+SELECT owner_id, id, coalesce(discount_code, '') FROM cart WHERE owner_id = ANY ($1) ORDER BY owner_id FOR UPDATE`
+
+// A statement of its own, so that its snapshot is taken after the locks were had: it sees what the last holder did.
+const selectLines = `-- name: cart.lines
+SELECT owner_id, sku_id, quantity FROM cart_line WHERE owner_id = ANY ($1) ORDER BY added_at, sku_id`
+
+// LockTx locks the carts of owners, in the order of their ids, until the transaction ends, and returns them. An owner who
+// has no cart is not in the map.
+func LockTx(ctx context.Context, tx pgx.Tx, owners []uuid.UUID) (map[uuid.UUID]Cart, error) {
+	rows, err := tx.Query(ctx, lockCarts, owners)
+	if err != nil {
+		return nil, fmt.Errorf("lock carts: %w", err)
+	}
+	carts := map[uuid.UUID]Cart{}
+	var owner uuid.UUID
+	var c Cart
+	if _, err := pgx.ForEachRow(rows, []any{&owner, &c.ID, &c.Discount}, func() error { carts[owner] = c; return nil }); err != nil {
+		return nil, fmt.Errorf("lock carts: %w", err)
+	}
+	if rows, err = tx.Query(ctx, selectLines, owners); err != nil {
+		return nil, fmt.Errorf("read cart lines: %w", err)
+	}
+	var l Line
+	_, err = pgx.ForEachRow(rows, []any{&owner, &l.SKU, &l.Quantity}, func() error {
+		c := carts[owner]
+		c.Lines = append(c.Lines, l)
+		carts[owner] = c
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read cart lines: %w", err)
+	}
+	return carts, nil
+}
+
+// QueueEmpty adds the statements that end this filling of the owners' carts: no lines, no discount, a new id. The
+// transaction holds the locks of [LockTx].
+func QueueEmpty(batch *pgx.Batch, owners []uuid.UUID) {
+	batch.Queue(`-- name: cart.empty
+DELETE FROM cart_line WHERE owner_id = ANY ($1)`, owners)
+	batch.Queue(`-- name: cart.renew
+UPDATE cart SET id = gen_random_uuid(), discount_code = NULL, updated_at = now() WHERE owner_id = ANY ($1)`, owners)
+}
+
+const refillLines = `-- name: cart.refill
+INSERT INTO cart_line AS l (owner_id, sku_id, quantity)
+SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::integer[]) AS u (owner_id, sku_id, quantity)
+ON CONFLICT (owner_id, sku_id) DO UPDATE SET quantity = least(l.quantity + excluded.quantity, $4)`
+
+const refillDiscount = `-- name: cart.refill_discount
+UPDATE cart c SET discount_code = coalesce(c.discount_code, nullif(u.code, '')), updated_at = now()
+  FROM unnest($1::uuid[], $2::text[]) AS u (owner_id, code) WHERE c.owner_id = u.owner_id`
+
+// QueueRefill adds the statements that put lines into the carts of owners, for a cancelled order or a login: quantities
+// add up to [MaxQuantity] at most, a discount code is put where there is none. [MaxLines] is not enforced, since nothing
+// may get lost here. The transaction holds the locks of [LockTx].
+func QueueRefill(batch *pgx.Batch, carts map[uuid.UUID]Cart) {
+	var owners, lineOwners []uuid.UUID
+	var codes []string
+	var skus []int64
+	var quantities []int
+	for owner, c := range carts {
+		owners, codes = append(owners, owner), append(codes, c.Discount)
+		for _, l := range c.Lines {
+			lineOwners, skus, quantities = append(lineOwners, owner), append(skus, l.SKU), append(quantities, l.Quantity)
+		}
+	}
+	batch.Queue(refillLines, lineOwners, skus, quantities, MaxQuantity)
+	batch.Queue(refillDiscount, owners, codes)
+}

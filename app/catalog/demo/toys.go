@@ -1,0 +1,161 @@
+package demo
+
+var toys = department{
+	category: Category{Slug: "toys", Name: "Toys & Games"},
+	brands: []brand{
+		{"Wobblewood", 115, []string{"Nursery", "Treehouse", "Sawmill", "Little Oak"}},
+		{"Tinkerfox", 105, []string{"Workshop", "Gizmo", "Clever", "Spark"}},
+		{"Puddlejump", 90, []string{"Splash", "Giggle", "Rainbow", "Hopscotch"}},
+		{"Acorn & Thimble", 120, []string{"Storybook", "Meadow", "Windmill", "Heirloom"}},
+		{"Bright Burrow", 95, []string{"Badger", "Hollow", "Moonlight", "Bramble"}},
+		{"Merrymoor", 85, []string{"Carnival", "Jolly", "Parade", "Funfair"}},
+	},
+	closings: []string{
+		"Passed our rudest test: a rainy week at kindergarten.",
+		"Small parts that go missing are replaced for free.",
+		"Wrapped for free if you ask.",
+		"Good for quiet afternoons and loud ones.",
+		"Made to survive siblings.",
+		"Grandparents approve.",
+		"That is one birthday taken care of.",
+		"Asked for again the next morning.",
+	},
+	kinds: []kind{
+		{
+			code: "BUILD",
+			styles: []style{
+				{"Space Station Building Set", 79, "Six hundred pieces, four astronauts and an airlock that opens."},
+				{"City Fire House Building Set", 59, "Two engines, a pole to slide down and a cat to rescue."},
+				{"Medieval Castle Building Set", 99, "Towers, a drawbridge and a secret passage that everybody finds."},
+				{"Magnetic Tile Set, 100-Piece", 65, "Clear, colorful tiles that click into houses, rockets and lamps."},
+				{"Marble Run Construction Kit", 49, "Loops, lifts and funnels, and the sound of a marble arriving."},
+				{"Gear Robot Building Kit", 69, "Build it, crank it, and see how the legs are made to walk."},
+			},
+			details: []string{
+				"The instructions need no words, so readers have no advantage.",
+				"Fits together with a firm click and comes apart without teeth.",
+				"Three builds are in the booklet and hundreds are not.",
+				"From six years, with help from an adult who pretends to be needed.",
+			},
+		},
+		{
+			code: "GAME",
+			styles: []style{
+				{"Family Strategy Board Game", 45, "Trade, build and outwit your aunt in under an hour."},
+				{"Cooperative Adventure Game", 39, "Everyone wins or nobody does, which changes the mood at the table."},
+				{"Party Word Game", 25, "Shout, guess and argue about what counts."},
+				{"Travel Card Game", 15, "Five minutes a round, and it fits in a coat pocket."},
+				{"Wooden Chess Set", 69, "Weighted pieces on a folding board of maple and walnut."},
+				{"Mystery Detective Game", 34, "Six suspects, real clues and one evening to find out."},
+			},
+			details: []string{
+				"Learned in minutes and played for years.",
+				"Every round comes out differently.",
+				"A ten-year-old can beat you fairly.",
+				"The box has a place for everything and still closes.",
+			},
+		},
+		{
+			code: "PLUSH",
+			styles: []style{
+				{"Plush Bear", 29, "Floppy, long-armed and weighted so that it sits where you put it."},
+				{"Giant Plush Elephant", 69, "As big as its owner, and almost as much trouble in the car."},
+				{"Plush Fox with Scarf", 27, "A knitted scarf, a wise expression and very soft ears."},
+				{"Plush Dinosaur", 25, "Fierce teeth of felt and a belly made for hugging."},
+				{"Warming Plush Sloth", 34, "Ten minutes in the microwave make it a hot-water bottle with arms."},
+				{"Baby's Comforter Bunny", 19, "A flat little friend for small fists, with ears to chew."},
+			},
+			details: []string{
+				"Machine-washable, for when the worst has happened.",
+				"The eyes are embroidered and cannot come off.",
+				"Filled with fibers from recycled bottles.",
+				"It has a name tag that waits for a name.",
+			},
+		},
+		{
+			code: "PUZZLE",
+			styles: []style{
+				{"1000-Piece Botanical Puzzle", 22, "Ferns, moths and mushrooms from an old field guide."},
+				{"500-Piece City Map Puzzle", 18, "Streets you can walk through with one finger."},
+				{"Wooden Animal Puzzle", 24, "Eight chunky animals that stand up when they are not in their places."},
+				{"Glow-in-the-Dark Space Puzzle", 19, "Finish it, switch off the lamp, and there are the planets."},
+				{"Floor Puzzle Safari, 48-Piece", 21, "A meter of savanna for small hands and short attention."},
+				{"3D Wooden Mechanical Puzzle", 39, "A clock that you build yourself, without glue, and that then runs."},
+			},
+			details: []string{
+				"The pieces are thick, matte and cut without dust.",
+				"A cloth bag is included, so the box can lose its corners.",
+				"Drawn by an illustrator who hides a snail in each one.",
+				"One rainy weekend, or two if you talk.",
+			},
+		},
+		{
+			code: "WOOD",
+			styles: []style{
+				{"Wooden Train Set, 60-Piece", 69, "Beech tracks, a bridge and a little engine that never tires."},
+				{"Wooden Building Blocks, 80-Piece", 39, "Arches, pillars and cubes in a rolling crate."},
+				{"Wooden Activity Cube", 55, "Five sides of beads, gears, doors and shapes."},
+				{"Wooden Balance Bike", 89, "Two wheels, no pedals, and balance learned before anyone notices."},
+				{"Wooden Dollhouse", 119, "Three floors, eleven pieces of furniture and a balcony."},
+				{"Wooden Shape Sorter", 24, "Nine shapes, nine holes and one proud face."},
+			},
+			details: []string{
+				"Sanded until no splinter is left to find.",
+				"The wood is beech from managed forests.",
+				"Joined with dowels that hold for a generation.",
+				"It looks good enough to leave out in the living room.",
+			},
+		},
+		{
+			code: "PRETEND",
+			styles: []style{
+				{"Play Kitchen", 129, "Knobs that click, an oven with a window and a sink for imaginary dishes."},
+				{"Doctor's Bag Play Set", 32, "A working stethoscope and bandages for every bear in the house."},
+				{"Market Stall Play Set", 89, "A striped awning, six crates and a blackboard for the prices."},
+				{"Felt Tea Party Set", 35, "Cups, cakes and a pot that never spills."},
+				{"Dress-Up Trunk", 65, "Cape, crown, vest and wings in a case with brass corners."},
+				{"Finger Puppet Theater", 42, "A folding stage with a curtain and eight actors who work for free."},
+			},
+			details: []string{
+				"Stories start within a minute of opening it.",
+				"Room for two, and rules for taking turns on the lid.",
+				"It packs away small, which is the grown-ups' favorite part.",
+				"For children from three, and for anyone they invite.",
+			},
+		},
+		{
+			code: "CRAFT",
+			styles: []style{
+				{"Watercolor Paint Set", 24, "Twenty-four pans, two good brushes and paper that does not buckle."},
+				{"Beginner Sewing Kit", 29, "Felt, thread and four small animals to bring to life."},
+				{"Crystal Growing Kit", 26, "A week of patience for a drawer full of treasure."},
+				{"Electronics Starter Kit", 55, "Lamps, buzzers and a radio, wired without solder."},
+				{"Clay Modeling Kit", 27, "Air-drying clay, six tools and a turning plate."},
+				{"Beginner Microscope Kit", 75, "Forty to six hundred times, with slides and a pond-water guide."},
+			},
+			details: []string{
+				"Everything needed is in the box, down to the string.",
+				"The guide explains why as well as how.",
+				"The result is worth showing to visitors.",
+				"Easily an afternoon, and usually a new hobby.",
+			},
+		},
+		{
+			code: "PLAY", colours: []string{"Red", "Sky Blue", "Sunny Yellow"},
+			styles: []style{
+				{"Three-Wheel Scooter", 69, "Leans into curves and folds for the stairs."},
+				{"Pull-Along Wagon", 109, "Carries sand, pumpkins or one younger brother."},
+				{"Garden Swing Seat", 49, "A curved seat on weatherproof ropes, ready for the old apple tree."},
+				{"Stunt Kite", 29, "Two lines, a long tail and a good reason for the beach in October."},
+				{"Junior Croquet Set", 45, "Four mallets, six hoops and arguments for the whole lawn."},
+				{"Sand and Water Table", 79, "A canal, a mill and a plug, at the height of a three-year-old."},
+			},
+			details: []string{
+				"Stays outside all summer without fading.",
+				"Put together in ten minutes with the key in the box.",
+				"Rated for much heavier children than yours.",
+				"It wears them out by bedtime, which is the idea.",
+			},
+		},
+	},
+}

@@ -1,0 +1,200 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"doorbuster/app/money"
+)
+
+// Store reads the catalogue. It is safe for concurrent use.
+type Store struct{ pool *pgxpool.Pool }
+
+// NewStore returns a Store on a pool that it does not close.
+func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool} }
+
+// Filter chooses a page of products. The zero value of a field chooses all.
+type Filter struct {
+	Category string // slug
+	Search   string // words, as in a web search: quoted phrases, "or", -not
+	After    int64  // id of the last product of the page before
+	Limit    int    // at most so many; must be positive
+}
+
+// The part of every catalogue query that reads SKUs. Sales that are over are left out; those to come are not, so that a
+// cached product knows its price on both sides of midnight.
+const skuColumns = `
+       s.id, s.code, s.name, p.slug, p.name, s.currency, s.list_price_minor, coalesce(s.max_per_customer, 0), s.sale_only,
+       (SELECT coalesce(jsonb_agg(jsonb_build_object('name', sale.name, 'price_minor', sp.price_minor,
+                                  'starts_at', sale.starts_at, 'ends_at', sale.ends_at) ORDER BY sale.starts_at, sale.id), '[]')
+          FROM sale_price sp JOIN sale ON sale.id = sp.sale_id
+         WHERE sp.sku_id = s.id AND sale.ends_at > now())`
+
+// The page is cut before SKUs are joined. Indexes: the primary key (all), product_category, product_search.
+const selectProducts = `-- name: catalog.products
+SELECT now(), p.id, p.description, p.category,` + skuColumns + `
+  FROM (SELECT product.id, product.slug, product.name, description, category.slug AS category
+          FROM product JOIN category ON category.id = category_id
+         WHERE product.id > $1
+           AND ($2 = '' OR category_id = (SELECT id FROM category WHERE slug = $2))
+           AND ($3 = '' OR search @@ websearch_to_tsquery('english', $3))
+         ORDER BY product.id LIMIT $4) AS p
+  JOIN sku s ON s.product_id = p.id
+ ORDER BY p.id, s.position`
+
+// Products returns a page of products in the order of their ids, and the time of the database's clock at which their
+// prices were read. A category that does not exist is [ErrNotFound].
+func (s *Store) Products(ctx context.Context, f Filter) ([]Product, time.Time, error) {
+	rows, err := s.pool.Query(ctx, selectProducts, f.After, f.Category, f.Search, f.Limit)
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("list products: %w", err)
+	}
+	products, now, err := collectProducts(rows)
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("list products: %w", err)
+	}
+	if len(products) > 0 {
+		return products, now, nil
+	}
+	const emptyPage = `-- name: catalog.empty_page
+SELECT now(), $1 = '' OR EXISTS (SELECT FROM category WHERE slug = $1)`
+	var known bool
+	if err := s.pool.QueryRow(ctx, emptyPage, f.Category).Scan(&now, &known); err != nil {
+		return nil, now, fmt.Errorf("look up category: %w", err)
+	}
+	if !known {
+		return nil, now, fmt.Errorf("category %q: %w", f.Category, ErrNotFound)
+	}
+	return nil, now, nil
+}
+
+const selectProduct = `-- name: catalog.product
+SELECT now(), p.id, p.description, category.slug,` + skuColumns + `
+  FROM product p JOIN category ON category.id = p.category_id JOIN sku s ON s.product_id = p.id
+ WHERE p.slug = $1 ORDER BY s.position`
+
+// Product returns one product and the time of the database's clock at which its prices were read, or [ErrNotFound].
+func (s *Store) Product(ctx context.Context, slug string) (Product, time.Time, error) {
+	rows, err := s.pool.Query(ctx, selectProduct, slug)
+	if err != nil {
+		return Product{}, time.Time{}, fmt.Errorf("read product: %w", err)
+	}
+	products, now, err := collectProducts(rows)
+	if err != nil {
+		return Product{}, time.Time{}, fmt.Errorf("read product: %w", err)
+	}
+	if len(products) == 0 {
+		return Product{}, now, fmt.Errorf("product %q: %w", slug, ErrNotFound)
+	}
+	return products[0], now, nil
+}
+
+func collectProducts(rows pgx.Rows) ([]Product, time.Time, error) {
+	var products []Product
+	var now time.Time
+	_, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
+		var p Product
+		var sku SKU
+		err := scanSKU(row, &sku, &now, &p.ID, &p.Description, &p.Category)
+		if n := len(products); n == 0 || products[n-1].ID != p.ID {
+			p.Slug, p.Name = sku.ProductSlug, sku.ProductName
+			products = append(products, p)
+		}
+		last := &products[len(products)-1]
+		last.SKUs = append(last.SKUs, sku)
+		return struct{}{}, err
+	})
+	return products, now, err
+}
+
+// scanSKU reads skuColumns, after what stands before them in the row.
+func scanSKU(row pgx.CollectableRow, s *SKU, before ...any) error {
+	var sales []struct {
+		Name       string    `json:"name"`
+		PriceMinor int64     `json:"price_minor"`
+		StartsAt   time.Time `json:"starts_at"`
+		EndsAt     time.Time `json:"ends_at"`
+	}
+	err := row.Scan(append(before, &s.ID, &s.Code, &s.Name, &s.ProductSlug, &s.ProductName, &s.List.Currency, &s.List.Minor,
+		&s.MaxPerCustomer, &s.SaleOnly, &sales)...)
+	for _, w := range sales {
+		price := money.Money{Minor: w.PriceMinor, Currency: s.List.Currency}
+		s.Sales = append(s.Sales, Sale{w.Name, price, w.StartsAt.UTC(), w.EndsAt.UTC()})
+	}
+	return err
+}
+
+const selectSKUs = `-- name: catalog.skus
+SELECT now(),` + skuColumns + ` FROM sku s JOIN product p ON p.id = s.product_id WHERE s.id = ANY ($1)`
+
+// SKUs returns the SKUs with these ids and the time of the database's clock at which their prices were read (its zero
+// value when there are none). Unknown ids are left out.
+func (s *Store) SKUs(ctx context.Context, ids []int64) (map[int64]*SKU, time.Time, error) {
+	rows, err := s.pool.Query(ctx, selectSKUs, ids)
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("read SKUs: %w", err)
+	}
+	return collectSKUs(rows)
+}
+
+// SKUsTx is [Store.SKUs] in a transaction; the time is the transaction's.
+func SKUsTx(ctx context.Context, tx pgx.Tx, ids []int64) (map[int64]*SKU, time.Time, error) {
+	rows, err := tx.Query(ctx, selectSKUs, ids)
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("read SKUs: %w", err)
+	}
+	return collectSKUs(rows)
+}
+
+func collectSKUs(rows pgx.Rows) (map[int64]*SKU, time.Time, error) {
+	found := map[int64]*SKU{}
+	var now time.Time
+	_, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
+		sku := new(SKU)
+		err := scanSKU(row, sku, &now)
+		found[sku.ID] = sku
+		return struct{}{}, err
+	})
+	if err != nil {
+		return nil, now, fmt.Errorf("read SKUs: %w", err)
+	}
+	return found, now, nil
+}
+
+// SKUID returns the id of the SKU with this code, or [ErrNotFound].
+func (s *Store) SKUID(ctx context.Context, code string) (int64, error) {
+	const selectID = `-- name: catalog.sku_id
+SELECT id FROM sku WHERE code = $1`
+	rows, err := s.pool.Query(ctx, selectID, code)
+	if err != nil {
+		return 0, fmt.Errorf("look up SKU: %w", err)
+	}
+	id, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64])
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return 0, fmt.Errorf("SKU %q: %w", code, ErrNotFound)
+	case err != nil:
+		return 0, fmt.Errorf("look up SKU: %w", err)
+	}
+	return id, nil
+}
+
+// Categories returns all categories in the order they were made.
+func (s *Store) Categories(ctx context.Context) ([]Category, error) {
+	const selectCategories = `-- name: catalog.categories
+SELECT slug, name FROM category ORDER BY id`
+	rows, err := s.pool.Query(ctx, selectCategories)
+	if err != nil {
+		return nil, fmt.Errorf("list categories: %w", err)
+	}
+	categories, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Category])
+	if err != nil {
+		return nil, fmt.Errorf("list categories: %w", err)
+	}
+	return categories, nil
+}

@@ -1,0 +1,212 @@
+package app
+
+import (
+	"context"
+	"net/http"
+	"net/mail"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"doorbuster/app/checkout"
+	"doorbuster/app/money"
+)
+
+// Order is an order as its buyer sees it.
+type Order struct {
+	ID           uuid.UUID     `json:"id" format:"uuid"`
+	Number       string        `json:"number" doc:"For people" example:"100001"`
+	Status       string        `json:"status" enum:"pending,confirmed,cancelled" doc:"pending: the payment provider has not answered yet"`
+	CancelReason string        `json:"cancel_reason,omitempty" enum:"declined,payment_failed,expired" doc:"Nothing was charged in any case"`
+	Email        string        `json:"email"`
+	Lines        []OrderLine   `json:"lines" nullable:"false" minItems:"1"`
+	Subtotal     money.Money   `json:"subtotal"`
+	Discount     OrderDiscount `json:"discount"`
+	Total        money.Money   `json:"total"`
+	CreatedAt    time.Time     `json:"created_at"`
+}
+
+// OrderDiscount is what a code took off: an amount of money, zero without a code.
+type OrderDiscount struct {
+	money.Money
+	Code string `json:"code,omitempty"`
+}
+
+// OrderLine is one SKU as it was sold.
+type OrderLine struct {
+	SKU       string      `json:"sku"`
+	Name      string      `json:"name"`
+	Quantity  int         `json:"quantity"`
+	UnitPrice money.Money `json:"unit_price"`
+}
+
+// OrderList is a page of orders.
+type OrderList struct {
+	Items      []Order `json:"items" nullable:"false"`
+	NextCursor *string `json:"next_cursor" doc:"Give it as cursor to get the next page; null on the last"`
+}
+
+func orderView(o *checkout.Order) Order {
+	view := Order{
+		ID: o.ID, Number: strconv.FormatInt(o.Number, 10), Status: string(o.Status), CancelReason: string(o.CancelReason), Email: o.Email,
+		Lines: make([]OrderLine, len(o.Lines)), Subtotal: o.Subtotal, Discount: OrderDiscount{o.Discount, o.DiscountCode},
+		Total: o.Total, CreatedAt: o.CreatedAt,
+	}
+	for i, l := range o.Lines {
+		view.Lines[i] = OrderLine{l.Code, l.Name, l.Quantity, l.UnitPrice}
+	}
+	return view
+}
+
+type checkoutInput struct {
+	// Not required here: an absent one is a 400 of its own (draft-ietf-httpapi-idempotency-key-header, section 2.7).
+	IdempotencyKey string `header:"Idempotency-Key" doc:"A name of your choice for this attempt, such as a UUID; required. The same key never buys twice"`
+	Body           struct {
+		Email              string `json:"email" maxLength:"254" format:"email" example:"ada@example.com"`
+		PaymentToken       string `json:"payment_token" minLength:"1" maxLength:"255" pattern:"^[A-Za-z0-9_-]+$" example:"tok_ok"`
+		ExpectedTotalMinor *int64 `json:"expected_total_minor,omitempty" minimum:"0" doc:"Refuse any other total than this"`
+	}
+}
+
+type checkoutOutput struct {
+	Location string `header:"Location"`
+	Replayed string `header:"Idempotent-Replayed" doc:"true: this answer repeats an earlier one"`
+	Body     Order
+}
+
+// placeOrder is POST /v1/checkout.
+func (a *App) placeOrder(ctx context.Context, in *checkoutInput) (*checkoutOutput, error) {
+	key, err := parseIdempotencyKey(in.IdempotencyKey)
+	if err != nil {
+		return nil, err
+	}
+	email, err := normalEmail(in.Body.Email)
+	if err != nil {
+		return nil, err
+	}
+	reader := sessionOf(ctx).reader()
+	if reader.Owner == uuid.Nil {
+		return nil, checkout.ErrCartEmpty
+	}
+	result, err := a.checkout.Checkout(ctx, checkout.Request{
+		Owner: reader.Owner, Account: reader.Account, Key: key, Email: email,
+		PaymentToken: in.Body.PaymentToken, ExpectedTotalMinor: in.Body.ExpectedTotalMinor,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if result.Order.Status == checkout.Cancelled {
+		p := problem(http.StatusPaymentRequired, "payment-declined", "The payment was declined",
+			"The payment was declined. Nothing was charged, and the cart is as it was; try another card with a new Idempotency-Key.")
+		p.OrderID, p.replayed = result.Order.ID.String(), result.Replayed
+		return nil, p
+	}
+	out := &checkoutOutput{Location: "/v1/orders/" + result.Order.ID.String(), Body: orderView(&result.Order)}
+	if result.Replayed {
+		out.Replayed = "true"
+	}
+	return out, nil
+}
+
+// maxIdempotencyKey is the longest key in bytes, as with Stripe.
+const maxIdempotencyKey = 255
+
+// parseIdempotencyKey reads the header: a Structured Field string (RFC 9651), in quotes, or the bare text that most
+// clients send.
+func parseIdempotencyKey(header string) (string, error) {
+	refuse := func(code, detail string) error {
+		p := problem(http.StatusBadRequest, code, "The Idempotency-Key header is missing or malformed", "Idempotency-Key "+detail)
+		p.Errors = []FieldError{fieldError("header", "Idempotency-Key", detail)}
+		return p
+	}
+	key := strings.TrimSpace(header)
+	if key == "" {
+		return "", refuse("idempotency-key-missing", "is required: send a name of your choice for this attempt, such as a UUID")
+	}
+	if strings.HasPrefix(key, `"`) {
+		if len(key) < 3 || !strings.HasSuffix(key, `"`) {
+			return "", refuse("idempotency-key-malformed", "has an opening quote and no closing one, or nothing between them")
+		}
+		key = key[1 : len(key)-1]
+	}
+	if len(key) > maxIdempotencyKey {
+		return "", refuse("idempotency-key-malformed", "is longer than 255 characters")
+	}
+	for i := range len(key) {
+		if c := key[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' || c == ',' {
+			return "", refuse("idempotency-key-malformed", "contains a character other than visible ASCII without quotes, backslashes and commas")
+		}
+	}
+	return key, nil
+}
+
+// normalEmail returns an address in the form under which it is compared. huma has checked it against RFC 5322 already,
+// which lets display names and comments through.
+func normalEmail(address string) (string, error) {
+	parsed, err := mail.ParseAddress(address)
+	if err != nil || parsed.Name != "" || parsed.Address != strings.TrimSpace(address) || !validText(address, 254) {
+		return "", invalid("body", "email", "is not a plain e-mail address")
+	}
+	return strings.ToLower(parsed.Address), nil
+}
+
+type orderInput struct {
+	// A text and not a UUID: what is not one is not found, like an order that is not there.
+	ID string `path:"id" maxLength:"64" doc:"Id of the order"`
+}
+
+type orderOutput struct{ Body Order }
+
+func (a *App) getOrder(ctx context.Context, in *orderInput) (*orderOutput, error) {
+	id, err := uuid.Parse(in.ID)
+	if err != nil {
+		return nil, checkout.ErrNotFound
+	}
+	order, err := a.checkout.Order(ctx, sessionOf(ctx).reader(), id)
+	if err != nil {
+		return nil, err
+	}
+	return &orderOutput{orderView(&order)}, nil
+}
+
+type ordersInput struct {
+	Limit  int    `query:"limit" default:"20" minimum:"1" maximum:"100"`
+	Cursor string `query:"cursor" maxLength:"512"`
+}
+
+type ordersOutput struct {
+	Link string `header:"Link"`
+	Body OrderList
+}
+
+// listOrders is the order history, the newest first.
+func (a *App) listOrders(ctx context.Context, in *ordersInput) (*ordersOutput, error) {
+	const list = "orders"
+	from, err := decodeCursor(in.Cursor, list, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	before := uuid.Max
+	if from.After != "" {
+		if before, err = uuid.Parse(from.After); err != nil {
+			return nil, invalid("query", "cursor", "is not a cursor of this shop")
+		}
+	}
+	orders, err := a.checkout.Orders(ctx, sessionOf(ctx).reader(), before, in.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	out := &ordersOutput{Body: OrderList{Items: []Order{}}}
+	if len(orders) > in.Limit {
+		orders = orders[:in.Limit]
+		next := cursor{list, orders[in.Limit-1].ID.String(), time.Now().UTC()}.encode()
+		out.Body.NextCursor = &next
+		out.Link = "</v1/orders?cursor=" + next + "&limit=" + strconv.Itoa(in.Limit) + `>; rel="next"`
+	}
+	for i := range orders {
+		out.Body.Items = append(out.Body.Items, orderView(&orders[i]))
+	}
+	return out, nil
+}

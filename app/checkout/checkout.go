@@ -1,0 +1,142 @@
+package checkout
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"doorbuster/app/payment"
+)
+
+// Config holds the time limits of a checkout. Zero values mean the defaults.
+type Config struct {
+	// PaymentTimeout bounds the gateway's answer to a charge, and again to the cancellation after it. Default 3 s.
+	PaymentTimeout time.Duration
+	// TransactionTimeout bounds Place and Settle each, with the wait for a turn. Default 5 s.
+	TransactionTimeout time.Duration
+	// HoldTTL is how long an unpaid order keeps its units. Default 2 min; at least the two above together.
+	HoldTTL time.Duration
+	// Concurrency is the number of transactions at once: more would only queue for the same rows inside
+	// PostgreSQL, where a queue is dear (8 connections sold 6 times as much of one SKU as 200). Default 4.
+	Concurrency int
+	// QueueLength is the number of requests that may wait for a turn; more are refused with ErrBusy. Default 1024.
+	QueueLength int
+}
+
+// Service does checkouts. It is safe for concurrent use.
+type Service struct {
+	pool    *pgxpool.Pool
+	gateway payment.Gateway
+	log     *slog.Logger
+	cfg     Config
+	turns   *turnstile
+}
+
+// New returns a Service on a pool and a gateway that it does not close.
+func New(pool *pgxpool.Pool, gateway payment.Gateway, log *slog.Logger, cfg Config) *Service {
+	cfg.PaymentTimeout = cmp.Or(cfg.PaymentTimeout, 3*time.Second)
+	cfg.TransactionTimeout = cmp.Or(cfg.TransactionTimeout, 5*time.Second)
+	cfg.HoldTTL = cmp.Or(cfg.HoldTTL, 2*time.Minute)
+	cfg.Concurrency = cmp.Or(cfg.Concurrency, 4)
+	cfg.QueueLength = cmp.Or(cfg.QueueLength, 1024)
+	return &Service{pool, gateway, log, cfg, newTurnstile(cfg.Concurrency, cfg.QueueLength)}
+}
+
+// Request asks for the owner's cart to be ordered.
+type Request struct {
+	Owner              uuid.UUID
+	Account            uuid.NullUUID // set when the owner is logged in
+	Key                string        // the client's idempotency key, 1 to 255 bytes
+	Email              string        // lower case
+	PaymentToken       string
+	ExpectedTotalMinor *int64 // refuse any other total; nil: take the price as it is
+}
+
+// fingerprint tells two requests with one key apart.
+func (r *Request) fingerprint() []byte {
+	expected := "-"
+	if r.ExpectedTotalMinor != nil {
+		expected = fmt.Sprint(*r.ExpectedTotalMinor)
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %s", r.Email, r.PaymentToken, expected))
+	return sum[:]
+}
+
+// Result is the order that a request made or, for a repeat, had made.
+type Result struct {
+	Order    Order // Cancelled only with ReasonDeclined
+	Replayed bool
+}
+
+// Checkout orders the cart of the request's owner and pays for it. The errors are those of this package and
+// *[pricing.RefusedDiscount]; anything else means that the database could not be asked, and that a repeat with the
+// same key is safe.
+//
+// It goes on when ctx is cancelled, since a customer who hangs up in the middle of a payment still has an order; its
+// own time limits end it.
+func (s *Service) Checkout(ctx context.Context, req Request) (Result, error) {
+	ctx = context.WithoutCancel(ctx)
+	placed, err := s.place(ctx, req)
+	if err != nil {
+		return Result{}, err
+	}
+	if placed.order.Status != Pending {
+		return Result{placed.order, true}, nil
+	}
+	outcome := s.pay(ctx, placed.order, req.PaymentToken)
+	if outcome == nil {
+		// Not even the fence could be asked: the order stands as pending, and the sweeper goes on.
+		s.log.WarnContext(ctx, "payment outcome unknown, order left pending", "order", placed.order.ID)
+		if err := s.endTurn(ctx, placed.order.ID); err != nil {
+			s.log.WarnContext(ctx, "order keeps its payment lease until it ends", "order", placed.order.ID, "error", err)
+		}
+		return Result{placed.order, placed.resumed}, nil
+	}
+	order, err := s.settle(ctx, *outcome)
+	if err != nil {
+		// The order is placed, and perhaps paid. It is never answered with a failure; the sweeper will settle it.
+		s.log.ErrorContext(ctx, "settle failed, order left pending", "order", placed.order.ID, "error", err)
+		return Result{placed.order, placed.resumed}, nil
+	}
+	if order.Status == Cancelled && order.CancelReason != ReasonDeclined {
+		return Result{}, ErrProvider
+	}
+	return Result{order, placed.resumed}, nil
+}
+
+// pay charges for an order and returns what to settle, or nil when the outcome can't be known now.
+func (s *Service) pay(ctx context.Context, o Order, token string) *settlement {
+	receipt, err := s.ask(ctx, func(ctx context.Context) (payment.Receipt, error) {
+		return s.gateway.Charge(ctx, payment.Charge{Order: o.ID, Amount: o.Total, Token: token})
+	})
+	if err == nil {
+		return settled(o.ID, receipt, ReasonDeclined)
+	}
+	s.log.WarnContext(ctx, "charge failed, cancelling it", "order", o.ID, "error", err)
+	return s.fence(ctx, o.ID, ReasonFailed)
+}
+
+// fence makes the outcome of a charge known by cancelling it, or returns nil when the provider does not answer.
+func (s *Service) fence(ctx context.Context, order uuid.UUID, reason CancelReason) *settlement {
+	receipt, err := s.ask(ctx, func(ctx context.Context) (payment.Receipt, error) { return s.gateway.Cancel(ctx, order) })
+	if err != nil {
+		s.log.WarnContext(ctx, "cancelling a charge failed", "order", order, "error", err)
+		return nil
+	}
+	return settled(order, receipt, reason)
+}
+
+var errPaymentTimeout = errors.New("payment provider timed out")
+
+func (s *Service) ask(ctx context.Context, call func(context.Context) (payment.Receipt, error)) (payment.Receipt, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.PaymentTimeout, errPaymentTimeout)
+	defer cancel()
+	return call(ctx)
+}

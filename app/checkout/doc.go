@@ -1,0 +1,49 @@
+// Package checkout turns a cart into an order: never oversold, never charged twice, no acknowledged order lost. It owns
+// the tables orders, order_line and payment, and is the only package that ties the other domain packages together.
+//
+// # Three steps
+//
+// No lock is ever held while a payment provider thinks:
+//
+//  1. Place, one transaction: lock the cart, look the idempotency key up, price the cart by the database's clock, take
+//     the units, write the order as pending with a hold that expires, empty the cart.
+//  2. Pay, no transaction: the gateway captures the total, with the order's id as its idempotency key.
+//  3. Settle, one transaction, guarded by the state: captured makes the order confirmed and writes the payment; declined,
+//     failed or expired makes it cancelled, and gives back units, allowances, discount and cart lines, once.
+//
+// The states of an order:
+//
+//	               captured
+//	place ──▶ pending ─────▶ confirmed
+//	             │ declined · payment_failed · expired
+//	             └─────────▶ cancelled
+//
+// Place and Settle each work on many orders in one transaction: [Service] hands them slices. Today every slice has one
+// element; the shape is there for group commit.
+//
+// # Idempotency
+//
+// The key lives on the order that it made: UNIQUE (owner_id, idempotency_key), written by the transaction that writes the
+// order. The lock on the owner's cart makes twins queue; the second finds the first one's order. What a repeat is answered
+// follows from the order: confirmed and declined orders are replayed, a pending one that a request is still paying for
+// is [ErrInFlight], a pending one that nobody is paying for (its worker died, or the provider was away) is resumed at
+// step 2. The same key with another request is [ErrKeyReused]. An attempt that ended without an order and without a charge,
+// refused at Place or cancelled as payment_failed or expired, leaves the key free: trying again is what the customer
+// wants. Keys are kept as long as orders are.
+//
+// # When things break
+//
+// The provider's answer is missing: the outcome is unknown, so it is asked to cancel. That is a fence (see package payment):
+// afterwards the charge is either captured, and the order is confirmed, or impossible, and the order is cancelled. If the
+// provider can't be asked even that, the order stays pending and is answered as such; the sweeper goes on asking.
+//
+// The connection is lost during COMMIT: Place looks the key up on another connection. Found, it goes on with step 2; not
+// found, nothing happened. If the database can't be asked, the answer is [ErrBusy], which says to repeat with the same key,
+// and not that the order failed.
+//
+// The worker dies: before COMMIT, nothing happened; after it, the order is pending and its hold expires; the sweeper of
+// any worker settles it by the fence. Sweepers share the work by SKIP LOCKED.
+//
+// Locks are taken in one order everywhere: carts by owner, orders by id, discounts by code, stock by SKU, allowances by
+// key. Serialization failures and deadlocks (40001, 40P01) are retried a few times all the same.
+package checkout

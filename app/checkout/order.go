@@ -1,0 +1,119 @@
+package checkout
+
+import (
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"doorbuster/app/inventory"
+	"doorbuster/app/money"
+)
+
+// Status is the state of an order.
+type Status string
+
+// The states; see the package documentation.
+const (
+	Pending   Status = "pending"
+	Confirmed Status = "confirmed"
+	Cancelled Status = "cancelled"
+)
+
+// CancelReason says why an order was cancelled.
+type CancelReason string
+
+// The reasons. Nothing was charged in any of these cases.
+const (
+	ReasonDeclined CancelReason = "declined"       // the customer's bank said no
+	ReasonFailed   CancelReason = "payment_failed" // the provider failed, and the charge is fenced off
+	ReasonExpired  CancelReason = "expired"        // nobody paid before the hold ended
+)
+
+// Order is what a customer bought, or tried to.
+type Order struct {
+	ID           uuid.UUID // version 7: sorts by time
+	Number       int64     // for people
+	Email        string
+	Status       Status
+	CancelReason CancelReason // set where Status is Cancelled
+	Lines        []OrderLine
+	Subtotal     money.Money
+	Discount     money.Money
+	Total        money.Money
+	DiscountCode string // "" for none
+	CreatedAt    time.Time
+}
+
+// OrderLine is one SKU as it was sold.
+type OrderLine struct {
+	SKU       int64
+	Code      string
+	Name      string
+	Quantity  int
+	UnitPrice money.Money
+	Limited   bool // counts against the customer's allowance
+}
+
+// parties are the two customers of a limited line: the owner of the cart, and the address that the order goes to.
+func parties(owner uuid.UUID, email string) []string {
+	return []string{"owner:" + owner.String(), "email:" + email}
+}
+
+// onShelf is the order as inventory sees it when it gives units back.
+func (o *Order) onShelf(owner uuid.UUID) inventory.Order {
+	units := inventory.Order{Customers: parties(owner, o.Email)}
+	for _, l := range o.Lines {
+		line := inventory.Line{SKU: l.SKU, Quantity: l.Quantity}
+		if l.Limited {
+			line.Limit = l.Quantity
+		}
+		units.Lines = append(units.Lines, line)
+	}
+	return units
+}
+
+// The ways in which a checkout is refused. Nothing has changed and nothing was charged after any of them, and the key is
+// free, except for ErrKeyReused and ErrInFlight, where the order under the key stands.
+var (
+	ErrCartEmpty   = errors.New("the cart is empty")
+	ErrKeyReused   = errors.New("the idempotency key was used for another request")
+	ErrInFlight    = errors.New("a request with this idempotency key is being paid for")
+	ErrNotFound    = errors.New("no such order")
+	ErrProvider    = errors.New("the payment provider failed; nothing was charged")
+	ErrBusy        = errors.New("the checkout is busy")
+	errFenceBroken = errors.New("a charge was captured for a cancelled order")
+)
+
+// OutOfStock is a refusal that lists the lines that can't be served.
+type OutOfStock struct{ Lines []ShortLine }
+
+// ShortLine is one line of [OutOfStock].
+type ShortLine struct {
+	Code                 string
+	Requested, Available int
+}
+
+func (e *OutOfStock) Error() string { return "not enough units left" }
+
+// NotForSale is a refusal of a doorbuster outside its sale.
+type NotForSale struct {
+	Code     string
+	StartsAt time.Time     // of the next sale; the zero time when it is over
+	StartsIn time.Duration // until then, by the database's clock
+}
+
+func (e *NotForSale) Error() string { return e.Code + " is not on sale now" }
+
+// LimitReached is a refusal because the customer has enough of a limited SKU.
+type LimitReached struct {
+	Code        string
+	Limit, Left int // units per customer, and what this one may still buy
+}
+
+func (e *LimitReached) Error() string { return "limit per customer reached for " + e.Code }
+
+// PriceChanged is a refusal because the total is not the one that the customer saw.
+type PriceChanged struct{ Expected, Now money.Money }
+
+func (e *PriceChanged) Error() string { return "the total is now " + e.Now.String() }

@@ -1,0 +1,318 @@
+package checkout
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"doorbuster/app/cart"
+	"doorbuster/app/catalog"
+	"doorbuster/app/inventory"
+	"doorbuster/app/pricing"
+)
+
+// placed is what became of one request in Place: a new order, one found under the key, or a refusal.
+type placed struct {
+	order   Order
+	resumed bool // found pending, and this request is now the one that pays
+	err     error
+}
+
+// leaseSlack is what a payment lease lasts beyond the time limits of what it covers: for scheduling, not for waiting.
+const leaseSlack = 2 * time.Second
+
+// lease is how long a request may be at work on an order's payment: charge, cancel, settle.
+func (s *Service) lease() time.Duration {
+	return 2*s.cfg.PaymentTimeout + s.cfg.TransactionTimeout + leaseSlack
+}
+
+var (
+	errPlaceTimeout  = errors.New("placing the order timed out")
+	errLookupTimeout = errors.New("looking an order up timed out")
+)
+
+// lookupTimeout bounds the question, on another connection, whether a lost COMMIT has happened.
+const lookupTimeout = 2 * time.Second
+
+// place runs the first step for one request.
+func (s *Service) place(ctx context.Context, req Request) (placed, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.TransactionTimeout, errPlaceTimeout)
+	defer cancel()
+	if err := s.turns.enter(ctx); err != nil {
+		return placed{}, err
+	}
+	defer s.turns.leave()
+	all, err := s.placeAll(ctx, []Request{req})
+	if err != nil {
+		return placed{}, err
+	}
+	return all[0], all[0].err
+}
+
+// placeAll places many orders in one transaction and answers each request. When the transaction's fate is unknown it
+// looks the keys up; an error means that nothing is known to be placed and that a repeat with the same keys is safe.
+func (s *Service) placeAll(ctx context.Context, reqs []Request) ([]placed, error) {
+	var out []placed
+	err := s.transact(ctx, func(tx pgx.Tx) (err error) {
+		out, err = s.placeTx(ctx, tx, reqs)
+		return err
+	})
+	if err == nil {
+		return out, nil
+	}
+	var lost *commitLost
+	if !errors.As(err, &lost) {
+		return nil, fmt.Errorf("place order: %w", err)
+	}
+	for i, p := range out {
+		if p.err != nil || p.resumed || p.order.Status != Pending {
+			continue // refused or replayed: nothing of it was in the transaction, or nothing that matters
+		}
+		found, lookupErr := s.exists(ctx, p.order.ID)
+		if lookupErr != nil {
+			return nil, fmt.Errorf("%w: the database went away while committing; repeat with the same Idempotency-Key: %w",
+				ErrBusy, errors.Join(err, lookupErr))
+		}
+		if !found {
+			out[i] = placed{err: fmt.Errorf("%w: the order was not committed: %w", ErrBusy, err)}
+		}
+	}
+	return out, nil
+}
+
+// draft is a request on its way to an order.
+type draft struct {
+	request Request
+	slot    int // of the request
+	cart    cart.Cart
+	order   Order
+	demand  inventory.Order
+}
+
+func (s *Service) placeTx(ctx context.Context, tx pgx.Tx, reqs []Request) ([]placed, error) {
+	out := make([]placed, len(reqs))
+	owners := make([]uuid.UUID, len(reqs))
+	for i := range reqs {
+		owners[i] = reqs[i].Owner
+	}
+	carts, err := cart.LockTx(ctx, tx, owners)
+	if err != nil {
+		return nil, err
+	}
+	prior, err := s.priorTx(ctx, tx, reqs)
+	if err != nil {
+		return nil, err
+	}
+	var drafts []*draft
+	drafted := map[uuid.UUID]*draft{} // by owner
+	for i, req := range reqs {
+		key := ownedKey{req.Owner, req.Key}
+		twin := drafted[req.Owner]
+		switch before, found := prior[key]; {
+		case found && !bytes.Equal(before.fingerprint, req.fingerprint()):
+			out[i].err = ErrKeyReused
+		case found && before.paying:
+			out[i].err = ErrInFlight
+		case found:
+			out[i].order, out[i].resumed = before.order, before.order.Status == Pending
+			if out[i].resumed {
+				before.paying = true
+				prior[key] = before
+			}
+		case twin != nil && twin.request.Key == req.Key && bytes.Equal(twin.request.fingerprint(), req.fingerprint()):
+			out[i].err = ErrInFlight
+		case twin != nil && twin.request.Key == req.Key:
+			out[i].err = ErrKeyReused
+		case twin != nil || len(carts[req.Owner].Lines) == 0:
+			out[i].err = ErrCartEmpty
+		default:
+			d := &draft{request: req, slot: i, cart: carts[req.Owner]}
+			drafts, drafted[req.Owner] = append(drafts, d), d
+		}
+	}
+	if err := s.resumeTx(ctx, tx, out); err != nil {
+		return nil, err
+	}
+	return out, s.orderTx(ctx, tx, drafts, out)
+}
+
+// orderTx prices the drafts, takes their units in the order of their arrival and writes those that got them.
+func (s *Service) orderTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out []placed) error {
+	if len(drafts) == 0 {
+		return nil
+	}
+	drafts, err := priceTx(ctx, tx, drafts, out)
+	if err != nil || len(drafts) == 0 {
+		return err
+	}
+	codes, demands := make([]string, 0, len(drafts)), make([]inventory.Order, 0, len(drafts))
+	for _, d := range drafts {
+		demands = append(demands, d.demand)
+		if d.order.DiscountCode != "" {
+			codes = append(codes, d.order.DiscountCode)
+		}
+	}
+	left, err := pricing.LockTx(ctx, tx, codes)
+	if err != nil {
+		return err
+	}
+	shelf, err := inventory.LockTx(ctx, tx, demands)
+	if err != nil {
+		return err
+	}
+	uses := map[string]int{}
+	var sold []*draft
+	for _, d := range drafts {
+		code := d.order.DiscountCode
+		limit, limited := left[code]
+		if limited && limit <= uses[code] {
+			out[d.slot].err = &pricing.RefusedDiscount{Code: code, Reason: "has been used up"}
+			continue
+		}
+		if err := shelf.Take(d.demand); err != nil {
+			out[d.slot].err = d.refusal(err)
+			continue
+		}
+		if limited {
+			uses[code]++
+		}
+		sold = append(sold, d)
+	}
+	if len(sold) == 0 {
+		return nil
+	}
+	batch := new(pgx.Batch)
+	pricing.QueueUses(batch, uses)
+	shelf.Queue(batch)
+	s.queueOrders(batch, sold)
+	soldOwners := make([]uuid.UUID, len(sold))
+	for i, d := range sold {
+		soldOwners[i] = d.request.Owner
+	}
+	cart.QueueEmpty(batch, soldOwners)
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("write orders: %w", err)
+	}
+	for _, d := range sold {
+		out[d.slot].order = d.order
+	}
+	return nil
+}
+
+// priceTx prices drafts by the transaction's time and returns those that can go on; the others are refused in out.
+func priceTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out []placed) ([]*draft, error) {
+	var ids []int64
+	var codes []string
+	for _, d := range drafts {
+		for _, l := range d.cart.Lines {
+			ids = append(ids, l.SKU)
+		}
+		if d.cart.Discount != "" {
+			codes = append(codes, d.cart.Discount)
+		}
+	}
+	skus, now, err := catalog.SKUsTx(ctx, tx, ids)
+	if err != nil {
+		return nil, err
+	}
+	units, err := inventory.AvailableTx(ctx, tx, ids)
+	if err != nil {
+		return nil, err
+	}
+	discounts, err := pricing.DiscountsTx(ctx, tx, codes)
+	if err != nil {
+		return nil, err
+	}
+	var priced []*draft
+	for _, d := range drafts {
+		if err := d.price(skus, units, discounts[d.cart.Discount], now); err != nil {
+			out[d.slot].err = err
+			continue
+		}
+		priced = append(priced, d)
+	}
+	return priced, nil
+}
+
+// price fills in the order, or says why there can't be one. The units are what stood on the shelf a moment ago: enough
+// to refuse a sold-out order without a lock, never enough to accept one.
+func (d *draft) price(skus map[int64]*catalog.SKU, units map[int64]int, discount *pricing.Discount, now time.Time) error {
+	d.demand.Customers = parties(d.request.Owner, d.request.Email)
+	var lines []pricing.Line
+	var short []ShortLine
+	for _, l := range d.cart.Lines {
+		sku, ok := skus[l.SKU]
+		if !ok {
+			return fmt.Errorf("SKU %d of a cart: %w", l.SKU, catalog.ErrNotFound)
+		}
+		offer := sku.At(now)
+		if !sku.Buyable(offer) {
+			return notForSale(sku.Code, offer, now)
+		}
+		if units[l.SKU] < l.Quantity {
+			short = append(short, ShortLine{sku.Code, l.Quantity, units[l.SKU]})
+		}
+		lines = append(lines, pricing.Line{Unit: offer.Price, Quantity: l.Quantity})
+		d.order.Lines = append(d.order.Lines, OrderLine{l.SKU, sku.Code, sku.Title(), l.Quantity, offer.Price, sku.MaxPerCustomer > 0})
+		d.demand.Lines = append(d.demand.Lines, inventory.Line{SKU: l.SKU, Quantity: l.Quantity, Limit: sku.MaxPerCustomer})
+	}
+	if short != nil {
+		return &OutOfStock{short}
+	}
+	totals, err := pricing.Sum(lines, discount, now)
+	if err != nil {
+		return err
+	}
+	if d.cart.Discount != "" && discount == nil {
+		return &pricing.RefusedDiscount{Code: d.cart.Discount, Reason: "does not exist"}
+	}
+	if want := d.request.ExpectedTotalMinor; want != nil && *want != totals.Total.Minor {
+		expected := totals.Total
+		expected.Minor = *want
+		return &PriceChanged{expected, totals.Total}
+	}
+	d.order.ID = uuid.Must(uuid.NewV7())
+	d.order.Email = d.request.Email
+	d.order.Status = Pending
+	d.order.Subtotal, d.order.Discount, d.order.Total = totals.Subtotal, totals.Discount, totals.Total
+	d.order.DiscountCode = d.cart.Discount
+	return nil
+}
+
+func notForSale(code string, offer catalog.Offer, now time.Time) error {
+	refusal := &NotForSale{Code: code}
+	if offer.Sale != nil {
+		refusal.StartsAt, refusal.StartsIn = offer.Sale.StartsAt, offer.Sale.StartsAt.Sub(now)
+	}
+	return refusal
+}
+
+// refusal names the SKUs of inventory's refusal as customers know them.
+func (d *draft) refusal(err error) error {
+	code := func(sku int64) string {
+		for _, l := range d.order.Lines {
+			if l.SKU == sku {
+				return l.Code
+			}
+		}
+		return ""
+	}
+	var shortage *inventory.Shortage
+	var limit *inventory.LimitReached
+	switch {
+	case errors.As(err, &shortage):
+		refusal := new(OutOfStock)
+		for _, l := range shortage.Lines {
+			refusal.Lines = append(refusal.Lines, ShortLine{code(l.SKU), l.Requested, l.Available})
+		}
+		return refusal
+	case errors.As(err, &limit):
+		return &LimitReached{code(limit.SKU), limit.Limit, limit.Left}
+	}
+	return err
+}

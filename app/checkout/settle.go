@@ -1,0 +1,243 @@
+package checkout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"doorbuster/app/cart"
+	"doorbuster/app/inventory"
+	"doorbuster/app/payment"
+	"doorbuster/app/pricing"
+)
+
+// settlement is how the payment of an order ended.
+type settlement struct {
+	order   uuid.UUID
+	receipt payment.Receipt
+	reason  CancelReason // where the receipt says that nothing was captured
+}
+
+func settled(order uuid.UUID, receipt payment.Receipt, otherwise CancelReason) *settlement {
+	return &settlement{order, receipt, otherwise}
+}
+
+var errSettleTimeout = errors.New("settling the order timed out")
+
+// settle runs the third step for one order and returns the order as it then is.
+func (s *Service) settle(ctx context.Context, end settlement) (Order, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.TransactionTimeout, errSettleTimeout)
+	defer cancel()
+	orders, err := s.settleAll(ctx, []settlement{end})
+	if err != nil {
+		return Order{}, err
+	}
+	return orders[end.order], nil
+}
+
+// settleAll settles many orders in one transaction and returns them as they are afterwards. Orders that are settled
+// already stay as they are, so a repeat, also after a lost COMMIT, changes nothing.
+func (s *Service) settleAll(ctx context.Context, ends []settlement) (map[uuid.UUID]Order, error) {
+	var orders map[uuid.UUID]Order
+	err := s.transact(ctx, func(tx pgx.Tx) (err error) {
+		orders, err = settleTx(ctx, tx, ends)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("settle orders: %w", err)
+	}
+	for _, end := range ends {
+		if end.receipt.Captured && orders[end.order].Status == Cancelled {
+			s.log.ErrorContext(ctx, "the provider broke its promise", "order", end.order, "error", errFenceBroken)
+		}
+	}
+	return orders, nil
+}
+
+func settleTx(ctx context.Context, tx pgx.Tx, ends []settlement) (map[uuid.UUID]Order, error) {
+	ids := make([]uuid.UUID, len(ends))
+	var cancelling []uuid.UUID
+	for i, end := range ends {
+		ids[i] = end.order
+		if !end.receipt.Captured {
+			cancelling = append(cancelling, end.order)
+		}
+	}
+	if err := lockOwnersTx(ctx, tx, cancelling); err != nil {
+		return nil, err
+	}
+	pending, err := lockPendingTx(ctx, tx, ids)
+	if err != nil {
+		return nil, err
+	}
+	batch := new(pgx.Batch)
+	confirmed, cancelled := new(confirmations), new(cancellations)
+	for _, end := range ends {
+		switch p, ok := pending[end.order]; {
+		case !ok: // settled before
+		case end.receipt.Captured:
+			confirmed.add(p.order, end.receipt)
+		default:
+			cancelled.add(p, end.reason)
+		}
+		delete(pending, end.order) // twice in one batch counts once
+	}
+	confirmed.queue(batch)
+	if err := cancelled.queueTx(ctx, tx, batch); err != nil {
+		return nil, err
+	}
+	orders := map[uuid.UUID]Order{}
+	batch.Queue(selectOrders, ids).Query(func(rows pgx.Rows) error {
+		_, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
+			o, err := scanOrder(row)
+			orders[o.ID] = o
+			return struct{}{}, err
+		})
+		return err
+	})
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, fmt.Errorf("write settlements: %w", err)
+	}
+	return orders, nil
+}
+
+const selectOrders = `-- name: checkout.orders
+SELECT` + orderColumns + ` FROM orders o WHERE o.id = ANY ($1)`
+
+// pendingOrder is a pending order under lock.
+type pendingOrder struct {
+	order Order
+	owner uuid.UUID
+}
+
+// lockOwnersTx locks the carts that the lines of cancelled orders go back to. Carts come before orders in the order of
+// locks, so the owners are read first, without one; an order's owner never changes.
+func lockOwnersTx(ctx context.Context, tx pgx.Tx, orders []uuid.UUID) error {
+	if len(orders) == 0 {
+		return nil
+	}
+	const selectOwners = `-- name: checkout.owners
+SELECT DISTINCT owner_id FROM orders WHERE id = ANY ($1)`
+	rows, err := tx.Query(ctx, selectOwners, orders)
+	if err != nil {
+		return fmt.Errorf("read owners: %w", err)
+	}
+	owners, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return fmt.Errorf("read owners: %w", err)
+	}
+	_, err = cart.LockTx(ctx, tx, owners)
+	return err
+}
+
+const lockPending = `-- name: checkout.lock_pending
+SELECT` + orderColumns + `, o.owner_id FROM orders o WHERE o.id = ANY ($1) AND o.status = 'pending' ORDER BY o.id FOR UPDATE OF o`
+
+func lockPendingTx(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (map[uuid.UUID]pendingOrder, error) {
+	rows, err := tx.Query(ctx, lockPending, ids)
+	if err != nil {
+		return nil, fmt.Errorf("lock orders: %w", err)
+	}
+	pending := map[uuid.UUID]pendingOrder{}
+	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (_ struct{}, err error) {
+		var p pendingOrder
+		p.order, err = scanOrder(row, &p.owner)
+		pending[p.order.ID] = p
+		return struct{}{}, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("lock orders: %w", err)
+	}
+	return pending, nil
+}
+
+// confirmations are the rows to write for paid orders.
+type confirmations struct {
+	ids                    []uuid.UUID
+	references, currencies []string
+	amounts                []int64
+}
+
+func (c *confirmations) add(o Order, r payment.Receipt) {
+	c.ids, c.references = append(c.ids, o.ID), append(c.references, r.Reference)
+	c.currencies, c.amounts = append(c.currencies, o.Total.Currency), append(c.amounts, o.Total.Minor)
+}
+
+func (c *confirmations) queue(batch *pgx.Batch) {
+	if len(c.ids) == 0 {
+		return
+	}
+	batch.Queue(`-- name: checkout.confirm
+UPDATE orders SET status = 'confirmed', settled_at = clock_timestamp() WHERE id = ANY ($1) AND status = 'pending'`, c.ids)
+	batch.Queue(`-- name: checkout.insert_payments
+INSERT INTO payment (order_id, provider_reference, amount_minor, currency)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[])`, c.ids, c.references, c.amounts, c.currencies)
+}
+
+// cancellations are what has to be undone for unpaid orders.
+type cancellations struct {
+	ids     []uuid.UUID
+	reasons []string
+	codes   []string
+	units   []inventory.Order
+	carts   map[uuid.UUID]cart.Cart // by owner
+	uses    map[string]int
+}
+
+func (c *cancellations) add(p pendingOrder, reason CancelReason) {
+	if c.carts == nil {
+		c.carts, c.uses = map[uuid.UUID]cart.Cart{}, map[string]int{}
+	}
+	c.ids, c.reasons = append(c.ids, p.order.ID), append(c.reasons, string(reason))
+	c.units = append(c.units, p.order.onShelf(p.owner))
+	if code := p.order.DiscountCode; code != "" {
+		c.codes = append(c.codes, code)
+		c.uses[code]--
+	}
+	back := c.carts[p.owner]
+	back.Discount = p.order.DiscountCode
+	for _, l := range p.order.Lines {
+		back.Lines = addLine(back.Lines, cart.Line{SKU: l.SKU, Quantity: l.Quantity})
+	}
+	c.carts[p.owner] = back
+}
+
+// addLine keeps one line per SKU: an upsert can't touch a row twice.
+func addLine(lines []cart.Line, l cart.Line) []cart.Line {
+	for i := range lines {
+		if lines[i].SKU == l.SKU {
+			lines[i].Quantity = min(lines[i].Quantity+l.Quantity, cart.MaxQuantity)
+			return lines
+		}
+	}
+	return append(lines, l)
+}
+
+// queueTx takes the remaining locks and adds the statements that cancel. A key whose attempt was neither paid nor declined
+// becomes free again.
+func (c *cancellations) queueTx(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
+	if len(c.ids) == 0 {
+		return nil
+	}
+	if _, err := pricing.LockTx(ctx, tx, c.codes); err != nil {
+		return err
+	}
+	shelf, err := inventory.LockTx(ctx, tx, c.units)
+	if err != nil {
+		return err
+	}
+	for _, units := range c.units {
+		shelf.Put(units)
+	}
+	batch.Queue(`-- name: checkout.cancel
+UPDATE orders SET status = 'cancelled', cancel_reason = u.reason, settled_at = clock_timestamp(),
+       idempotency_key = CASE WHEN u.reason = 'declined' THEN idempotency_key END
+  FROM unnest($1::uuid[], $2::text[]) AS u (id, reason) WHERE orders.id = u.id AND status = 'pending'`, c.ids, c.reasons)
+	shelf.Queue(batch)
+	pricing.QueueUses(batch, c.uses)
+	cart.QueueRefill(batch, c.carts)
+	return nil
+}

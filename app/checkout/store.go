@@ -1,0 +1,185 @@
+package checkout
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"doorbuster/app/money"
+)
+
+// orderColumns reads a whole order; scanOrder is its other half.
+const orderColumns = `
+       o.id, o.number, o.email, o.status, coalesce(o.cancel_reason, ''), o.currency, o.subtotal_minor, o.discount_minor,
+       o.total_minor, coalesce(o.discount_code, ''), o.created_at,
+       (SELECT coalesce(jsonb_agg(jsonb_build_object('sku_id', l.sku_id, 'code', l.sku_code, 'name', l.name, 'quantity', l.quantity,
+                                  'unit_price_minor', l.unit_price_minor, 'limited', l.limited) ORDER BY l.sku_id), '[]')
+          FROM order_line l WHERE l.order_id = o.id)`
+
+// scanOrder reads orderColumns and what stands after them in the row.
+func scanOrder(row pgx.Row, after ...any) (Order, error) {
+	var o Order
+	var currency string
+	var lines []struct {
+		SKU            int64  `json:"sku_id"`
+		Code           string `json:"code"`
+		Name           string `json:"name"`
+		Quantity       int    `json:"quantity"`
+		UnitPriceMinor int64  `json:"unit_price_minor"`
+		Limited        bool   `json:"limited"`
+	}
+	err := row.Scan(append([]any{&o.ID, &o.Number, &o.Email, &o.Status, &o.CancelReason, &currency, &o.Subtotal.Minor,
+		&o.Discount.Minor, &o.Total.Minor, &o.DiscountCode, &o.CreatedAt, &lines}, after...)...)
+	o.CreatedAt = o.CreatedAt.UTC()
+	o.Subtotal.Currency, o.Discount.Currency, o.Total.Currency = currency, currency, currency
+	for _, l := range lines {
+		price := money.Money{Minor: l.UnitPriceMinor, Currency: currency}
+		o.Lines = append(o.Lines, OrderLine{l.SKU, l.Code, l.Name, l.Quantity, price, l.Limited})
+	}
+	return o, err
+}
+
+type ownedKey struct {
+	owner uuid.UUID
+	key   string
+}
+
+// priorOrder is what stands under an idempotency key.
+type priorOrder struct {
+	order       Order
+	fingerprint []byte
+	paying      bool // a request is at work on its payment
+}
+
+// Its snapshot is taken after the carts were locked, so it sees the order of a twin that held the lock before.
+// clock_timestamp, since the transaction's own time is from before the wait.
+const selectPrior = `-- name: checkout.prior
+SELECT` + orderColumns + `, o.owner_id, o.idempotency_key, o.fingerprint, o.status = 'pending' AND o.paying_until > clock_timestamp()
+  FROM unnest($1::uuid[], $2::text[]) AS u (owner_id, key)
+  JOIN orders o ON o.owner_id = u.owner_id AND o.idempotency_key = u.key`
+
+func (s *Service) priorTx(ctx context.Context, tx pgx.Tx, reqs []Request) (map[ownedKey]priorOrder, error) {
+	owners, keys := make([]uuid.UUID, len(reqs)), make([]string, len(reqs))
+	for i, r := range reqs {
+		owners[i], keys[i] = r.Owner, r.Key
+	}
+	rows, err := tx.Query(ctx, selectPrior, owners, keys)
+	if err != nil {
+		return nil, fmt.Errorf("look up idempotency keys: %w", err)
+	}
+	prior := map[ownedKey]priorOrder{}
+	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (_ struct{}, err error) {
+		var key ownedKey
+		var p priorOrder
+		p.order, err = scanOrder(row, &key.owner, &key.key, &p.fingerprint, &p.paying)
+		prior[key] = p
+		return struct{}{}, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up idempotency keys: %w", err)
+	}
+	return prior, nil
+}
+
+// resumeTx takes the payment lease of the orders that are resumed.
+func (s *Service) resumeTx(ctx context.Context, tx pgx.Tx, out []placed) error {
+	var ids []uuid.UUID
+	for _, p := range out {
+		if p.resumed {
+			ids = append(ids, p.order.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	const takeLease = `-- name: checkout.resume
+UPDATE orders SET paying_until = clock_timestamp() + $2 WHERE id = ANY ($1)`
+	if _, err := tx.Exec(ctx, takeLease, ids, s.lease()); err != nil {
+		return fmt.Errorf("resume orders: %w", err)
+	}
+	return nil
+}
+
+// endTurn gives the payment lease of a pending order back, so that a repeat can resume it at once.
+func (s *Service) endTurn(ctx context.Context, id uuid.UUID) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.TransactionTimeout, errSettleTimeout)
+	defer cancel()
+	const dropLease = `-- name: checkout.end_turn
+UPDATE orders SET paying_until = '-infinity' WHERE id = $1 AND status = 'pending'`
+	if _, err := s.pool.Exec(ctx, dropLease, id); err != nil {
+		return fmt.Errorf("end payment lease: %w", err)
+	}
+	return nil
+}
+
+const insertOrders = `-- name: checkout.insert_orders
+INSERT INTO orders (id, owner_id, account_id, cart_id, idempotency_key, fingerprint, paying_until, email, currency,
+                    subtotal_minor, discount_minor, total_minor, discount_code, hold_expires_at)
+SELECT u.id, u.owner_id, u.account_id, u.cart_id, u.key, u.fingerprint, clock_timestamp() + $13, u.email, u.currency,
+       u.subtotal, u.discount, u.subtotal - u.discount, nullif(u.code, ''), clock_timestamp() + $12
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::bytea[], $7::text[], $8::text[],
+              $9::bigint[], $10::bigint[], $11::text[])
+       WITH ORDINALITY AS u (id, owner_id, account_id, cart_id, key, fingerprint, email, currency, subtotal, discount, code, nth)
+ ORDER BY u.nth
+RETURNING id, number, created_at`
+
+const insertLines = `-- name: checkout.insert_lines
+INSERT INTO order_line (order_id, sku_id, sku_code, name, quantity, unit_price_minor, limited)
+SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::integer[], $6::bigint[], $7::boolean[])`
+
+// queueOrders adds the statements that write the drafts' orders, and fills in their numbers when the answer comes.
+func (s *Service) queueOrders(batch *pgx.Batch, drafts []*draft) {
+	var (
+		ids, owners, carts              []uuid.UUID
+		accounts                        []uuid.NullUUID
+		keys, emails, currencies, codes []string
+		fingerprints                    [][]byte
+		subtotals, discounts            []int64
+		lineOrders                      []uuid.UUID
+		lineSKUs, linePrices            []int64
+		lineCodes, lineNames            []string
+		lineQuantities                  []int
+		lineLimited                     []bool
+		byID                            = map[uuid.UUID]*draft{}
+	)
+	for _, d := range drafts {
+		o := &d.order
+		byID[o.ID] = d
+		ids, owners, carts = append(ids, o.ID), append(owners, d.request.Owner), append(carts, d.cart.ID)
+		accounts = append(accounts, d.request.Account)
+		keys, emails, currencies = append(keys, d.request.Key), append(emails, o.Email), append(currencies, o.Total.Currency)
+		codes, fingerprints = append(codes, o.DiscountCode), append(fingerprints, d.request.fingerprint())
+		subtotals, discounts = append(subtotals, o.Subtotal.Minor), append(discounts, o.Discount.Minor)
+		for _, l := range o.Lines {
+			lineOrders, lineSKUs, linePrices = append(lineOrders, o.ID), append(lineSKUs, l.SKU), append(linePrices, l.UnitPrice.Minor)
+			lineCodes, lineNames = append(lineCodes, l.Code), append(lineNames, l.Name)
+			lineQuantities, lineLimited = append(lineQuantities, l.Quantity), append(lineLimited, l.Limited)
+		}
+	}
+	batch.Queue(insertOrders, ids, owners, accounts, carts, keys, fingerprints, emails, currencies, subtotals, discounts, codes,
+		s.cfg.HoldTTL, s.lease()).Query(func(rows pgx.Rows) error {
+		var id uuid.UUID
+		var number int64
+		var created time.Time
+		_, err := pgx.ForEachRow(rows, []any{&id, &number, &created}, func() error {
+			byID[id].order.Number, byID[id].order.CreatedAt = number, created.UTC()
+			return nil
+		})
+		return err
+	})
+	batch.Queue(insertLines, lineOrders, lineSKUs, lineCodes, lineNames, lineQuantities, linePrices, lineLimited)
+}
+
+// exists asks whether an order was committed. It has its own time limit: the transaction's may have ended with it.
+func (s *Service) exists(ctx context.Context, id uuid.UUID) (bool, error) {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), lookupTimeout, errLookupTimeout)
+	defer cancel()
+	const orderExists = `-- name: checkout.exists
+SELECT EXISTS (SELECT FROM orders WHERE id = $1)`
+	var found bool
+	err := s.pool.QueryRow(ctx, orderExists, id).Scan(&found)
+	return found, err
+}

@@ -1,0 +1,45 @@
+package app
+
+import (
+	"log/slog"
+	"time"
+
+	"doorbuster/app/checkout"
+	"doorbuster/app/payment"
+)
+
+// Config is all that a worker is told. Nothing below package main reads the environment.
+type Config struct {
+	// DatabaseURL is where PostgreSQL is, as a URL or in keyword form. Required.
+	DatabaseURL string
+	// RedisURL is where Redis is: redis://, rediss:// or unix://. Required.
+	RedisURL string
+	// SchemaVersion is the migration that this binary needs; an older database is refused at start. 0: not checked.
+	SchemaVersion int64
+	// MaxConns bounds the PostgreSQL connections of this worker. Workers times this must fit max_connections, with one
+	// worker more during a rolling restart. Default 10.
+	MaxConns int32
+
+	// Slot is the worker's place under its master, from 1; 0 without one.
+	Slot int
+	// Release names the executable, for logs and /health.
+	Release string
+
+	// PlainHTTP lets the session cookie go over plain HTTP. For demonstrations and tests.
+	PlainHTTP bool
+
+	// ShutdownDelay is how long a worker goes on as before, but unready, once it is told to stop. Default 0.
+	ShutdownDelay time.Duration
+	// DrainTimeout bounds the drain after that. Default 10 s.
+	DrainTimeout time.Duration
+	// SweepInterval is the pause between two looks for orders that nobody settled. Default 5 s.
+	SweepInterval time.Duration
+
+	// Payment makes the simulated payment provider good or bad.
+	Payment payment.SimulatorConfig
+	// Checkout holds the time limits of a checkout.
+	Checkout checkout.Config
+
+	// Log receives everything. Required.
+	Log *slog.Logger
+}

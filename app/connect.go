@@ -1,0 +1,208 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+)
+
+// A SettingError says in one sentence which setting is wrong and why. It never contains a password.
+type SettingError struct {
+	Variable string // such as DATABASE_URL
+	Problem  string
+}
+
+func (e *SettingError) Error() string { return e.Variable + " " + e.Problem }
+
+// Time limits of PostgreSQL connections. The server enforces the last three as well, so that a worker that is stuck
+// holds no lock for long: https://www.postgresql.org/docs/current/runtime-config-client.html.
+const (
+	connectTimeout           = 2 * time.Second
+	statementTimeout         = 5 * time.Second
+	lockTimeout              = 3 * time.Second
+	idleInTransactionTimeout = 10 * time.Second
+	connLifetime             = time.Hour
+	connLifetimeJitter       = 10 * time.Minute // or all workers of a mass start reconnect together
+)
+
+// Time limits of Redis. A session look-up takes a fraction of a millisecond; what takes this long is away.
+const (
+	redisDialTimeout = time.Second
+	redisIOTimeout   = time.Second
+)
+
+func openPostgres(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
+	const variable = "DATABASE_URL"
+	fail := func(format string, args ...any) error { return &SettingError{variable, fmt.Sprintf(format, args...)} }
+	if cfg.DatabaseURL == "" {
+		return nil, fail("is empty: set it to a PostgreSQL URL such as postgres://user@localhost/doorbuster")
+	}
+	poolConfig, err := pgxpool.ParseConfig(cfg.DatabaseURL)
+	if err != nil {
+		return nil, fail("is malformed: %s", redact(rootCause(err), cfg.DatabaseURL))
+	}
+	conn := poolConfig.ConnConfig
+	conn.ConnectTimeout = connectTimeout
+	if conn.RuntimeParams["application_name"] == "" {
+		conn.RuntimeParams["application_name"] = "doorbuster"
+	}
+	milliseconds := func(d time.Duration) string { return fmt.Sprint(d.Milliseconds()) }
+	conn.RuntimeParams["statement_timeout"] = milliseconds(statementTimeout)
+	conn.RuntimeParams["lock_timeout"] = milliseconds(lockTimeout)
+	conn.RuntimeParams["idle_in_transaction_session_timeout"] = milliseconds(idleInTransactionTimeout)
+	conn.RuntimeParams["timezone"] = "UTC"
+	poolConfig.MaxConns = cfg.MaxConns
+	poolConfig.MaxConnLifetime = connLifetime
+	poolConfig.MaxConnLifetimeJitter = connLifetimeJitter
+	pool, err := pgxpool.NewWithConfig(ctx, poolConfig)
+	if err != nil {
+		return nil, fail("is unusable: %s", redact(rootCause(err), cfg.DatabaseURL))
+	}
+	if err := checkSchema(ctx, pool, cfg.SchemaVersion); err != nil {
+		pool.Close()
+		if setting, ok := errors.AsType[*SettingError](err); ok {
+			return nil, setting
+		}
+		return nil, fail("names a PostgreSQL that can't be used: %s (%s)", redact(rootCause(err), cfg.DatabaseURL), postgresAddress(conn))
+	}
+	return pool, nil
+}
+
+// postgresAddress says where we tried, as people write it.
+func postgresAddress(c *pgx.ConnConfig) string {
+	if strings.HasPrefix(c.Host, "/") {
+		return fmt.Sprintf("socket %s/.s.PGSQL.%d, database %s", c.Host, c.Port, c.Database)
+	}
+	return fmt.Sprintf("%s, database %s", net.JoinHostPort(c.Host, fmt.Sprint(c.Port)), c.Database)
+}
+
+// checkSchema connects, once, and compares the schema with what this binary's SQL is written for.
+func checkSchema(ctx context.Context, pool *pgxpool.Pool, want int64) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, connectTimeout, errors.New("no answer within "+connectTimeout.String()))
+	defer cancel()
+	if want == 0 {
+		return pool.Ping(ctx)
+	}
+	const schemaVersion = `-- name: app.schema_version
+SELECT coalesce(max(version_id) FILTER (WHERE is_applied), 0) FROM goose_db_version`
+	var have int64
+	err := pool.QueryRow(ctx, schemaVersion).Scan(&have)
+	const undefinedTable = "42P01"
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == undefinedTable {
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	if have < want {
+		return &SettingError{"DATABASE_URL", fmt.Sprintf("names a database whose schema is at version %d, and this release needs %d: "+
+			"run doorbuster migrate up first", have, want)}
+	}
+	return nil
+}
+
+func openRedis(ctx context.Context, cfg Config) (*redis.Client, error) {
+	fail := func(format string, args ...any) error {
+		return &SettingError{"REDIS_URL", fmt.Sprintf(format, args...)}
+	}
+	if cfg.RedisURL == "" {
+		return nil, fail("is empty: set it to a Redis URL such as redis://localhost:6379/0")
+	}
+	options, err := redis.ParseURL(cfg.RedisURL)
+	if err != nil {
+		return nil, fail("is malformed: %s", redact(rootCause(err), cfg.RedisURL))
+	}
+	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = redisDialTimeout, redisIOTimeout, redisIOTimeout
+	options.ContextTimeoutEnabled = true // or a context's deadline does not end a read
+	options.MaxRetries = 1
+	options.DialerRetries = 1 // at start: an answer within the time limit; later: the next request dials again
+	client := redis.NewClient(options)
+	ctx, cancel := context.WithTimeoutCause(ctx, connectTimeout, errors.New("no answer within "+connectTimeout.String()))
+	defer cancel()
+	if err := client.Ping(ctx).Err(); err != nil {
+		client.Close() //nolint:errcheck // the ping's error says it
+		return nil, fail("names a Redis that can't be used: %s (%s)", redact(rootCause(err), cfg.RedisURL), options.Addr)
+	}
+	return client, nil
+}
+
+// rootCause returns the one error that says what happened, without the layers that repeat the address or the URL.
+func rootCause(err error) string {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pgErr.Message
+	}
+	if parse, ok := errors.AsType[*url.Error](err); ok {
+		return parse.Err.Error()
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return "host " + dns.Name + " is not known"
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Err.Error()
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "no answer within " + connectTimeout.String()
+	}
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return strings.Join(strings.Fields(err.Error()), " ")
+		}
+		err = inner
+	}
+}
+
+// redact removes the password of a URL or keyword string from a text, however it is written there.
+func redact(text, setting string) string {
+	for _, secret := range secretsOf(setting) {
+		text = strings.ReplaceAll(text, secret, "xxxxx")
+	}
+	return text
+}
+
+func secretsOf(setting string) []string {
+	var secrets []string
+	add := func(s string) {
+		if s != "" {
+			secrets = append(secrets, s)
+		}
+	}
+	add(setting) // a parser may quote all of it
+	if u, err := url.Parse(setting); err == nil && u.User != nil {
+		password, _ := u.User.Password()
+		add(password)
+	}
+	// What url.Parse does not take: between the first colon after the scheme and the last @, and password=.
+	if _, rest, ok := strings.Cut(setting, "://"); ok {
+		if at := strings.LastIndex(rest, "@"); at >= 0 {
+			_, password, _ := strings.Cut(rest[:at], ":")
+			add(password)
+		}
+	}
+	if _, rest, ok := strings.Cut(setting, "password="); ok {
+		password, _, _ := strings.Cut(rest, " ")
+		password, _, _ = strings.Cut(password, "&")
+		add(strings.Trim(password, "'"))
+	}
+	return secrets
+}
+
+// CheckDatabase fails with a *[SettingError] when there is no PostgreSQL that answers at a URL. Commands that do more than
+// a worker's start ask it first, for the same clear sentence.
+func CheckDatabase(ctx context.Context, databaseURL string) error {
+	pool, err := openPostgres(ctx, Config{DatabaseURL: databaseURL, MaxConns: 1})
+	if err != nil {
+		return err
+	}
+	pool.Close()
+	return nil
+}

@@ -1,0 +1,28 @@
+// Package app is one worker of the shop: its HTTP edge, and the composition of the domain packages below it.
+//
+// # The life of a request
+//
+// [App.edge] counts it, names it (X-Request-Id) and answers for panics. routes.go, one screen, sends it on:
+//
+//   - Catalogue reads are plain handlers on an answer cache (answers.go): encoded answers, half a second old at most while
+//     PostgreSQL answers, older while it does not.
+//   - Everything that knows its customer passes the cross-origin check and the session middleware, and is a typed
+//     handler: huma validates the input against the OpenAPI schema, the handler asks a domain package and returns a value
+//     or an error.
+//
+// problem.go is the one place where an error becomes an answer and a log line.
+//
+// # Who owns what
+//
+//	catalog    category, product, sku, sale, sale_price
+//	inventory  stock, stock_receipt, allowance
+//	pricing    discount
+//	cart       cart, cart_line
+//	account    account
+//	checkout   orders, order_line, payment; the only package that imports its siblings
+//	app        Redis keys session:*
+//	payment    Redis keys payment-simulator:* (the books of the simulated provider)
+//
+// PostgreSQL is the truth. Redis holds sessions; when it is away, what needs a session answers 503 and the catalogue goes on.
+// When PostgreSQL is away, the catalogue goes on from memory and the rest answers 503. Neither ends the worker (S4).
+package app

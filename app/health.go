@@ -1,0 +1,105 @@
+package app
+
+import (
+	"net/http"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Health is what a worker tells about itself (W5).
+type Health struct {
+	Status        string  `json:"status" enum:"ok,draining"`
+	PID           int     `json:"pid"`
+	Slot          int     `json:"slot" doc:"Place under the master, from 1; 0 without one"`
+	Release       string  `json:"release"`
+	UptimeSeconds float64 `json:"uptime_seconds"`
+	RSSBytes      int64   `json:"rss_bytes" doc:"Resident memory"`
+	Goroutines    int     `json:"goroutines"`
+	InFlight      int     `json:"in_flight" doc:"Requests being worked on, this one included"`
+	RequestsTotal int64   `json:"requests_total"`
+}
+
+// Probe is the answer of a probe.
+type Probe struct {
+	Status string `json:"status" enum:"ok,draining"`
+}
+
+// livez says that the process can answer, and nothing about what it depends on: restarting it would mend none of that.
+func (a *App) livez(w http.ResponseWriter, r *http.Request) {
+	a.writeProbe(w, r, http.StatusOK, Probe{"ok"})
+}
+
+// readyz says whether a load balancer should send traffic. PostgreSQL or Redis being away does not make a worker unready:
+// they are away for all workers alike, the catalogue still serves, and the rest gets a clear 503 instead of no server.
+func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
+	if a.unready.Load() {
+		a.writeProbe(w, r, http.StatusServiceUnavailable, Probe{"draining"})
+		return
+	}
+	a.writeProbe(w, r, http.StatusOK, Probe{"ok"})
+}
+
+func (a *App) health(w http.ResponseWriter, r *http.Request) {
+	inFlight, _ := a.requests.waitingFor()
+	h := Health{
+		Status: "ok", PID: pid(), Slot: a.cfg.Slot, Release: a.cfg.Release, UptimeSeconds: time.Since(a.started).Seconds(),
+		RSSBytes: residentBytes(), Goroutines: runtime.NumGoroutine(), InFlight: inFlight, RequestsTotal: a.requests.total.Load(),
+	}
+	if a.unready.Load() {
+		h.Status = "draining"
+	}
+	a.writeProbe(w, r, http.StatusOK, h)
+}
+
+func (a *App) writeProbe(w http.ResponseWriter, r *http.Request, status int, v any) {
+	body, err := encodeJSON(v)
+	if err != nil {
+		a.writeProblem(w, r, err)
+		return
+	}
+	h := w.Header()
+	h["Content-Type"] = contentJSON
+	h.Set("Cache-Control", "no-store")
+	if status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "1")
+	}
+	w.WriteHeader(status)
+	w.Write(body) //nolint:errcheck // the client may be gone
+}
+
+// residentBytes returns the resident memory: by /proc where there is one (proc_pid_statm(5)), else what Go has from the
+// system.
+func residentBytes() int64 {
+	if statm, err := os.ReadFile("/proc/self/statm"); err == nil {
+		if fields := strings.Fields(string(statm)); len(fields) > 1 {
+			if pages, err := strconv.ParseInt(fields[1], 10, 64); err == nil {
+				return pages * int64(os.Getpagesize())
+			}
+		}
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.Sys - m.HeapReleased)
+}
+
+// ReleaseName names the running executable for logs and /health: the version and commit it was built from.
+func ReleaseName() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	name := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			name = s.Value[:12]
+		}
+	}
+	if name == "" || name == "(devel)" {
+		return "dev"
+	}
+	return name
+}

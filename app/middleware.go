@@ -1,0 +1,190 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	headerRequestID = "X-Request-Id"
+	headerWorker    = "X-Worker"
+)
+
+// response notes what an answer has come to. One lives for one request; they are pooled.
+type response struct {
+	http.ResponseWriter
+	status int // 0: nothing was sent yet
+}
+
+func (w *response) WriteHeader(status int) {
+	if w.status == 0 || w.status < 200 { // 1xx may be followed by another
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *response) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+var responses = sync.Pool{New: func() any { return new(response) }}
+
+// edge is the outermost handler: it counts and names every request, and answers for what panics in it (W1, W8). It is
+// one function and not a stack of middleware because it runs for the reads that are served from memory, where each
+// layer would cost a measurable part of the whole.
+func (a *App) edge(next http.Handler) http.Handler {
+	ids := newRequestIDs()
+	worker := []string{strconv.Itoa(pid())}
+	nosniff := []string{"nosniff"}
+	closeConnection := []string{"close"}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.requests.begin(r)
+		defer a.requests.end(r)
+		h := w.Header()
+		id := r.Header.Get(headerRequestID)
+		if !validRequestID(id) {
+			id = ids.next()
+		}
+		h[headerRequestID] = []string{id}
+		h[headerWorker] = worker
+		h["X-Content-Type-Options"] = nosniff
+		if a.closing.Load() {
+			h["Connection"] = closeConnection
+		}
+		rw := responses.Get().(*response) //nolint:forcetypeassert // the pool holds nothing else
+		rw.ResponseWriter, rw.status = w, 0
+		defer func() {
+			if cause := recover(); cause != nil {
+				a.recovered(rw, r, cause)
+			}
+			rw.ResponseWriter = nil
+			responses.Put(rw)
+		}()
+		if !a.log.Enabled(r.Context(), slog.LevelDebug) {
+			next.ServeHTTP(rw, r)
+			return
+		}
+		start := time.Now()
+		next.ServeHTTP(rw, r)
+		a.log.DebugContext(r.Context(), "request", "method", r.Method, "path", r.URL.Path, "status", rw.status,
+			"duration", time.Since(start), "request_id", id)
+	})
+}
+
+// recovered answers a request whose handler panicked. When the answer has begun only the connection can be cut, so that
+// the client does not take a part for the whole.
+func (a *App) recovered(w *response, r *http.Request, cause any) {
+	if cause == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
+		panic(cause)
+	}
+	a.log.ErrorContext(r.Context(), "handler panicked", "panic", cause, "method", r.Method, "path", r.URL.Path,
+		"request_id", w.Header().Get(headerRequestID), "stack", string(debug.Stack()))
+	if w.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	a.writeProblem(w, r, errPanicked)
+}
+
+var errPanicked = problem(http.StatusInternalServerError, "internal", "Something went wrong on our side",
+	"The request could not be completed. The request_id names it in our logs.")
+
+// withRequestID lets code below handlers name the request. The catalogue's reads do without: it copies the request.
+func withRequestID(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := context.WithValue(r.Context(), requestIDContextKey{}, w.Header().Get(headerRequestID))
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+type requestIDContextKey struct{}
+
+func requestIDFrom(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDContextKey{}).(string)
+	return id
+}
+
+// requestIDs makes names that are unique to the request: a random part for the process and a number.
+type requestIDs struct {
+	prefix string
+	last   atomic.Uint64
+}
+
+func newRequestIDs() *requestIDs {
+	var random [8]byte
+	rand.Read(random[:]) // never fails
+	return &requestIDs{prefix: hex.EncodeToString(random[:]) + "-"}
+}
+
+func (g *requestIDs) next() string {
+	buf := make([]byte, 0, 40)
+	buf = append(buf, g.prefix...)
+	return string(strconv.AppendUint(buf, g.last.Add(1), 10))
+}
+
+// validRequestID reports whether a client's name for its request can be taken over: it ends up in logs.
+func validRequestID(id string) bool {
+	if len(id) == 0 || len(id) > 128 {
+		return false
+	}
+	for i := range len(id) {
+		c := id[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.' {
+			return false
+		}
+	}
+	return true
+}
+
+// requests counts the requests in flight exactly, streaming ones included, and knows which they are, for a drain to say
+// what it waits for.
+type requests struct {
+	total    atomic.Int64
+	mu       sync.Mutex
+	inFlight map[*http.Request]time.Time
+}
+
+func (q *requests) begin(r *http.Request) {
+	q.total.Add(1)
+	now := time.Now()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.inFlight == nil {
+		q.inFlight = map[*http.Request]time.Time{}
+	}
+	q.inFlight[r] = now
+}
+
+func (q *requests) end(r *http.Request) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.inFlight, r)
+}
+
+// waitingFor describes the requests in flight: how many, and the oldest few.
+func (q *requests) waitingFor() (int, []string) {
+	const most = 10
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var some []string
+	for r, since := range q.inFlight {
+		if len(some) == most {
+			break
+		}
+		some = append(some, r.Method+" "+r.URL.Path+" for "+time.Since(since).Round(time.Millisecond).String())
+	}
+	return len(q.inFlight), some
+}

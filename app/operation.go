@@ -1,0 +1,94 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/go-chi/chi/v5"
+)
+
+// requestTimeout bounds the work for one request, checkout apart, which has limits of its own: long enough for a
+// slow database, short enough that a stuck one is answered with 503 before customers leave.
+const requestTimeout = 3 * time.Second
+
+var errRequestTimeout = errors.New("request timed out")
+
+// maxBody is the largest request body in bytes. The largest sensible one has a few hundred.
+const maxBody = 16 << 10
+
+// newAPI returns a huma API on a router. All of ours share one OpenAPI document.
+func newAPI(router chi.Router, doc *huma.OpenAPI) huma.API {
+	format := huma.Format{Marshal: marshalJSON, Unmarshal: json.Unmarshal}
+	return humachi.New(router, huma.Config{
+		OpenAPI:                      doc,
+		Formats:                      map[string]huma.Format{"application/json": format, "json": format},
+		DefaultFormat:                "application/json",
+		RejectUnknownQueryParameters: true,
+		Transformers:                 []huma.Transformer{fromHuma},
+	})
+}
+
+// marshalJSON writes a value in one piece. A client that has gone is no error here: there is nobody to tell.
+func marshalJSON(w io.Writer, v any) error {
+	var buf bytes.Buffer
+	encoder := json.NewEncoder(&buf)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		return err
+	}
+	w.Write(buf.Bytes()) //nolint:errcheck // see above
+	return nil
+}
+
+// handle adds an operation: its handler returns a value or an error, and problemFor decides what clients see of the error.
+// The statuses are those of the problems that the operation can have, besides the ones that all have.
+func handle[In, Out any](a *App, api huma.API, op huma.Operation, handler func(context.Context, *In) (*Out, error)) {
+	op.MaxBodyBytes = maxBody
+	op.Responses = problemResponses(api, op)
+	huma.Register(api, op, func(ctx context.Context, in *In) (*Out, error) {
+		ctx, cancel := context.WithTimeoutCause(ctx, requestTimeout, errRequestTimeout)
+		defer cancel()
+		out, err := handler(ctx, in)
+		if err != nil {
+			p := *problemFor(err)
+			p.RequestID = requestIDFrom(ctx)
+			a.report(ctx, &p, op.Method, op.Path)
+			return nil, &problemError{&p}
+		}
+		return out, nil
+	})
+}
+
+// problemError carries a Problem through huma, with its headers.
+type problemError struct{ *Problem }
+
+// problemResponses declares the problems of an operation in its OpenAPI responses.
+func problemResponses(api huma.API, op huma.Operation) map[string]*huma.Response {
+	responses := map[string]*huma.Response{}
+	statuses := append(op.Errors, http.StatusServiceUnavailable, http.StatusInternalServerError)
+	if op.Method != http.MethodGet {
+		statuses = append(statuses, http.StatusForbidden)
+	}
+	if op.Method == http.MethodPost || op.Method == http.MethodPut {
+		statuses = append(statuses, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
+			http.StatusRequestTimeout, http.StatusUnprocessableEntity)
+	} else {
+		statuses = append(statuses, http.StatusUnprocessableEntity)
+	}
+	schema := schemaOf[Problem](api, "Problem")
+	for _, status := range statuses {
+		responses[strconv.Itoa(status)] = &huma.Response{
+			Description: http.StatusText(status),
+			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: schema}},
+		}
+	}
+	return responses
+}

@@ -1,0 +1,43 @@
+// Package payment is the edge to a payment provider: the [Gateway] that checkout speaks to, and a simulated provider.
+//
+// A charge is named by its order's id, the provider's idempotency key: however often it is asked for, the customer pays
+// once. Cancel is the fence that makes an unknown outcome known: afterwards the charge either has been captured for
+// good or never will be, whatever requests are still on their way (as with Stripe's PaymentIntents:
+// https://docs.stripe.com/api/payment_intents/cancel).
+package payment
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"doorbuster/app/money"
+)
+
+// Charge is a request for money.
+type Charge struct {
+	Order  uuid.UUID // the idempotency key
+	Amount money.Money
+	Token  string // the customer's single-use reference to a card, made by the provider
+}
+
+// Receipt says what became of a charge. Exactly one of its states holds: captured (Reference is set) or not.
+type Receipt struct {
+	Captured  bool
+	Reference string // the provider's name for the captured charge
+	Reason    string // where it was not captured: why, for people
+}
+
+// ErrUnavailable says that the provider could not be asked or did not answer: the outcome of the charge is unknown.
+// [Gateway.Cancel] settles it.
+var ErrUnavailable = errors.New("the payment provider did not answer")
+
+// Gateway is a payment provider. Both methods are safe to repeat and for concurrent use, also with the same order, and
+// return by the context's deadline. Every error wraps [ErrUnavailable]; a declined card is not an error but a [Receipt].
+type Gateway interface {
+	// Charge captures the amount, or finds that it was captured, declined or cancelled before.
+	Charge(ctx context.Context, c Charge) (Receipt, error)
+	// Cancel makes sure that nothing more is captured for an order, and returns what has been.
+	Cancel(ctx context.Context, order uuid.UUID) (Receipt, error)
+}

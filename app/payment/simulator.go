@@ -1,0 +1,154 @@
+package payment
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+)
+
+// Test tokens of the [Simulator]. Any other token is declined.
+const (
+	TokenOK       = "tok_ok"       // captured
+	TokenDeclined = "tok_declined" // declined by the bank
+	TokenTimeout  = "tok_timeout"  // captured, but the answer comes after the deadline
+	TokenError    = "tok_error"    // the provider fails before it has done anything
+	TokenSlow     = "tok_slow"     // captured, after SlowLatency
+)
+
+// SimulatorConfig makes the provider as good or as bad as a test needs it.
+type SimulatorConfig struct {
+	Latency     time.Duration // of every answer; 0: none
+	SlowLatency time.Duration // of TokenSlow; 0: 2 s
+	Outage      bool          // nothing is answered: each call fails at once
+	Hang        bool          // nothing is answered: each call waits for its deadline
+}
+
+// Simulator is a payment provider for demonstrations and tests. It keeps its books in Redis, not in the shop's
+// database: all workers need to see the same provider, and a real one does not share a transaction with its
+// customers either. A book entry is one hash per order, kept for bookRetention, written by a script and so atomically.
+type Simulator struct {
+	redis *redis.Client
+	cfg   SimulatorConfig
+}
+
+// bookRetention is how long the simulated provider remembers a charge: as long as Stripe keeps idempotency keys at least.
+const bookRetention = 48 * time.Hour
+
+// NewSimulator returns a simulated provider that keeps its books in a Redis that it does not close.
+func NewSimulator(client *redis.Client, cfg SimulatorConfig) *Simulator {
+	if cfg.SlowLatency == 0 {
+		cfg.SlowLatency = 2 * time.Second
+	}
+	return &Simulator{client, cfg}
+}
+
+// enter writes the first entry about an order, and returns the entry that stands.
+// (HSETNX decides.)
+var enter = redis.NewScript(`
+if redis.call('HSETNX', KEYS[1], 'state', ARGV[1]) == 1 then
+    redis.call('HSET', KEYS[1], 'reason', ARGV[2], 'amount', ARGV[3])
+    redis.call('PEXPIRE', KEYS[1], ARGV[4])
+end
+return redis.call('HMGET', KEYS[1], 'state', 'reason')`)
+
+const (
+	stateCaptured = "captured"
+	stateRefused  = "refused"
+)
+
+// Charge implements [Gateway]. A cancelled context after the capture leaves it captured, as it would be in the world.
+func (s *Simulator) Charge(ctx context.Context, c Charge) (Receipt, error) {
+	if err := s.answer(ctx, s.cfg.Latency); err != nil {
+		return Receipt{}, err
+	}
+	switch c.Token {
+	case TokenError:
+		return Receipt{}, fmt.Errorf("%w: internal error of the provider", ErrUnavailable)
+	case TokenSlow:
+		if err := wait(ctx, s.cfg.SlowLatency); err != nil {
+			return Receipt{}, err
+		}
+		fallthrough
+	case TokenOK:
+		return s.enter(ctx, c.Order, stateCaptured, "", c.Amount.Minor)
+	case TokenTimeout:
+		before, err := s.redis.Exists(ctx, bookKey(c.Order)).Result()
+		if err != nil {
+			return Receipt{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		receipt, err := s.enter(ctx, c.Order, stateCaptured, "", c.Amount.Minor)
+		if err != nil || before == 1 {
+			return receipt, err // a repeat is answered from the books
+		}
+		<-ctx.Done()
+		return Receipt{}, fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
+	default:
+		return s.enter(ctx, c.Order, stateRefused, "the card was declined", 0)
+	}
+}
+
+// Cancel implements [Gateway].
+func (s *Simulator) Cancel(ctx context.Context, order uuid.UUID) (Receipt, error) {
+	if err := s.answer(ctx, s.cfg.Latency); err != nil {
+		return Receipt{}, err
+	}
+	return s.enter(ctx, order, stateRefused, "the charge was cancelled", 0)
+}
+
+// Captured returns the number of charges captured for an order, 0 or 1, and the amount, for tests and audits.
+func (s *Simulator) Captured(ctx context.Context, order uuid.UUID) (amountMinor int64, captured bool, err error) {
+	var entry struct {
+		State  string `redis:"state"`
+		Amount int64  `redis:"amount"`
+	}
+	if err := s.redis.HMGet(ctx, bookKey(order), "state", "amount").Scan(&entry); err != nil {
+		return 0, false, fmt.Errorf("read the provider's books: %w", err)
+	}
+	return entry.Amount, entry.State == stateCaptured, nil
+}
+
+func bookKey(order uuid.UUID) string { return "payment-simulator:" + order.String() }
+
+func (s *Simulator) enter(ctx context.Context, order uuid.UUID, state, reason string, amountMinor int64) (Receipt, error) {
+	reply, err := enter.Run(ctx, s.redis, []string{bookKey(order)}, state, reason, amountMinor, bookRetention.Milliseconds()).StringSlice()
+	if err != nil {
+		return Receipt{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if len(reply) != 2 {
+		return Receipt{}, fmt.Errorf("%w: its books are unreadable: %q", ErrUnavailable, reply)
+	}
+	if reply[0] != stateCaptured {
+		return Receipt{Reason: reply[1]}, nil
+	}
+	return Receipt{Captured: true, Reference: "ch_" + strings.ReplaceAll(order.String(), "-", "")}, nil
+}
+
+// answer waits as long as the provider takes to answer, or fails as it fails.
+func (s *Simulator) answer(ctx context.Context, latency time.Duration) error {
+	switch {
+	case s.cfg.Outage:
+		return fmt.Errorf("%w: connection refused", ErrUnavailable)
+	case s.cfg.Hang:
+		<-ctx.Done()
+		return fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
+	}
+	return wait(ctx, latency)
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
+	}
+}

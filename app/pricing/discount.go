@@ -1,0 +1,121 @@
+package pricing
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Store reads discounts outside a transaction. It is safe for concurrent use.
+type Store struct{ pool *pgxpool.Pool }
+
+// NewStore returns a Store on a pool that it does not close.
+func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool} }
+
+const selectDiscounts = `-- name: pricing.discounts
+SELECT code, coalesce(percent, 0), coalesce(amount_minor, 0), min_subtotal_minor, currency, starts_at, ends_at,
+       coalesce(max_uses, 0), uses
+  FROM discount WHERE code = ANY ($1)`
+
+// Discount returns the discount with this code, or nil when there is none.
+func (s *Store) Discount(ctx context.Context, code string) (*Discount, error) {
+	rows, err := s.pool.Query(ctx, selectDiscounts, []string{code})
+	if err != nil {
+		return nil, fmt.Errorf("read discount: %w", err)
+	}
+	found, err := collect(rows)
+	if err != nil {
+		return nil, err
+	}
+	return found[code], nil
+}
+
+// DiscountsTx returns those of the codes that exist.
+func DiscountsTx(ctx context.Context, tx pgx.Tx, codes []string) (map[string]*Discount, error) {
+	if len(codes) == 0 {
+		return nil, nil
+	}
+	rows, err := tx.Query(ctx, selectDiscounts, codes)
+	if err != nil {
+		return nil, fmt.Errorf("read discounts: %w", err)
+	}
+	return collect(rows)
+}
+
+func collect(rows pgx.Rows) (map[string]*Discount, error) {
+	found := map[string]*Discount{}
+	_, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
+		var d Discount
+		err := row.Scan(&d.Code, &d.Percent, &d.Amount.Minor, &d.MinSubtotal.Minor, &d.Amount.Currency,
+			&d.StartsAt, &d.EndsAt, &d.MaxUses, &d.Uses)
+		d.MinSubtotal.Currency = d.Amount.Currency
+		found[d.Code] = &d
+		return struct{}{}, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read discounts: %w", err)
+	}
+	return found, nil
+}
+
+const lockLimitedDiscounts = `-- name: pricing.lock
+SELECT code, max_uses - uses FROM discount WHERE code = ANY ($1) AND max_uses IS NOT NULL ORDER BY code FOR UPDATE`
+
+// LockTx locks those of the codes whose uses are limited, in the order of their codes, and returns how many uses each
+// has left. A code that is not in the result has no limit.
+func LockTx(ctx context.Context, tx pgx.Tx, codes []string) (map[string]int, error) {
+	if len(codes) == 0 {
+		return nil, nil
+	}
+	rows, err := tx.Query(ctx, lockLimitedDiscounts, codes)
+	if err != nil {
+		return nil, fmt.Errorf("lock discounts: %w", err)
+	}
+	left := map[string]int{}
+	var code string
+	var n int
+	if _, err := pgx.ForEachRow(rows, []any{&code, &n}, func() error { left[code] = n; return nil }); err != nil {
+		return nil, fmt.Errorf("lock discounts: %w", err)
+	}
+	return left, nil
+}
+
+const addUses = `-- name: pricing.add_uses
+UPDATE discount d SET uses = d.uses + u.n FROM unnest($1::text[], $2::integer[]) AS u (code, n)
+ WHERE d.code = u.code AND d.max_uses IS NOT NULL`
+
+// QueueUses adds the statement that counts uses of limited codes, or gives them back where the number is negative. The
+// transaction holds the locks of [LockTx].
+func QueueUses(batch *pgx.Batch, uses map[string]int) {
+	if len(uses) == 0 {
+		return
+	}
+	codes, counts := make([]string, 0, len(uses)), make([]int, 0, len(uses))
+	for code, n := range uses {
+		codes, counts = append(codes, code), append(counts, n)
+	}
+	batch.Queue(addUses, codes, counts)
+}
+
+const putDiscount = `-- name: pricing.put
+INSERT INTO discount (code, percent, amount_minor, min_subtotal_minor, currency, starts_at, ends_at, max_uses)
+VALUES ($1, nullif($2, 0), nullif($3::bigint, 0), $4, $5, $6, $7, nullif($8, 0))
+ON CONFLICT (code) DO UPDATE SET percent = excluded.percent, amount_minor = excluded.amount_minor,
+       min_subtotal_minor = excluded.min_subtotal_minor, currency = excluded.currency,
+       starts_at = excluded.starts_at, ends_at = excluded.ends_at, max_uses = excluded.max_uses`
+
+// PutTx creates or changes discounts; their uses are kept.
+func PutTx(ctx context.Context, tx pgx.Tx, discounts []Discount) error {
+	for _, d := range slices.SortedFunc(slices.Values(discounts), func(a, b Discount) int { return strings.Compare(a.Code, b.Code) }) {
+		_, err := tx.Exec(ctx, putDiscount, d.Code, d.Percent, d.Amount.Minor, d.MinSubtotal.Minor, d.Amount.Currency,
+			d.StartsAt, d.EndsAt, d.MaxUses)
+		if err != nil {
+			return fmt.Errorf("put discount %s: %w", d.Code, err)
+		}
+	}
+	return nil
+}

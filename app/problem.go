@@ -1,0 +1,324 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/redis/go-redis/v9"
+
+	"doorbuster/app/account"
+	"doorbuster/app/cart"
+	"doorbuster/app/catalog"
+	"doorbuster/app/checkout"
+	"doorbuster/app/money"
+	"doorbuster/app/pricing"
+)
+
+// Problem is the body of every error answer: RFC 9457, application/problem+json. Clients decide by Code (or Type, which
+// ends in it); the other texts are for people.
+type Problem struct {
+	Type      string        `json:"type" doc:"URI reference of the kind of problem" example:"/problems/out-of-stock"`
+	Title     string        `json:"title" doc:"The kind of problem in words"`
+	Status    int           `json:"status" doc:"HTTP status code" example:"409"`
+	Detail    string        `json:"detail" doc:"What went wrong this time, and what to do"`
+	Code      string        `json:"code" doc:"The kind of problem, for programs" example:"out-of-stock"`
+	RequestID string        `json:"request_id" doc:"Name of this request in the logs"`
+	Errors    []FieldError  `json:"errors,omitempty" nullable:"false" doc:"Which fields of the request are wrong"`
+	Lines     []ProblemLine `json:"lines,omitempty" nullable:"false" doc:"Which lines of the cart are concerned"`
+	Total     *money.Money  `json:"total,omitempty" doc:"What the cart costs now"`
+	OrderID   string        `json:"order_id,omitempty" doc:"The order that this is about"`
+	StartsAt  *time.Time    `json:"starts_at,omitempty" doc:"When the sale starts"`
+
+	retryAfter time.Duration // 0: no Retry-After
+	replayed   bool
+	cause      error // for the log, never for the client
+}
+
+// FieldError names one wrong field of a request.
+type FieldError struct {
+	In      string `json:"in" enum:"body,query,path,header" doc:"Part of the request"`
+	Field   string `json:"field" doc:"Name of the field" example:"quantity"`
+	Pointer string `json:"pointer,omitempty" doc:"JSON Pointer to it (RFC 6901), in a body" example:"/quantity"`
+	Detail  string `json:"detail" doc:"What is wrong with it"`
+}
+
+// ProblemLine names one line of a cart that can't be ordered.
+type ProblemLine struct {
+	SKU       string `json:"sku"`
+	Requested int    `json:"requested,omitempty" doc:"Units asked for"`
+	Available int    `json:"available" doc:"Units that could be had"`
+}
+
+func (p *Problem) Error() string { return p.Detail }
+
+// GetStatus, ContentType and GetHeaders make a Problem an error of huma's.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType returns the media type of RFC 9457.
+func (p *Problem) ContentType(string) string { return "application/problem+json" }
+
+// GetHeaders returns the headers that go with the problem.
+func (p *Problem) GetHeaders() http.Header {
+	h := http.Header{"Cache-Control": {"private, no-store"}}
+	if p.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((p.retryAfter+time.Second-1)/time.Second)))
+	}
+	if p.replayed {
+		h.Set("Idempotent-Replayed", "true")
+	}
+	if p.Status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Session realm="doorbuster"`)
+	}
+	return h
+}
+
+func problem(status int, code, title, detail string) *Problem {
+	return &Problem{Type: "/problems/" + code, Title: title, Status: status, Detail: detail, Code: code}
+}
+
+// invalid is the problem of one wrong field.
+func invalid(in, field, detail string) *Problem {
+	p := problem(http.StatusUnprocessableEntity, "invalid-request", "The request is not valid", field+": "+detail)
+	p.Errors = []FieldError{fieldError(in, field, detail)}
+	return p
+}
+
+func fieldError(in, field, detail string) FieldError {
+	e := FieldError{In: in, Field: field, Detail: detail}
+	if in == "body" {
+		e.Pointer = "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(field)
+		if field == "" {
+			e.Pointer = ""
+		}
+	}
+	return e
+}
+
+// soon is a moment to come back at, spread so that a crowd does not come back as one.
+func soon() time.Duration { return time.Second + rand.N(2*time.Second) }
+
+// problemFor is the one place where errors become answers.
+func problemFor(err error) *Problem {
+	p := classify(err)
+	if p.cause == nil {
+		p.cause = err
+	}
+	return p
+}
+
+func classify(err error) *Problem {
+	if p, ok := errors.AsType[*Problem](err); ok {
+		return p
+	}
+	if p := classifyRefusal(err); p != nil {
+		return p
+	}
+	conflict := func(code, title string) *Problem { return problem(http.StatusConflict, code, title, sentence(err)) }
+	switch {
+	case errors.Is(err, catalog.ErrNotFound), errors.Is(err, checkout.ErrNotFound):
+		return problem(http.StatusNotFound, "not-found", "There is no such thing here", "What was asked for does not exist.")
+	case errors.Is(err, cart.ErrTooMany):
+		return invalid("body", "quantity", err.Error())
+	case errors.Is(err, cart.ErrTooManyLines):
+		return conflict("cart-full", "The cart is full")
+	case errors.Is(err, cart.ErrNoCart), errors.Is(err, checkout.ErrCartEmpty):
+		return conflict("cart-empty", "The cart is empty")
+	case errors.Is(err, checkout.ErrKeyReused):
+		return problem(http.StatusUnprocessableEntity, "idempotency-key-reused", "The idempotency key belongs to another request",
+			"This Idempotency-Key was used with another request; make a new key for a new attempt.")
+	case errors.Is(err, checkout.ErrInFlight):
+		p := conflict("request-in-flight", "The same request is being worked on")
+		p.retryAfter = time.Second
+		return p
+	case errors.Is(err, checkout.ErrProvider):
+		p := problem(http.StatusServiceUnavailable, "payment-unavailable", "The payment provider failed",
+			"The payment provider failed. Nothing was charged, and the cart is as it was; try again.")
+		p.retryAfter = soon()
+		return p
+	case errors.Is(err, account.ErrEmailTaken):
+		return conflict("email-taken", "The e-mail address is taken")
+	case errors.Is(err, account.ErrCredentials):
+		return problem(http.StatusUnauthorized, "wrong-credentials", "Login failed", sentence(err))
+	case errors.Is(err, errNotLoggedIn), errors.Is(err, account.ErrNotFound):
+		return problem(http.StatusUnauthorized, "not-logged-in", "Nobody is logged in", "Log in with POST /v1/session.")
+	case errors.Is(err, account.ErrBusy), errors.Is(err, checkout.ErrBusy), isUnavailable(err):
+		p := problem(http.StatusServiceUnavailable, "unavailable", "The shop is busy",
+			"The shop can't do this right now. Try again a little later, a checkout with the same Idempotency-Key.")
+		p.retryAfter = soon()
+		return p
+	default:
+		return problem(http.StatusInternalServerError, "internal", "Something went wrong on our side",
+			"The request could not be completed. The request_id names it in our logs.")
+	}
+}
+
+// classifyRefusal maps the refusals of a checkout that carry facts.
+func classifyRefusal(err error) *Problem {
+	conflict := func(code, title string) *Problem { return problem(http.StatusConflict, code, title, sentence(err)) }
+	if e, ok := errors.AsType[*checkout.OutOfStock](err); ok {
+		p := conflict("out-of-stock", "Not enough units left")
+		for _, l := range e.Lines {
+			p.Lines = append(p.Lines, ProblemLine{l.Code, l.Requested, l.Available})
+		}
+		return p
+	}
+	if e, ok := errors.AsType[*checkout.NotForSale](err); ok {
+		if e.StartsAt.IsZero() {
+			return conflict("sale-ended", "The sale is over")
+		}
+		p := conflict("sale-not-started", "The sale has not started")
+		p.StartsAt, p.Lines = &e.StartsAt, []ProblemLine{{SKU: e.Code}}
+		p.retryAfter = e.StartsIn + rand.N(2*time.Second)
+		return p
+	}
+	if e, ok := errors.AsType[*checkout.LimitReached](err); ok {
+		p := conflict("customer-limit", "The limit per customer is reached")
+		p.Lines = []ProblemLine{{SKU: e.Code, Available: e.Left}}
+		return p
+	}
+	if e, ok := errors.AsType[*checkout.PriceChanged](err); ok {
+		p := conflict("price-changed", "The price has changed")
+		p.Total = &e.Now
+		return p
+	}
+	if _, ok := errors.AsType[*pricing.RefusedDiscount](err); ok {
+		return conflict("discount-refused", "The discount code does not apply")
+	}
+	return nil
+}
+
+// sentence makes the text of a domain error a sentence. Only errors whose whole text is for the customer get here.
+func sentence(err error) string {
+	for { // the innermost error is the domain's own
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			break
+		}
+		err = inner
+	}
+	text := err.Error()
+	if text == "" {
+		return text
+	}
+	return strings.ToUpper(text[:1]) + text[1:] + "."
+}
+
+// isUnavailable reports whether an error means that PostgreSQL or Redis is away or overloaded, and not that we are wrong.
+func isUnavailable(err error) bool {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch pgErr.Code {
+		case "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "53300", "40001", "40P01", "25P03":
+			// lock time-out, statement time-out, shut down, crashed, starting, idle, too many connections, repeats, idle in transaction
+			return true
+		}
+		return strings.HasPrefix(pgErr.Code, "08") // connection exceptions
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, redis.ErrClosed) || errors.Is(err, redis.ErrPoolTimeout) ||
+		errors.Is(err, redis.ErrPoolExhausted) || isRedisLoading(err) ||
+		strings.Contains(err.Error(), "conn closed") // pgconn's error for a connection that died under a query has no type
+}
+
+// isRedisLoading recognises the replies of a Redis that is starting or has lost its disk.
+func isRedisLoading(err error) bool {
+	reply, ok := errors.AsType[redis.Error](err)
+	return ok && (strings.HasPrefix(reply.Error(), "LOADING") || strings.HasPrefix(reply.Error(), "MISCONF") ||
+		strings.HasPrefix(reply.Error(), "READONLY") || strings.HasPrefix(reply.Error(), "MASTERDOWN"))
+}
+
+// report logs a problem: our failures as errors, with their cause; what clients do wrong only for debugging.
+func (a *App) report(ctx context.Context, p *Problem, method, path string) {
+	level := slog.LevelDebug
+	switch {
+	case p.Status == http.StatusServiceUnavailable:
+		level = slog.LevelWarn
+	case p.Status >= http.StatusInternalServerError:
+		level = slog.LevelError
+	}
+	a.log.Log(ctx, level, "request failed", "status", p.Status, "code", p.Code, "method", method, "path", path,
+		"request_id", p.RequestID, "error", p.cause)
+}
+
+// writeProblem answers with an error outside huma: in plain handlers and middleware.
+func (a *App) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
+	p := *problemFor(err)
+	p.RequestID = w.Header().Get(headerRequestID)
+	a.report(r.Context(), &p, r.Method, r.URL.Path)
+	body, err := json.Marshal(&p)
+	if err != nil {
+		a.log.ErrorContext(r.Context(), "encode problem", "error", err)
+	}
+	h := w.Header()
+	for name, values := range p.GetHeaders() {
+		h[name] = values
+	}
+	h.Set("Content-Type", p.ContentType(""))
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(p.Status)
+	w.Write(body) //nolint:errcheck // the client may be gone
+}
+
+// fromHuma turns the errors that huma makes, of validation above all, into ours. It keeps the place and the message of
+// each and drops the value: that may be a password.
+func fromHuma(ctx huma.Context, _ string, v any) (any, error) {
+	e, ok := v.(*huma.ErrorModel)
+	if !ok {
+		return v, nil
+	}
+	p := problem(e.Status, "invalid-request", "The request is not valid", sentence(e))
+	switch e.Status {
+	case http.StatusRequestEntityTooLarge:
+		p = problem(e.Status, "too-large", "The request is too large", "The body is too large.")
+		p.Errors = []FieldError{fieldError("body", "", "is too large")}
+	case http.StatusUnsupportedMediaType:
+		p = problem(e.Status, "unsupported-media-type", "The body's media type is not understood", "Send application/json.")
+	case http.StatusRequestTimeout:
+		p = problem(e.Status, "request-timeout", "The request took too long to arrive", "The body did not arrive in time.")
+	}
+	for _, d := range e.Errors {
+		p.Errors = append(p.Errors, humaField(d))
+	}
+	if len(p.Errors) == 0 && e.Status == http.StatusBadRequest {
+		p.Errors = []FieldError{fieldError("body", "", "is empty")}
+	}
+	if len(p.Errors) == 1 && p.Code == "invalid-request" {
+		p.Detail = strings.TrimSpace(p.Errors[0].Field + " " + p.Errors[0].Detail)
+	}
+	for name, values := range p.GetHeaders() {
+		ctx.SetHeader(name, values[0])
+	}
+	p.RequestID = requestIDFrom(ctx.Context())
+	return p, nil
+}
+
+var requiredProperty = regexp.MustCompile(`^expected required property (\S+) to be present$`)
+
+func humaField(d *huma.ErrorDetail) FieldError {
+	in, field, _ := strings.Cut(d.Location, ".")
+	if in == "" {
+		in = "body"
+	}
+	detail := d.Message
+	if m := requiredProperty.FindStringSubmatch(detail); m != nil {
+		field, detail = strings.TrimPrefix(field+"."+m[1], "."), "is required"
+	}
+	return fieldError(in, strings.ReplaceAll(field, ".", "/"), detail)
+}

@@ -1,0 +1,328 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/go-chi/chi/v5"
+
+	"doorbuster/app/catalog"
+	"doorbuster/app/inventory"
+	"doorbuster/app/money"
+)
+
+// Sizes of the caches, in answers: a product is 1 to 3 kB, a list page up to 100 of them.
+const (
+	productCacheSize = 10_000
+	listCacheSize    = 500
+)
+
+// Bounds of a list page.
+const (
+	defaultLimit = 20
+	maxLimit     = 100
+	maxQuery     = 100 // runes of a search
+)
+
+// Product is a page of the catalogue as clients see it.
+type Product struct {
+	Slug        string `json:"slug" example:"aurora-55-oled-tv"`
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	Category    string `json:"category" doc:"Slug of the category" example:"doorbusters"`
+	SKUs        []SKU  `json:"skus" nullable:"false" minItems:"1"`
+}
+
+// SKU is what can be put into a cart.
+type SKU struct {
+	SKU            string                 `json:"sku" example:"AURORA-55-OLED"`
+	Name           string                 `json:"name" example:"Standard"`
+	Price          money.Money            `json:"price" doc:"What it costs now"`
+	ListPrice      money.Money            `json:"list_price" doc:"What it costs outside a sale"`
+	Availability   inventory.Availability `json:"availability" enum:"in_stock,low,sold_out"`
+	MaxPerCustomer *int                   `json:"max_per_customer" doc:"Units that one customer can buy; null: no limit"`
+	SaleOnly       bool                   `json:"sale_only" doc:"For sale only while its sale is open"`
+	Sale           *Sale                  `json:"sale,omitempty" doc:"The sale that is open, or the next one"`
+}
+
+// Sale is a window of time with another price.
+type Sale struct {
+	Name     string      `json:"name" example:"Black Friday"`
+	Price    money.Money `json:"price"`
+	StartsAt time.Time   `json:"starts_at"`
+	EndsAt   time.Time   `json:"ends_at"`
+	Open     bool        `json:"open"`
+}
+
+// ProductList is a page of products.
+type ProductList struct {
+	Items      []Product `json:"items" nullable:"false"`
+	NextCursor *string   `json:"next_cursor" doc:"Give it as cursor to get the next page; null on the last"`
+}
+
+// productAt is a product as it is sold at an instant of the database's clock.
+func productAt(p *catalog.Product, units map[int64]int, now time.Time) Product {
+	out := Product{Slug: p.Slug, Name: p.Name, Description: p.Description, Category: p.Category, SKUs: make([]SKU, len(p.SKUs))}
+	for i := range p.SKUs {
+		s := &p.SKUs[i]
+		offer := s.At(now)
+		out.SKUs[i] = SKU{SKU: s.Code, Name: s.Name, Price: offer.Price, ListPrice: s.List, SaleOnly: s.SaleOnly,
+			Availability: inventory.Level(units[s.ID])}
+		if s.MaxPerCustomer > 0 {
+			out.SKUs[i].MaxPerCustomer = &s.MaxPerCustomer
+		}
+		if offer.Sale != nil {
+			out.SKUs[i].Sale = &Sale{offer.Sale.Name, offer.Sale.Price, offer.Sale.StartsAt, offer.Sale.EndsAt, offer.Open}
+		}
+	}
+	return out
+}
+
+// getProduct serves one product. It is a plain handler, and not one of huma's, because it is the hottest read: see
+// BenchmarkProductRead.
+func (a *App) getProduct(w http.ResponseWriter, r *http.Request) {
+	answer, err := a.products.get(r.Context(), chi.URLParam(r, "slug"))
+	if err != nil {
+		a.writeProblem(w, r, err)
+		return
+	}
+	answer.write(w, r)
+}
+
+// loadProduct reads a product and its stock for the cache.
+func (a *App) loadProduct(ctx context.Context, slug string) (renderer, time.Time, error) {
+	if !validText(slug, maxQuery) {
+		return nil, time.Time{}, fmt.Errorf("product: %w", catalog.ErrNotFound)
+	}
+	p, dbNow, err := a.catalog.Product(ctx, slug)
+	if err != nil {
+		return nil, dbNow, err
+	}
+	units, err := a.inventory.Available(ctx, skuIDsOf([]catalog.Product{p}))
+	if err != nil {
+		return nil, dbNow, err
+	}
+	return func(now time.Time) ([]byte, string, time.Time, error) {
+		body, err := encodeJSON(productAt(&p, units, now))
+		return body, "", p.NextChange(now), err
+	}, dbNow, nil
+}
+
+// listProducts serves a page of products.
+func (a *App) listProducts(w http.ResponseWriter, r *http.Request) {
+	q, err := parseListQuery(r.URL.Query())
+	if err == nil {
+		// The cursor's age is judged before the cache is asked, or a cached page would outlive it.
+		_, err = decodeCursor(q.cursor, q.list(), time.Now())
+	}
+	if err != nil {
+		a.writeProblem(w, r, err)
+		return
+	}
+	answer, err := a.lists.get(r.Context(), q.encode())
+	if err != nil {
+		a.writeProblem(w, r, err)
+		return
+	}
+	answer.write(w, r)
+}
+
+// listQuery is what makes a page of products.
+type listQuery struct {
+	limit               int
+	cursor, category, q string
+}
+
+func parseListQuery(values url.Values) (listQuery, error) {
+	query := listQuery{limit: defaultLimit}
+	for name, given := range values {
+		if len(given) != 1 {
+			return query, invalid("query", name, "is given more than once")
+		}
+		value := given[0]
+		switch name {
+		case "limit":
+			n, err := strconv.Atoi(value)
+			if err != nil || n < 1 || n > maxLimit {
+				return query, invalid("query", name, fmt.Sprintf("is not a whole number from 1 to %d", maxLimit))
+			}
+			query.limit = n
+		case "cursor":
+			query.cursor = value
+		case "category":
+			query.category = value
+		case "q":
+			query.q = strings.Join(strings.Fields(value), " ")
+		default:
+			return query, invalid("query", name, "is not a parameter of this list")
+		}
+		if name != "cursor" && !validText(value, maxQuery) {
+			return query, invalid("query", name, fmt.Sprintf("is longer than %d characters or not valid UTF-8 text", maxQuery))
+		}
+	}
+	return query, nil
+}
+
+// validText reports whether PostgreSQL can take a text: UTF-8 without NUL, and not endless.
+func validText(s string, runes int) bool {
+	return len(s) <= 4*runes && utf8.ValidString(s) && utf8.RuneCountInString(s) <= runes && !strings.ContainsRune(s, 0)
+}
+
+// list names the list that a cursor belongs to: the filter without the place in it.
+func (q listQuery) list() string {
+	return "products?" + url.Values{"category": {q.category}, "q": {q.q}}.Encode()
+}
+
+func (q listQuery) values() url.Values {
+	v := url.Values{"limit": {strconv.Itoa(q.limit)}}
+	for name, value := range map[string]string{"cursor": q.cursor, "category": q.category, "q": q.q} {
+		if value != "" {
+			v.Set(name, value)
+		}
+	}
+	return v
+}
+
+func (q listQuery) encode() string { return q.values().Encode() }
+
+// loadList reads a page and its stock for the cache. The key is a query in canonical form.
+func (a *App) loadList(ctx context.Context, key string) (renderer, time.Time, error) {
+	values, err := url.ParseQuery(key)
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("parse list key: %w", err)
+	}
+	q, err := parseListQuery(values)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	from, err := decodeCursor(q.cursor, q.list(), time.Now())
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	after, err := strconv.ParseInt(from.After, 10, 64)
+	if from.After != "" && (err != nil || after < 0) {
+		return nil, time.Time{}, invalid("query", "cursor", "is not a cursor of this shop")
+	}
+	// One more than asked for tells whether there is a next page.
+	products, dbNow, err := a.catalog.Products(ctx, catalog.Filter{Category: q.category, Search: q.q, After: after, Limit: q.limit + 1})
+	if err != nil {
+		return nil, dbNow, err
+	}
+	units, err := a.inventory.Available(ctx, skuIDsOf(products))
+	if err != nil {
+		return nil, dbNow, err
+	}
+	return func(now time.Time) ([]byte, string, time.Time, error) { return renderList(q, products, units, now) }, dbNow, nil
+}
+
+func renderList(q listQuery, products []catalog.Product, units map[int64]int, now time.Time) ([]byte, string, time.Time, error) {
+	page := ProductList{Items: []Product{}}
+	link := ""
+	if len(products) > q.limit {
+		products = products[:q.limit]
+		next := cursor{q.list(), strconv.FormatInt(products[q.limit-1].ID, 10), time.Now().UTC().Truncate(time.Hour)}.encode()
+		page.NextCursor = &next
+		q.cursor = next
+		link = "</v1/products?" + q.encode() + `>; rel="next"` // RFC 8288
+	}
+	var edge time.Time
+	for i := range products {
+		page.Items = append(page.Items, productAt(&products[i], units, now))
+		if next := products[i].NextChange(now); !next.IsZero() && (edge.IsZero() || next.Before(edge)) {
+			edge = next
+		}
+	}
+	body, err := encodeJSON(page)
+	return body, link, edge, err
+}
+
+func skuIDsOf(products []catalog.Product) []int64 {
+	var ids []int64
+	for i := range products {
+		for j := range products[i].SKUs {
+			ids = append(ids, products[i].SKUs[j].ID)
+		}
+	}
+	return ids
+}
+
+// encodeJSON is json.Marshal without the escapes that only matter inside HTML.
+func encodeJSON(v any) ([]byte, error) {
+	var buf bytes.Buffer
+	encoder := json.NewEncoder(&buf)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode answer: %w", err)
+	}
+	return buf.Bytes(), nil
+}
+
+type categoriesOutput struct {
+	CacheControl string `header:"Cache-Control"`
+	Body         CategoryList
+}
+
+// CategoryList is all categories.
+type CategoryList struct {
+	Items []Category `json:"items" nullable:"false"`
+}
+
+// Category groups products.
+type Category struct {
+	Slug string `json:"slug" example:"doorbusters"`
+	Name string `json:"name" example:"Doorbusters"`
+}
+
+func (a *App) listCategories(ctx context.Context, _ *struct{}) (*categoriesOutput, error) {
+	categories, err := a.catalog.Categories(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &categoriesOutput{CacheControl: "public, max-age=60", Body: CategoryList{Items: []Category{}}}
+	for _, c := range categories {
+		out.Body.Items = append(out.Body.Items, Category(c))
+	}
+	return out, nil
+}
+
+// documentCatalogue describes the plain handlers in the OpenAPI document.
+func (a *App) documentCatalogue(api huma.API) {
+	param := func(name, in, doc string, schema *huma.Schema) *huma.Param {
+		return &huma.Param{Name: name, In: in, Description: doc, Schema: schema, Required: in == "path"}
+	}
+	text := &huma.Schema{Type: huma.TypeString}
+	least, most := float64(1), float64(maxLimit)
+	header := func(doc string) *huma.Param { return &huma.Param{Description: doc, Schema: text} }
+	headers := map[string]*huma.Param{"ETag": header("Version of the answer"), "Cache-Control": header("At most a second")}
+	ifNoneMatch := param("If-None-Match", "header", "ETags that the client has; 304 when one is current", text)
+	add := func(op huma.Operation, schema *huma.Schema) {
+		op.Method, op.Tags = http.MethodGet, []string{"Catalogue"}
+		op.Responses = problemResponses(api, op)
+		op.Responses["200"] = &huma.Response{Description: "OK", Headers: headers,
+			Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
+		op.Responses["304"] = &huma.Response{Description: "The client's copy is current", Headers: headers}
+		api.OpenAPI().AddOperation(&op)
+	}
+	add(huma.Operation{
+		OperationID: "list-products", Path: "/v1/products", Summary: "List and search products",
+		Parameters: []*huma.Param{
+			param("limit", "query", "Products per page", &huma.Schema{Type: huma.TypeInteger, Minimum: &least, Maximum: &most, Default: defaultLimit}),
+			param("cursor", "query", "next_cursor of the page before", text),
+			param("category", "query", "Slug of a category", text),
+			param("q", "query", `Words to search for, as on the web: "quoted phrase", or, -without`, text), ifNoneMatch,
+		}, Errors: []int{http.StatusNotFound},
+	}, schemaOf[ProductList](api, "ProductList"))
+	add(huma.Operation{
+		OperationID: "get-product", Path: "/v1/products/{slug}", Summary: "Get one product",
+		Parameters: []*huma.Param{param("slug", "path", "Slug of the product", text), ifNoneMatch}, Errors: []int{http.StatusNotFound},
+	}, schemaOf[Product](api, "Product"))
+}

@@ -1,0 +1,128 @@
+package app
+
+import (
+	"fmt"
+	"net/http"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/go-chi/chi/v5"
+	"github.com/swaggest/swgui/v5emb"
+)
+
+// routes is the whole URL surface.
+func (a *App) routes() (http.Handler, error) {
+	doc := &huma.OpenAPI{
+		OpenAPI: "3.1.0",
+		Info: &huma.Info{Title: "Doorbuster", Version: "1", Description: "The storefront that stays open at midnight. " +
+			"Every error is application/problem+json; decide by its code."},
+		Components: &huma.Components{Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)},
+	}
+	r := chi.NewRouter()
+	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
+		a.writeProblem(w, r, problem(http.StatusNotFound, "not-found", "There is no such thing here", "There is no such page. See /docs."))
+	})
+	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
+		a.writeProblem(w, r, problem(http.StatusMethodNotAllowed, "method-not-allowed", "The method does not fit",
+			r.Method+" is not possible here. See /docs."))
+	})
+
+	r.Get("/livez", a.livez)
+	r.Get("/readyz", a.readyz)
+	r.Get("/health", a.health)
+	r.Get("/v1/products", a.listProducts)
+	r.Get("/v1/products/{slug}", a.getProduct)
+
+	r.Group(func(r chi.Router) {
+		r.Use(withRequestID)
+		api := newAPI(r, doc)
+		get := func(path, id, summary string) huma.Operation {
+			return huma.Operation{Method: http.MethodGet, Path: path, OperationID: id, Summary: summary, Tags: []string{"Catalogue"}}
+		}
+		handle(a, api, get("/v1/categories", "list-categories", "List the categories"), a.listCategories)
+		a.documentCatalogue(api)
+		a.documentHealth(api)
+	})
+	r.Group(func(r chi.Router) {
+		r.Use(withRequestID, a.sameOrigin(), a.sessions.load(a))
+		a.sessionRoutes(newAPI(r, doc))
+	})
+
+	openAPI, err := encodeJSON(doc)
+	if err != nil {
+		return nil, fmt.Errorf("encode OpenAPI document: %w", err)
+	}
+	r.Get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "public, max-age=60")
+		w.Write(openAPI) //nolint:errcheck // the client may be gone
+	})
+	docs := v5emb.New("Doorbuster", "/openapi.json", "/docs/")
+	r.Handle("/docs", docs)
+	r.Handle("/docs/*", docs)
+	r.Get("/", http.RedirectHandler("/docs", http.StatusFound).ServeHTTP)
+	return a.edge(r), nil
+}
+
+// sessionRoutes are the routes that know their customer.
+func (a *App) sessionRoutes(api huma.API) {
+	op := func(method, path, id, tag, summary string, errors ...int) huma.Operation {
+		return huma.Operation{Method: method, Path: path, OperationID: id, Tags: []string{tag}, Summary: summary, Errors: errors}
+	}
+	const (
+		get, post, put, del                        = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
+		unauthorized, declined, notFound, conflict = 401, 402, 404, 409
+		cartTag, checkoutTag, orderTag, accountTag = "Cart", "Checkout", "Orders", "Accounts"
+	)
+	handle(a, api, op(get, "/v1/cart", "get-cart", cartTag, "See the cart"), a.getCart)
+	handle(a, api, op(post, "/v1/cart/items", "add-cart-item", cartTag, "Add units of a SKU", conflict), a.addItem)
+	handle(a, api, op(put, "/v1/cart/items/{sku}", "set-cart-item", cartTag, "Set the units of a SKU", notFound, conflict), a.setItem)
+	handle(a, api, op(del, "/v1/cart/items/{sku}", "remove-cart-item", cartTag, "Remove a SKU", notFound), a.removeItem)
+	handle(a, api, op(put, "/v1/cart/discount", "set-discount", cartTag, "Use a discount code", conflict), a.setDiscount)
+	handle(a, api, op(del, "/v1/cart/discount", "remove-discount", cartTag, "Use no discount code"), a.removeDiscount)
+
+	checkout := op(post, "/v1/checkout", "checkout", checkoutTag, "Order the cart and pay", declined, conflict)
+	checkout.DefaultStatus = http.StatusCreated
+	handle(a, api, checkout, a.placeOrder)
+	handle(a, api, op(get, "/v1/orders", "list-orders", orderTag, "List your orders"), a.listOrders)
+	handle(a, api, op(get, "/v1/orders/{id}", "get-order", orderTag, "See one of your orders", notFound), a.getOrder)
+
+	register := op(post, "/v1/account", "register", accountTag, "Make an account and log in", conflict)
+	register.DefaultStatus = http.StatusCreated
+	handle(a, api, register, a.register)
+	handle(a, api, op(post, "/v1/session", "log-in", accountTag, "Log in", unauthorized), a.logIn)
+	handle(a, api, op(get, "/v1/session", "who-am-i", accountTag, "See who is logged in", unauthorized), a.whoAmI)
+	logOut := op(del, "/v1/session", "log-out", accountTag, "Log out")
+	logOut.DefaultStatus = http.StatusNoContent
+	handle(a, api, logOut, a.logOut)
+}
+
+// sameOrigin refuses unsafe requests that a browser sends for another site (CSRF), by Sec-Fetch-Site or Origin.
+func (a *App) sameOrigin() func(http.Handler) http.Handler {
+	protection := http.NewCrossOriginProtection()
+	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.writeProblem(w, r, problem(http.StatusForbidden, "cross-origin", "The request comes from another site",
+			"A browser sent this for another site. Only pages of this origin may change anything here."))
+	}))
+	return protection.Handler
+}
+
+// documentHealth describes the probes in the OpenAPI document.
+func (a *App) documentHealth(api huma.API) {
+	add := func(path, id, summary string, schema *huma.Schema, statuses ...string) {
+		op := &huma.Operation{Method: http.MethodGet, Path: path, OperationID: id, Summary: summary, Tags: []string{"Health"},
+			Responses: map[string]*huma.Response{}}
+		for _, status := range statuses {
+			op.Responses[status] = &huma.Response{Description: summary, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
+		}
+		api.OpenAPI().AddOperation(op)
+	}
+	add("/livez", "livez", "Is the process alive?", schemaOf[Probe](api, "Probe"), "200")
+	add("/readyz", "readyz", "Should it get traffic?", schemaOf[Probe](api, "Probe"), "200", "503")
+	add("/health", "health", "What is it doing?", schemaOf[Health](api, "Health"), "200")
+}
+
+// schemaOf registers a type in the OpenAPI document and returns a reference to it.
+func schemaOf[T any](api huma.API, name string) *huma.Schema {
+	return api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, name)
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"doorbuster/app"
+	"doorbuster/app/devstack"
+	"doorbuster/migrations"
+)
+
+type devCommand struct {
+	databaseFlags
+	shopFlags
+	seedFlags
+	Data string `name:"data" env:"DATA" type:"path" help:"Keep the data in this directory. Without it, it is thrown away at the end."`
+}
+
+// Run brings up the servers that are not given, the schema and the catalogue, and then serves until it is told to stop.
+func (c *devCommand) Run(env *environment) (err error) {
+	ctx := env.signals.stop
+	say := func(format string, args ...any) { fmt.Fprintf(env.stdout, format+"\n", args...) }
+	stop, databases, err := c.start(ctx, func(msg string) { say("  %s", msg) })
+	if err != nil {
+		return stoppedEarly(ctx, err)
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	if err := app.CheckDatabase(ctx, databases.DatabaseURL); err != nil {
+		return stoppedEarly(ctx, err)
+	}
+	if err := migrateUpTo(ctx, databases.DatabaseURL); err != nil {
+		return stoppedEarly(ctx, err)
+	}
+	seeded, err := app.Seed(ctx, databases.DatabaseURL, c.options())
+	if err != nil {
+		return stoppedEarly(ctx, err)
+	}
+	say("  %s", describe(seeded))
+	c.PlainHTTP = true // there is no TLS in front of it
+	return stoppedEarly(ctx, c.serve(env, databases, func(addr string) { say("%s", c.welcome(addr, databases)) }))
+}
+
+// start runs the servers that no URL was given for. The function that it returns stops them.
+func (c *devCommand) start(ctx context.Context, progress func(string)) (stop func() error, databases databaseFlags, err error) {
+	databases = c.databaseFlags
+	options := devstack.Options{Dir: c.Data, Durable: true, Progress: progress}
+	var closers []func() error
+	stop = func() error {
+		var err error
+		for _, closer := range closers {
+			err = errors.Join(err, closer())
+		}
+		return err
+	}
+	if databases.DatabaseURL == "" {
+		postgres, err := devstack.StartPostgres(ctx, options)
+		if err != nil {
+			return nil, databases, err
+		}
+		closers, databases.DatabaseURL = append(closers, postgres.Close), postgres.URL()
+	}
+	if databases.RedisURL == "" {
+		redis, err := devstack.StartRedis(ctx, options)
+		if err != nil {
+			return nil, databases, errors.Join(err, stop())
+		}
+		closers, databases.RedisURL = append(closers, redis.Close), redis.URL()
+	}
+	return stop, databases, nil
+}
+
+// stoppedEarly drops the error of something that was interrupted because the operator said so.
+func stoppedEarly(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil && !errors.Is(err, app.ErrCut) && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func migrateUpTo(ctx context.Context, databaseURL string) error {
+	m, err := migrations.Open(databaseURL)
+	if err != nil {
+		return err
+	}
+	defer m.Close() //nolint:errcheck // nothing depends on it
+	_, err = m.Up(ctx)
+	return err
+}
+
+// welcome says where everything is and what to try.
+func (c *devCommand) welcome(addr string, databases databaseFlags) string {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		port = strings.TrimPrefix(addr, ":")
+	}
+	shop := "http://localhost:" + port
+	return fmt.Sprintf(`
+The shop is open:  %[1]s        (documentation: %[1]s/docs)
+
+Buy a television, in another terminal:
+  curl -s %[1]s/v1/products/aurora-55-oled-tv
+  curl -s -c jar -b jar %[1]s/v1/cart/items --json '{"sku": "AURORA-55-OLED", "quantity": 1}'
+  curl -s -c jar -b jar %[1]s/v1/checkout -H 'Idempotency-Key: my-first-order' \
+       --json '{"email": "you@example.com", "payment_token": "tok_ok"}'
+  curl -s -b jar %[1]s/v1/orders
+
+Look into the books:
+  psql '%[2]s'
+
+Ctrl-C stops everything%[3]s.
+`, shop, databases.DatabaseURL, c.afterwards())
+}
+
+func (c *devCommand) afterwards() string {
+	if c.Data != "" {
+		return "; the data stays in " + c.Data
+	}
+	return " and leaves nothing behind"
+}
