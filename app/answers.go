@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -232,6 +233,9 @@ func (s *skuIDs) id(ctx context.Context, code string) (int64, error) {
 	s.mu.RUnlock()
 	if ok {
 		return id, nil
+	}
+	if !validText(code, maxQuery) {
+		return 0, fmt.Errorf("SKU: %w", catalog.ErrNotFound)
 	}
 	id, err := s.store.SKUID(ctx, code)
 	if err != nil {

@@ -20,7 +20,7 @@ const defaultCurrency = "USD"
 type Cart struct {
 	Items    []CartItem    `json:"items" nullable:"false"`
 	Subtotal money.Money   `json:"subtotal"`
-	Discount *CartDiscount `json:"discount" doc:"null: no code"`
+	Discount *CartDiscount `json:"discount,omitempty" doc:"Absent without a code"`
 	Total    money.Money   `json:"total" doc:"Give its amount_minor as expected_total_minor at checkout"`
 }
 
@@ -47,14 +47,14 @@ type cartOutput struct{ Body Cart }
 type addItemInput struct {
 	Body struct {
 		SKU      string `json:"sku" minLength:"1" maxLength:"64" example:"AURORA-55-OLED"`
-		Quantity int    `json:"quantity" minimum:"1" maximum:"99" example:"1"`
+		Quantity int    `json:"quantity" minimum:"1" maximum:"1000" example:"1"`
 	}
 }
 
 type setItemInput struct {
 	SKU  string `path:"sku" maxLength:"64"`
 	Body struct {
-		Quantity int `json:"quantity" minimum:"1" maximum:"99" example:"2"`
+		Quantity int `json:"quantity" minimum:"1" maximum:"1000" example:"2"`
 	}
 }
 

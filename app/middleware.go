@@ -21,25 +21,36 @@ const (
 // response notes what an answer has come to. One lives for one request; they are pooled.
 type response struct {
 	http.ResponseWriter
-	status int // 0: nothing was sent yet
+	status  int // 0: nothing was sent yet
+	closing *atomic.Bool
 }
 
 func (w *response) WriteHeader(status int) {
-	if w.status == 0 || w.status < 200 { // 1xx may be followed by another
-		w.status = status
+	if w.status < http.StatusOK { // 1xx may be followed by another
+		w.begin(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *response) Write(b []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
+	if w.status < http.StatusOK {
+		w.begin(http.StatusOK)
 	}
 	return w.ResponseWriter.Write(b)
 }
 
+// begin is the last moment for headers: a drain may have begun since the request did (W2).
+func (w *response) begin(status int) {
+	w.status = status
+	if w.closing.Load() {
+		w.Header()["Connection"] = closeConnection
+	}
+}
+
 // Unwrap lets http.ResponseController reach the connection.
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+var closeConnection = []string{"close"}
 
 var responses = sync.Pool{New: func() any { return new(response) }}
 
@@ -50,7 +61,6 @@ func (a *App) edge(next http.Handler) http.Handler {
 	ids := newRequestIDs()
 	worker := []string{strconv.Itoa(pid())}
 	nosniff := []string{"nosniff"}
-	closeConnection := []string{"close"}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.requests.begin(r)
 		defer a.requests.end(r)
@@ -62,11 +72,8 @@ func (a *App) edge(next http.Handler) http.Handler {
 		h[headerRequestID] = []string{id}
 		h[headerWorker] = worker
 		h["X-Content-Type-Options"] = nosniff
-		if a.closing.Load() {
-			h["Connection"] = closeConnection
-		}
 		rw := responses.Get().(*response) //nolint:forcetypeassert // the pool holds nothing else
-		rw.ResponseWriter, rw.status = w, 0
+		rw.ResponseWriter, rw.status, rw.closing = w, 0, &a.closing
 		defer func() {
 			if cause := recover(); cause != nil {
 				a.recovered(rw, r, cause)

@@ -52,7 +52,7 @@ func marshalJSON(w io.Writer, v any) error {
 // The statuses are those of the problems that the operation can have, besides the ones that all have.
 func handle[In, Out any](a *App, api huma.API, op huma.Operation, handler func(context.Context, *In) (*Out, error)) {
 	op.MaxBodyBytes = maxBody
-	op.Responses = problemResponses(api, op)
+	op.Responses, op.Errors = problemResponses(api, op), nil
 	huma.Register(api, op, func(ctx context.Context, in *In) (*Out, error) {
 		ctx, cancel := context.WithTimeoutCause(ctx, requestTimeout, errRequestTimeout)
 		defer cancel()

@@ -16,7 +16,7 @@ CREATE TABLE cart (
 CREATE TABLE cart_line (
     owner_id uuid        NOT NULL REFERENCES cart,
     sku_id   bigint      NOT NULL,
-    quantity integer     NOT NULL CHECK (quantity BETWEEN 1 AND 99),
+    quantity integer     NOT NULL CHECK (quantity BETWEEN 1 AND 1000),
     added_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (owner_id, sku_id)
 );

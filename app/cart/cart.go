@@ -21,7 +21,7 @@ import (
 
 // Limits of a cart. MaxQuantity is a CHECK constraint of the table as well.
 const (
-	MaxQuantity = 99 // units of one SKU
+	MaxQuantity = 1000 // units of one SKU
 	MaxLines    = 50 // different SKUs
 )
 

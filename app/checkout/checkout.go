@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/google/uuid"
@@ -94,7 +95,7 @@ func (s *Service) Checkout(ctx context.Context, req Request) (Result, error) {
 	if outcome == nil {
 		// Not even the fence could be asked: the order stands as pending, and the sweeper goes on.
 		s.log.WarnContext(ctx, "payment outcome unknown, order left pending", "order", placed.order.ID)
-		if err := s.endTurn(ctx, placed.order.ID); err != nil {
+		if err := s.endTurn(ctx, placed.order.ID, placed.lease); err != nil {
 			s.log.WarnContext(ctx, "order keeps its payment lease until it ends", "order", placed.order.ID, "error", err)
 		}
 		return Result{placed.order, placed.resumed}, nil
@@ -135,8 +136,16 @@ func (s *Service) fence(ctx context.Context, order uuid.UUID, reason CancelReaso
 
 var errPaymentTimeout = errors.New("payment provider timed out")
 
-func (s *Service) ask(ctx context.Context, call func(context.Context) (payment.Receipt, error)) (payment.Receipt, error) {
+// ask calls the gateway. One that panics has not answered either: the outcome is as unknown, and the sweeper, which no
+// request's recovery covers, will meet the same order.
+func (s *Service) ask(ctx context.Context, call func(context.Context) (payment.Receipt, error)) (_ payment.Receipt, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.PaymentTimeout, errPaymentTimeout)
 	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.ErrorContext(ctx, "the payment gateway panicked", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("%w: it panicked: %v", payment.ErrUnavailable, p)
+		}
+	}()
 	return call(ctx)
 }

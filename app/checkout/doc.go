@@ -25,11 +25,14 @@
 //
 // The key lives on the order that it made: UNIQUE (owner_id, idempotency_key), written by the transaction that writes the
 // order. The lock on the owner's cart makes twins queue; the second finds the first one's order. What a repeat is answered
-// follows from the order: confirmed and declined orders are replayed, a pending one that a request is still paying for
-// is [ErrInFlight], a pending one that nobody is paying for (its worker died, or the provider was away) is resumed at
-// step 2. The same key with another request is [ErrKeyReused]. An attempt that ended without an order and without a charge,
+// follows from the order: confirmed and declined orders are replayed, a pending one that somebody is at work on is
+// [ErrInFlight], a pending one that nobody is at work on (its worker died, or the provider was away) is resumed at step 2.
+// The same key with another request is [ErrKeyReused]. An attempt that ended without an order and without a charge,
 // refused at Place or cancelled as payment_failed or expired, leaves the key free: trying again is what the customer
 // wants. Keys are kept as long as orders are.
+//
+// Whoever asks the provider about an order, a request or a sweeper, holds the order's payment lease (paying_until). That
+// spares confusing answers and no more: what keeps the books right, whoever is late, is the fence below.
 //
 // # When things break
 //
@@ -37,12 +40,15 @@
 // afterwards the charge is either captured, and the order is confirmed, or impossible, and the order is cancelled. If the
 // provider can't be asked even that, the order stays pending and is answered as such; the sweeper goes on asking.
 //
-// The connection is lost during COMMIT: Place looks the key up on another connection. Found, it goes on with step 2; not
-// found, nothing happened. If the database can't be asked, the answer is [ErrBusy], which says to repeat with the same key,
-// and not that the order failed.
+// The connection is lost during COMMIT: Place looks the order up on another connection, behind the cart's lock, so that it
+// waits for a COMMIT that the server is still at work on. Found, it goes on with step 2; not found, nothing happened. If the
+// database can't be asked, the answer is [ErrBusy], which says to repeat with the same key, and not that the order failed.
+// Settle is just repeated.
+//
+// The gateway panics: that too is an unknown outcome.
 //
 // The worker dies: before COMMIT, nothing happened; after it, the order is pending and its hold expires; the sweeper of
-// any worker settles it by the fence. Sweepers share the work by SKIP LOCKED.
+// any worker settles it by the fence. Sweepers share the work by SKIP LOCKED, one order at a time.
 //
 // Locks are taken in one order everywhere: carts by owner, orders by id, discounts by code, stock by SKU, allowances by
 // key. Serialization failures and deadlocks (40001, 40P01) are retried a few times all the same.

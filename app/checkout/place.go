@@ -2,9 +2,11 @@ package checkout
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,7 +21,8 @@ import (
 // placed is what became of one request in Place: a new order, one found under the key, or a refusal.
 type placed struct {
 	order   Order
-	resumed bool // found pending, and this request is now the one that pays
+	lease   time.Time // where the order is pending: the end of this request's lease on its payment
+	resumed bool      // found pending, and this request is now the one that pays
 	err     error
 }
 
@@ -58,7 +61,7 @@ func (s *Service) place(ctx context.Context, req Request) (placed, error) {
 // looks the keys up; an error means that nothing is known to be placed and that a repeat with the same keys is safe.
 func (s *Service) placeAll(ctx context.Context, reqs []Request) ([]placed, error) {
 	var out []placed
-	err := s.transact(ctx, func(tx pgx.Tx) (err error) {
+	err := s.transact(ctx, repeatable, func(tx pgx.Tx) (err error) {
 		out, err = s.placeTx(ctx, tx, reqs)
 		return err
 	})
@@ -69,16 +72,23 @@ func (s *Service) placeAll(ctx context.Context, reqs []Request) ([]placed, error
 	if !errors.As(err, &lost) {
 		return nil, fmt.Errorf("place order: %w", err)
 	}
+	// Only new orders matter: a refused or replayed request wrote nothing, and a resumed one no more than its lease.
+	var owners, ids []uuid.UUID
 	for i, p := range out {
-		if p.err != nil || p.resumed || p.order.Status != Pending {
-			continue // refused or replayed: nothing of it was in the transaction, or nothing that matters
+		if p.err == nil && !p.resumed && p.order.Status == Pending {
+			owners, ids = append(owners, reqs[i].Owner), append(ids, p.order.ID)
 		}
-		found, lookupErr := s.exists(ctx, p.order.ID)
-		if lookupErr != nil {
-			return nil, fmt.Errorf("%w: the database went away while committing; repeat with the same Idempotency-Key: %w",
-				ErrBusy, errors.Join(err, lookupErr))
-		}
-		if !found {
+	}
+	if len(ids) == 0 {
+		return out, nil
+	}
+	found, lookupErr := s.committed(ctx, owners, ids)
+	if lookupErr != nil {
+		return nil, fmt.Errorf("%w: the database went away while committing; repeat with the same Idempotency-Key: %w",
+			ErrBusy, errors.Join(err, lookupErr))
+	}
+	for i, p := range out {
+		if slices.Contains(ids, p.order.ID) && !slices.Contains(found, p.order.ID) {
 			out[i] = placed{err: fmt.Errorf("%w: the order was not committed: %w", ErrBusy, err)}
 		}
 	}
@@ -91,6 +101,7 @@ type draft struct {
 	slot    int // of the request
 	cart    cart.Cart
 	order   Order
+	lease   time.Time
 	demand  inventory.Order
 }
 
@@ -109,10 +120,8 @@ func (s *Service) placeTx(ctx context.Context, tx pgx.Tx, reqs []Request) ([]pla
 		return nil, err
 	}
 	var drafts []*draft
-	drafted := map[uuid.UUID]*draft{} // by owner
 	for i, req := range reqs {
 		key := ownedKey{req.Owner, req.Key}
-		twin := drafted[req.Owner]
 		switch before, found := prior[key]; {
 		case found && !bytes.Equal(before.fingerprint, req.fingerprint()):
 			out[i].err = ErrKeyReused
@@ -124,15 +133,10 @@ func (s *Service) placeTx(ctx context.Context, tx pgx.Tx, reqs []Request) ([]pla
 				before.paying = true
 				prior[key] = before
 			}
-		case twin != nil && twin.request.Key == req.Key && bytes.Equal(twin.request.fingerprint(), req.fingerprint()):
-			out[i].err = ErrInFlight
-		case twin != nil && twin.request.Key == req.Key:
-			out[i].err = ErrKeyReused
-		case twin != nil || len(carts[req.Owner].Lines) == 0:
+		case len(carts[req.Owner].Lines) == 0:
 			out[i].err = ErrCartEmpty
 		default:
-			d := &draft{request: req, slot: i, cart: carts[req.Owner]}
-			drafts, drafted[req.Owner] = append(drafts, d), d
+			drafts = append(drafts, &draft{request: req, slot: i, cart: carts[req.Owner]})
 		}
 	}
 	if err := s.resumeTx(ctx, tx, out); err != nil {
@@ -167,7 +171,12 @@ func (s *Service) orderTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out [
 	}
 	uses := map[string]int{}
 	var sold []*draft
+	buyers := map[uuid.UUID]*draft{} // sold, by owner: the next request for the same cart finds it empty
 	for _, d := range drafts {
+		if before := buyers[d.request.Owner]; before != nil {
+			out[d.slot].err = d.request.after(&before.request)
+			continue
+		}
 		code := d.order.DiscountCode
 		limit, limited := left[code]
 		if limited && limit <= uses[code] {
@@ -181,7 +190,7 @@ func (s *Service) orderTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out [
 		if limited {
 			uses[code]++
 		}
-		sold = append(sold, d)
+		sold, buyers[d.request.Owner] = append(sold, d), d
 	}
 	if len(sold) == 0 {
 		return nil
@@ -199,9 +208,21 @@ func (s *Service) orderTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out [
 		return fmt.Errorf("write orders: %w", err)
 	}
 	for _, d := range sold {
-		out[d.slot].order = d.order
+		out[d.slot].order, out[d.slot].lease = d.order, d.lease
 	}
 	return nil
+}
+
+// after says why a request is refused that comes in one batch with another of its owner's, which was served.
+func (r *Request) after(served *Request) error {
+	switch {
+	case r.Key != served.Key:
+		return ErrCartEmpty
+	case !bytes.Equal(r.fingerprint(), served.fingerprint()):
+		return ErrKeyReused
+	default:
+		return ErrInFlight
+	}
 }
 
 // priceTx prices drafts by the transaction's time and returns those that can go on; the others are refused in out.
@@ -264,6 +285,8 @@ func (d *draft) price(skus map[int64]*catalog.SKU, units map[int64]int, discount
 	if short != nil {
 		return &OutOfStock{short}
 	}
+	// As it will be read: a repeat is answered with the same order, line by line.
+	slices.SortFunc(d.order.Lines, func(a, b OrderLine) int { return cmp.Compare(a.SKU, b.SKU) })
 	totals, err := pricing.Sum(lines, discount, now)
 	if err != nil {
 		return err

@@ -58,7 +58,8 @@ SELECT` + orderColumns + ` FROM orders o JOIN page USING (id) ORDER BY o.id DESC
 // allowances they hold. Repeating it changes nothing.
 func (s *Service) Adopt(ctx context.Context, guest, account uuid.UUID) error {
 	const adopt = `-- name: checkout.adopt
-UPDATE orders SET account_id = $2 WHERE owner_id = $1 AND account_id IS NULL`
+UPDATE orders SET account_id = $2
+ WHERE id IN (SELECT id FROM orders WHERE owner_id = $1 AND account_id IS NULL ORDER BY id FOR UPDATE)`
 	if _, err := s.pool.Exec(ctx, adopt, guest, account); err != nil {
 		return fmt.Errorf("adopt orders: %w", err)
 	}

@@ -1,6 +1,7 @@
 package checkout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,10 +40,11 @@ func (s *Service) settle(ctx context.Context, end settlement) (Order, error) {
 }
 
 // settleAll settles many orders in one transaction and returns them as they are afterwards. Orders that are settled
-// already stay as they are, so a repeat, also after a lost COMMIT, changes nothing.
+// already stay as they are, so it is repeated whatever went wrong, a lost COMMIT too: an order that was paid for should not
+// have to wait for the sweeper.
 func (s *Service) settleAll(ctx context.Context, ends []settlement) (map[uuid.UUID]Order, error) {
 	var orders map[uuid.UUID]Order
-	err := s.transact(ctx, func(tx pgx.Tx) (err error) {
+	err := s.transact(ctx, always, func(tx pgx.Tx) (err error) {
 		orders, err = settleTx(ctx, tx, ends)
 		return err
 	})
@@ -198,7 +200,7 @@ func (c *cancellations) add(p pendingOrder, reason CancelReason) {
 		c.uses[code]--
 	}
 	back := c.carts[p.owner]
-	back.Discount = p.order.DiscountCode
+	back.Discount = cmp.Or(back.Discount, p.order.DiscountCode)
 	for _, l := range p.order.Lines {
 		back.Lines = addLine(back.Lines, cart.Line{SKU: l.SKU, Quantity: l.Quantity})
 	}

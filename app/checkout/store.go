@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"doorbuster/app/cart"
 	"doorbuster/app/money"
 )
 
@@ -84,7 +85,15 @@ func (s *Service) priorTx(ctx context.Context, tx pgx.Tx, reqs []Request) (map[o
 	return prior, nil
 }
 
-// resumeTx takes the payment lease of the orders that are resumed.
+// A sweeper takes leases without the lock on the cart, so whether a lease is free is decided here once more, under the lock
+// on the order.
+const takeLeases = `-- name: checkout.resume
+WITH free AS (
+    SELECT id FROM orders WHERE id = ANY ($1) AND status = 'pending' AND paying_until <= clock_timestamp() ORDER BY id FOR UPDATE
+)
+UPDATE orders SET paying_until = clock_timestamp() + $2 FROM free WHERE orders.id = free.id RETURNING orders.id, paying_until`
+
+// resumeTx takes the payment lease of the orders that are resumed. Where somebody else has it, it refuses.
 func (s *Service) resumeTx(ctx context.Context, tx pgx.Tx, out []placed) error {
 	var ids []uuid.UUID
 	for _, p := range out {
@@ -95,21 +104,35 @@ func (s *Service) resumeTx(ctx context.Context, tx pgx.Tx, out []placed) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	const takeLease = `-- name: checkout.resume
-UPDATE orders SET paying_until = clock_timestamp() + $2 WHERE id = ANY ($1)`
-	if _, err := tx.Exec(ctx, takeLease, ids, s.lease()); err != nil {
+	rows, err := tx.Query(ctx, takeLeases, ids, s.lease())
+	if err != nil {
 		return fmt.Errorf("resume orders: %w", err)
+	}
+	leases := map[uuid.UUID]time.Time{}
+	var id uuid.UUID
+	var lease time.Time
+	if _, err := pgx.ForEachRow(rows, []any{&id, &lease}, func() error { leases[id] = lease; return nil }); err != nil {
+		return fmt.Errorf("resume orders: %w", err)
+	}
+	for i, p := range out {
+		if !p.resumed {
+			continue
+		}
+		if out[i].lease = leases[p.order.ID]; out[i].lease.IsZero() {
+			out[i] = placed{err: ErrInFlight}
+		}
 	}
 	return nil
 }
 
-// endTurn gives the payment lease of a pending order back, so that a repeat can resume it at once.
-func (s *Service) endTurn(ctx context.Context, id uuid.UUID) error {
+// endTurn gives a payment lease back, if the order is pending and nobody has taken it over, so that a repeat can resume the
+// order at once.
+func (s *Service) endTurn(ctx context.Context, id uuid.UUID, lease time.Time) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.TransactionTimeout, errSettleTimeout)
 	defer cancel()
 	const dropLease = `-- name: checkout.end_turn
-UPDATE orders SET paying_until = '-infinity' WHERE id = $1 AND status = 'pending'`
-	if _, err := s.pool.Exec(ctx, dropLease, id); err != nil {
+UPDATE orders SET paying_until = '-infinity' WHERE id = $1 AND status = 'pending' AND paying_until = $2`
+	if _, err := s.pool.Exec(ctx, dropLease, id, lease); err != nil {
 		return fmt.Errorf("end payment lease: %w", err)
 	}
 	return nil
@@ -124,7 +147,7 @@ SELECT u.id, u.owner_id, u.account_id, u.cart_id, u.key, u.fingerprint, clock_ti
               $9::bigint[], $10::bigint[], $11::text[])
        WITH ORDINALITY AS u (id, owner_id, account_id, cart_id, key, fingerprint, email, currency, subtotal, discount, code, nth)
  ORDER BY u.nth
-RETURNING id, number, created_at`
+RETURNING id, number, created_at, paying_until`
 
 const insertLines = `-- name: checkout.insert_lines
 INSERT INTO order_line (order_id, sku_id, sku_code, name, quantity, unit_price_minor, limited)
@@ -163,9 +186,9 @@ func (s *Service) queueOrders(batch *pgx.Batch, drafts []*draft) {
 		s.cfg.HoldTTL, s.lease()).Query(func(rows pgx.Rows) error {
 		var id uuid.UUID
 		var number int64
-		var created time.Time
-		_, err := pgx.ForEachRow(rows, []any{&id, &number, &created}, func() error {
-			byID[id].order.Number, byID[id].order.CreatedAt = number, created.UTC()
+		var created, lease time.Time
+		_, err := pgx.ForEachRow(rows, []any{&id, &number, &created, &lease}, func() error {
+			byID[id].order.Number, byID[id].order.CreatedAt, byID[id].lease = number, created.UTC(), lease
 			return nil
 		})
 		return err
@@ -173,13 +196,27 @@ func (s *Service) queueOrders(batch *pgx.Batch, drafts []*draft) {
 	batch.Queue(insertLines, lineOrders, lineSKUs, lineCodes, lineNames, lineQuantities, linePrices, lineLimited)
 }
 
-// exists asks whether an order was committed. It has its own time limit: the transaction's may have ended with it.
-func (s *Service) exists(ctx context.Context, id uuid.UUID) (bool, error) {
+// committed asks which orders of a transaction were committed. The server may still be at work on the COMMIT that we know
+// nothing about, so it takes the owners' cart locks first, which that transaction holds to its end: what is not there then
+// never will be. It has its own time limit: the transaction's may have ended with it.
+func (s *Service) committed(ctx context.Context, owners, ids []uuid.UUID) ([]uuid.UUID, error) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), lookupTimeout, errLookupTimeout)
 	defer cancel()
-	const orderExists = `-- name: checkout.exists
-SELECT EXISTS (SELECT FROM orders WHERE id = $1)`
-	var found bool
-	err := s.pool.QueryRow(ctx, orderExists, id).Scan(&found)
+	const selectCommitted = `-- name: checkout.committed
+SELECT id FROM orders WHERE id = ANY ($1)`
+	var found []uuid.UUID
+	err := s.transact(ctx, always, func(tx pgx.Tx) error {
+		if _, err := cart.LockTx(ctx, tx, owners); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, selectCommitted, ids)
+		if err != nil {
+			return fmt.Errorf("look up orders: %w", err)
+		}
+		if found, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID]); err != nil {
+			return fmt.Errorf("look up orders: %w", err)
+		}
+		return nil
+	})
 	return found, err
 }

@@ -15,46 +15,52 @@ const sweepBatch = 100
 
 var errSweepTimeout = errors.New("sweep timed out")
 
-// A sweeper claims orders by pushing their hold on, so that others pass them by while it asks the provider.
+// A sweeper claims one order at a time and takes its payment lease, so that other sweepers and the customer's repeats keep
+// away while it asks the provider; a claim of many would outlast its leases where the provider is slow. Pushing the hold on
+// puts an order that can't be settled now behind those that nobody has asked about yet.
 const claimExpired = `-- name: checkout.claim_expired
-UPDATE orders SET hold_expires_at = clock_timestamp() + $2
- WHERE id IN (SELECT id FROM orders WHERE status = 'pending' AND hold_expires_at < clock_timestamp() AND paying_until < clock_timestamp()
-               ORDER BY hold_expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)
-RETURNING id`
+UPDATE orders SET paying_until = clock_timestamp() + $1, hold_expires_at = clock_timestamp() + $1
+ WHERE id = (SELECT id FROM orders WHERE status = 'pending' AND hold_expires_at < clock_timestamp() AND paying_until < clock_timestamp()
+              ORDER BY hold_expires_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING id, paying_until`
 
 // Sweep settles pending orders whose hold has expired: it asks the provider to cancel each charge and confirms the order
-// if it was captured all the same. It returns how many orders it settled. Sweeping on every worker at once is safe.
+// if it was captured all the same. It returns how many orders it settled; an order that it can't settle is left for a later
+// sweep and keeps it from none of the others. Sweeping on every worker at once is safe.
 func (s *Service) Sweep(ctx context.Context) (int, error) {
-	ids, err := s.claimExpired(ctx)
-	if err != nil {
-		return 0, err
-	}
+	var errs []error
 	n := 0
-	for _, id := range ids {
+	for range sweepBatch {
+		id, lease, err := s.claimExpired(ctx)
+		if errors.Is(err, pgx.ErrNoRows) {
+			break
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("claim an expired order: %w", err))
+			break
+		}
 		outcome := s.fence(ctx, id, ReasonExpired)
 		if outcome == nil {
-			continue // claimed again when the pushed hold ends
+			if err := s.endTurn(ctx, id, lease); err != nil {
+				errs = append(errs, err)
+			}
+			continue
 		}
 		if _, err := s.settle(ctx, *outcome); err != nil {
-			return n, fmt.Errorf("sweep order %s: %w", id, err)
+			errs = append(errs, fmt.Errorf("sweep order %s: %w", id, err))
+			continue
 		}
 		n++
 	}
-	return n, nil
+	return n, errors.Join(errs...)
 }
 
-func (s *Service) claimExpired(ctx context.Context) ([]uuid.UUID, error) {
+// claimExpired returns an order and the end of the lease on it, or [pgx.ErrNoRows] where there is none to claim.
+func (s *Service) claimExpired(ctx context.Context) (id uuid.UUID, lease time.Time, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.TransactionTimeout, errSweepTimeout)
 	defer cancel()
-	rows, err := s.pool.Query(ctx, claimExpired, sweepBatch, s.lease())
-	if err != nil {
-		return nil, fmt.Errorf("claim expired orders: %w", err)
-	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
-	if err != nil {
-		return nil, fmt.Errorf("claim expired orders: %w", err)
-	}
-	return ids, nil
+	err = s.pool.QueryRow(ctx, claimExpired, s.lease()).Scan(&id, &lease)
+	return id, lease, err
 }
 
 // RunSweeper sweeps every interval until ctx ends. A sweep that fails is logged and tried again.

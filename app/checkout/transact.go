@@ -17,17 +17,16 @@ const maxTries = 4
 // retryJitter is the longest pause before a second try; it doubles with each further one.
 const retryJitter = 10 * time.Millisecond
 
-// transact runs fn in a READ COMMITTED transaction and commits it. A serialization failure or a deadlock runs it again,
-// from the start. When the connection is lost during COMMIT the error wraps a *commitLost: the transaction may have been
-// committed, and it is not run again.
-func (s *Service) transact(ctx context.Context, fn func(pgx.Tx) error) error {
+// transact runs fn in a READ COMMITTED transaction and commits it. An error for which again is true runs it again, from
+// the start, a few times. When COMMIT has no answer the error wraps a *commitLost: the transaction may have been committed.
+func (s *Service) transact(ctx context.Context, again func(error) bool, fn func(pgx.Tx) error) error {
 	for try := 1; ; try++ {
 		err := s.transactOnce(ctx, fn)
-		if try == maxTries || !repeatable(err) {
+		if err == nil || try == maxTries || !again(err) || ctx.Err() != nil {
 			return err
 		}
 		s.log.DebugContext(ctx, "transaction is run again", "try", try, "error", err)
-		pause := time.NewTimer(rand.N(retryJitter << try))
+		pause := time.NewTimer(rand.N(retryJitter << (try - 1)))
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
@@ -42,12 +41,13 @@ func (s *Service) transactOnce(ctx context.Context, fn func(pgx.Tx) error) error
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
+	// Also when fn panics: the connection would never come back. After COMMIT it does nothing.
+	defer tx.Rollback(ctx) //nolint:errcheck // one that fails closes the connection, which rolls back too
 	if err := fn(tx); err != nil {
-		// A rollback that fails closes the connection, which rolls back too.
-		return errors.Join(err, ignoreClosed(tx.Rollback(ctx)))
+		return err
 	}
 	if err := tx.Commit(ctx); err != nil {
-		if _, answered := errors.AsType[*pgconn.PgError](err); answered || errors.Is(err, pgx.ErrTxCommitRollback) {
+		if refusedCommit(err) {
 			return fmt.Errorf("commit: %w", err)
 		}
 		return &commitLost{err}
@@ -55,11 +55,11 @@ func (s *Service) transactOnce(ctx context.Context, fn func(pgx.Tx) error) error
 	return nil
 }
 
-func ignoreClosed(err error) error {
-	if errors.Is(err, pgx.ErrTxClosed) {
-		return nil
-	}
-	return err
+// refusedCommit reports whether PostgreSQL answered COMMIT with a rollback. FATAL and PANIC are no such answer: they end the
+// connection, as a crash or a pooler that lost its server does, and the commit may have been written before.
+func refusedCommit(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pgErr.SeverityUnlocalized == "ERROR" || errors.Is(err, pgx.ErrTxCommitRollback)
 }
 
 // commitLost says that PostgreSQL did not answer a COMMIT.
@@ -75,3 +75,6 @@ func repeatable(err error) bool {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (pgErr.Code == serializationFailure || pgErr.Code == deadlockDetected)
 }
+
+// always is for transactions that can be run any number of times.
+func always(error) bool { return true }

@@ -1,0 +1,30 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+var passedOn = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
+
+// own gives the command a process group, so that it gets a Ctrl-C from us and not from the terminal as well: to
+// some commands a second one means "at once".
+func own(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
+
+// pass sends the signal to the command and what it started.
+func pass(cmd *exec.Cmd, s os.Signal) {
+	if s, ok := s.(syscall.Signal); ok {
+		_ = syscall.Kill(-cmd.Process.Pid, s)
+	}
+}
+
+// exitCode is what a shell would say: 128 and the signal for a command that died of one.
+func exitCode(state *os.ProcessState) int {
+	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return state.ExitCode()
+}

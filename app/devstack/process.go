@@ -1,0 +1,56 @@
+package devstack
+
+import (
+	"os/exec"
+	"runtime"
+	"syscall"
+)
+
+// A process is one child that is running or has been reaped.
+type process struct {
+	cmd    *exec.Cmd
+	exited chan struct{} // closed once the child is reaped
+	err    error         // of Wait; read it after exited
+}
+
+// spawn starts cmd in a process group of its own under the given account (nil: our own). On Linux the child gets
+// the signal death when this process ends, however it ends.
+//
+// The kernel sends that signal when the THREAD that forked the child ends, not the process (golang/go#27505), and
+// the Go runtime may end a thread at any time. So the goroutine that starts the child keeps its thread to itself
+// until the child is gone.
+func spawn(cmd *exec.Cmd, as *account, death syscall.Signal) (*process, error) {
+	cmd.SysProcAttr = attributes(as, death)
+	p := &process{cmd: cmd, exited: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
+		p.err = cmd.Wait()
+		close(p.exited)
+	}()
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// pid of the child, which is also the id of its process group.
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
+// signal is safe at any time: a child that was reaped is never mistaken for another process with its number.
+func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
+
+func (p *process) running() bool {
+	select {
+	case <-p.exited:
+		return false
+	default:
+		return true
+	}
+}
