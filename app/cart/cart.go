@@ -22,7 +22,7 @@ import (
 // Limits of a cart. MaxQuantity is a CHECK constraint of the table as well.
 const (
 	MaxQuantity = 1000 // units of one SKU
-	MaxLines    = 50 // different SKUs
+	MaxLines    = 50   // different SKUs
 )
 
 var (

@@ -1,0 +1,214 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"doorbuster/app/catalog"
+)
+
+// shelfOf is a catalogue for one answer, in virtual time.
+type shelfOf struct {
+	mu      sync.Mutex
+	price   int           // what PostgreSQL says now
+	err     error         // what it fails with, if it does
+	slow    time.Duration // how long it takes
+	offset  time.Duration // its clock minus ours
+	sale    time.Time     // when the price halves, by its clock; zero: never
+	queries int
+}
+
+func (s *shelfOf) cache() *answerCache {
+	return newAnswerCache(10, func(ctx context.Context, _ string) (renderer, time.Time, error) {
+		s.mu.Lock()
+		s.queries++
+		price, sale, slow, offset, err := s.price, s.sale, s.slow, s.offset, s.err
+		s.mu.Unlock()
+		if slow > 0 {
+			select {
+			case <-time.After(slow):
+			case <-ctx.Done():
+				return nil, time.Time{}, context.Cause(ctx)
+			}
+		}
+		if err != nil {
+			return nil, time.Time{}, err
+		}
+		return func(now time.Time) ([]byte, string, time.Time, error) {
+			if sale.IsZero() || now.Before(sale) {
+				return fmt.Append(nil, price), "", sale, nil
+			}
+			return fmt.Append(nil, price/2), "", time.Time{}, nil
+		}, time.Now().Add(offset), nil
+	}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+}
+
+// now changes the shelf and forgets how often it was asked; it returns how often that was.
+func (s *shelfOf) now(change func(*shelfOf)) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	queries := s.queries
+	s.queries = 0
+	change(s)
+	return queries
+}
+
+func unchanged(*shelfOf) {}
+
+func read(t *testing.T, c *answerCache) string {
+	t.Helper()
+	a, err := c.get(t.Context(), "key")
+	if err != nil {
+		t.Fatalf("get: %v", err)
+	}
+	return string(a.body)
+}
+
+// S3: what PostgreSQL says is seen within a second, however often it is asked for; and it is not asked every time.
+func TestAnswersAreFresh(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shelf := &shelfOf{price: 100}
+		cache := shelf.cache()
+		changed, since, queries := 100, time.Now(), 0
+		for i := range 10_000 {
+			time.Sleep(time.Millisecond) // virtual
+			if i%1700 == 0 {
+				changed, since = i, time.Now()
+				queries += shelf.now(func(s *shelfOf) { s.price = i })
+			}
+			if got := read(t, cache); got != fmt.Sprint(changed) && time.Since(since) > time.Second {
+				t.Fatalf("got %s, want %d: it changed %v ago", got, changed, time.Since(since))
+			}
+		}
+		if queries += shelf.now(unchanged); queries > 25 {
+			t.Errorf("PostgreSQL was asked %d times in 10 s, want about 20", queries)
+		}
+	})
+}
+
+// One request asks, the others wait for its answer.
+func TestAnswersAreAskedForOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shelf := &shelfOf{price: 100, slow: 100 * time.Millisecond}
+		cache := shelf.cache()
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() { read(t, cache) })
+		}
+		wg.Wait()
+		if n := shelf.now(unchanged); n != 1 {
+			t.Errorf("PostgreSQL was asked %d times, want once", n)
+		}
+	})
+}
+
+// S4: while PostgreSQL is away the last answer serves on, for ten minutes; no request waits long for it, and it is asked
+// again about once a second; when it is back, so is the truth.
+func TestAnswersOutliveAnOutage(t *testing.T) {
+	t.Parallel()
+	for name, down := range map[string]func(*shelfOf){
+		"refuses": func(s *shelfOf) { s.err = errors.New("connection refused") },
+		"hangs":   func(s *shelfOf) { s.slow = time.Hour },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				shelf := &shelfOf{price: 100}
+				cache := shelf.cache()
+				read(t, cache)
+				shelf.now(down)
+				began := time.Now()
+				var waited time.Duration
+				for time.Since(began) < staleFor-5*time.Second {
+					time.Sleep(10 * time.Millisecond)
+					before := time.Now()
+					if got := read(t, cache); got != "100" {
+						t.Fatalf("got %s after %v", got, time.Since(began))
+					}
+					waited = max(waited, time.Since(before))
+				}
+				if waited > staleWait {
+					t.Errorf("a request waited for %v, want %v at most", waited, staleWait)
+				}
+				if perSecond := float64(shelf.now(unchanged)) / time.Since(began).Seconds(); perSecond > 1 {
+					t.Errorf("PostgreSQL was asked %.2f times a second, want 1 at most", perSecond)
+				}
+				time.Sleep(10 * time.Second)
+				if a, err := cache.get(t.Context(), "key"); err == nil {
+					t.Errorf("got %s after %v, want an error", a.body, time.Since(began))
+				}
+				shelf.now(func(s *shelfOf) { s.err, s.slow, s.price = nil, 0, 200 })
+				time.Sleep(loadTimeout + retryAfterFailure) // what hangs, ends
+				if got := read(t, cache); got != "200" {
+					t.Errorf("got %s when it is back, want 200", got)
+				}
+			})
+		})
+	}
+}
+
+// E1: a sale starts at its instant by the database's clock, even when PostgreSQL is away then and our clock is hours wrong;
+// and no shared cache keeps the old price beyond it.
+func TestAnswersChangeAtTheStartOfASale(t *testing.T) {
+	t.Parallel()
+	for _, offset := range []time.Duration{0, 7 * time.Hour, -7 * time.Hour} {
+		t.Run(offset.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				begins := time.Now().Add(time.Minute)
+				shelf := &shelfOf{price: 100, offset: offset, sale: begins.Add(offset)}
+				cache := shelf.cache()
+				read(t, cache)
+				time.Sleep(50 * time.Second)
+				shelf.now(func(s *shelfOf) { s.err = errors.New("connection refused") })
+				time.Sleep(time.Until(begins) - time.Millisecond)
+				if got := read(t, cache); got != "100" {
+					t.Errorf("got %s a moment before, want 100", got)
+				}
+				a, err := cache.get(t.Context(), "key")
+				if err != nil {
+					t.Fatal(err)
+				}
+				w := httptest.NewRecorder()
+				a.write(w, httptest.NewRequest(http.MethodGet, "/", nil))
+				if got := w.Header().Get("Cache-Control"); got != "public, max-age=0, must-revalidate" {
+					t.Errorf("got Cache-Control %q a moment before", got)
+				}
+				time.Sleep(time.Millisecond)
+				if got := read(t, cache); got != "50" {
+					t.Errorf("got %s at the start, want 50", got)
+				}
+			})
+		})
+	}
+}
+
+// What is no longer in the catalogue is not served from memory.
+func TestAnswersForgetWhatIsGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shelf := &shelfOf{price: 100}
+		cache := shelf.cache()
+		read(t, cache)
+		shelf.now(func(s *shelfOf) { s.err = fmt.Errorf("product: %w", catalog.ErrNotFound) })
+		time.Sleep(freshFor)
+		if _, err := cache.get(t.Context(), "key"); !errors.Is(err, catalog.ErrNotFound) {
+			t.Errorf("got %v, want ErrNotFound", err)
+		}
+		shelf.now(func(s *shelfOf) { s.err = errors.New("connection refused") })
+		if _, err := cache.get(t.Context(), "key"); err == nil {
+			t.Error("it was still in memory")
+		}
+	})
+}
