@@ -25,22 +25,22 @@ func (c *devCommand) Run(env *environment) (err error) {
 	say := func(format string, args ...any) { fmt.Fprintf(env.stdout, format+"\n", args...) }
 	stop, databases, err := c.start(ctx, func(msg string) { say("  %s", msg) })
 	if err != nil {
-		return stoppedEarly(ctx, err)
+		return unlessStopped(ctx, err)
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	if err := app.CheckDatabase(ctx, databases.DatabaseURL); err != nil {
-		return stoppedEarly(ctx, err)
+		return unlessStopped(ctx, err)
 	}
 	if err := migrateUpTo(ctx, databases.DatabaseURL); err != nil {
-		return stoppedEarly(ctx, err)
+		return unlessStopped(ctx, err)
 	}
 	seeded, err := app.Seed(ctx, databases.DatabaseURL, c.options())
 	if err != nil {
-		return stoppedEarly(ctx, err)
+		return unlessStopped(ctx, err)
 	}
 	say("  %s", describe(seeded))
 	c.PlainHTTP = true // there is no TLS in front of it
-	return stoppedEarly(ctx, c.serve(env, databases, func(addr string) { say("%s", c.welcome(addr, databases)) }))
+	return c.serve(env, databases, func(addr string) { say("%s", c.welcome(addr, databases)) })
 }
 
 // start runs the servers that no URL was given for. The function that it returns stops them.
@@ -72,9 +72,10 @@ func (c *devCommand) start(ctx context.Context, progress func(string)) (stop fun
 	return stop, databases, nil
 }
 
-// stoppedEarly drops the error of something that was interrupted because the operator said so.
-func stoppedEarly(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil && !errors.Is(err, app.ErrCut) && errors.Is(err, context.Canceled) {
+// unlessStopped returns the error of a step of the start. Whatever a step says after the operator has said stop, it says
+// because of that.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
 		return nil
 	}
 	return err

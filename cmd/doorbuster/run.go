@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"os"
 
 	"github.com/alecthomas/kong"
+	"github.com/redis/go-redis/v9"
 
 	"doorbuster/app"
 )
@@ -58,6 +60,7 @@ func run(signals signals, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	log := newLog(stderr, cli.LogFormat, cli.LogLevel)
+	redis.SetLogger(redisLog{log}) // it would write to standard error in a form of its own
 	switch err := parsed.Run(&environment{signals, stdout, log}); {
 	case err == nil:
 		return 0
@@ -89,6 +92,13 @@ func newLog(w io.Writer, format, level string) *slog.Logger {
 		handler = slog.NewTextHandler(w, &options)
 	}
 	return slog.New(handler).With("pid", os.Getpid())
+}
+
+// redisLog takes what go-redis has to say about its connections. Whoever asked for one gets the error, and reports it.
+type redisLog struct{ log *slog.Logger }
+
+func (l redisLog) Printf(ctx context.Context, format string, args ...any) {
+	l.log.DebugContext(ctx, fmt.Sprintf(format, args...))
 }
 
 type versionCommand struct{}

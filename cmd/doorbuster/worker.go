@@ -61,7 +61,7 @@ func (c *shopFlags) serve(env *environment, databases databaseFlags, ready func(
 		Log:      log,
 	})
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return errors.Join(unlessStopped(env.signals.stop, err), listener.Close())
 	}
 	defer worker.Close()
 	log.Info("serving", "addr", listener.Addr().String())
