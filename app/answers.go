@@ -78,9 +78,8 @@ func newAnswerCache(size int, load func(context.Context, string) (renderer, time
 	return &answerCache{entries: entries, load: load, log: log}
 }
 
-// get returns the answer for a key. Errors are those of load.
-func (c *answerCache) get(ctx context.Context, key string) (*answer, error) {
-	now := time.Now()
+// get returns the answer for a key at the time now. Errors are those of load.
+func (c *answerCache) get(ctx context.Context, key string, now time.Time) (*answer, error) {
 	old, ok := c.entries.Get(key)
 	if ok && !old.next.IsZero() && !now.Before(old.next) {
 		again, err := old.again(now)
@@ -181,12 +180,12 @@ var (
 	cacheNothing = []string{"public, max-age=0, must-revalidate"}
 )
 
-// write answers a request from memory.
-func (a *answer) write(w http.ResponseWriter, r *http.Request) {
+// write answers a request from memory, at the time now.
+func (a *answer) write(w http.ResponseWriter, r *http.Request, now time.Time) {
 	h := w.Header()
 	h["Etag"] = a.etag
 	h["Cache-Control"] = cacheASecond
-	if !a.next.IsZero() && time.Until(a.next) < time.Second {
+	if !a.next.IsZero() && a.next.Sub(now) < time.Second {
 		h["Cache-Control"] = cacheNothing
 	}
 	if a.link != nil {
@@ -198,7 +197,7 @@ func (a *answer) write(w http.ResponseWriter, r *http.Request) {
 	}
 	h["Content-Type"] = contentJSON
 	h["Content-Length"] = a.length
-	w.Write(a.body) //nolint:errcheck // the client may be gone
+	w.Write(a.body) //nolint:errcheck,gosec // the client may be gone; the body is our own JSON
 }
 
 // matchesETag compares as If-None-Match asks for: weakly (RFC 9110, section 13.1.2).

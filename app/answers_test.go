@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -49,7 +48,7 @@ func (s *shelfOf) cache() *answerCache {
 			}
 			return fmt.Append(nil, price/2), "", time.Time{}, nil
 		}, time.Now().Add(offset), nil
-	}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	}, slog.New(slog.DiscardHandler))
 }
 
 // now changes the shelf and forgets how often it was asked; it returns how often that was.
@@ -66,7 +65,7 @@ func unchanged(*shelfOf) {}
 
 func read(t *testing.T, c *answerCache) string {
 	t.Helper()
-	a, err := c.get(t.Context(), "key")
+	a, err := c.get(t.Context(), "key", time.Now())
 	if err != nil {
 		t.Fatalf("get: %v", err)
 	}
@@ -145,7 +144,7 @@ func TestAnswersOutliveAnOutage(t *testing.T) {
 					t.Errorf("PostgreSQL was asked %.2f times a second, want 1 at most", perSecond)
 				}
 				time.Sleep(10 * time.Second)
-				if a, err := cache.get(t.Context(), "key"); err == nil {
+				if a, err := cache.get(t.Context(), "key", time.Now()); err == nil {
 					t.Errorf("got %s after %v, want an error", a.body, time.Since(began))
 				}
 				shelf.now(func(s *shelfOf) { s.err, s.slow, s.price = nil, 0, 200 })
@@ -176,12 +175,12 @@ func TestAnswersChangeAtTheStartOfASale(t *testing.T) {
 				if got := read(t, cache); got != "100" {
 					t.Errorf("got %s a moment before, want 100", got)
 				}
-				a, err := cache.get(t.Context(), "key")
+				a, err := cache.get(t.Context(), "key", time.Now())
 				if err != nil {
 					t.Fatal(err)
 				}
 				w := httptest.NewRecorder()
-				a.write(w, httptest.NewRequest(http.MethodGet, "/", nil))
+				a.write(w, httptest.NewRequest(http.MethodGet, "/", nil), time.Now())
 				if got := w.Header().Get("Cache-Control"); got != "public, max-age=0, must-revalidate" {
 					t.Errorf("got Cache-Control %q a moment before", got)
 				}
@@ -203,11 +202,11 @@ func TestAnswersForgetWhatIsGone(t *testing.T) {
 		read(t, cache)
 		shelf.now(func(s *shelfOf) { s.err = fmt.Errorf("product: %w", catalog.ErrNotFound) })
 		time.Sleep(freshFor)
-		if _, err := cache.get(t.Context(), "key"); !errors.Is(err, catalog.ErrNotFound) {
+		if _, err := cache.get(t.Context(), "key", time.Now()); !errors.Is(err, catalog.ErrNotFound) {
 			t.Errorf("got %v, want ErrNotFound", err)
 		}
 		shelf.now(func(s *shelfOf) { s.err = errors.New("connection refused") })
-		if _, err := cache.get(t.Context(), "key"); err == nil {
+		if _, err := cache.get(t.Context(), "key", time.Now()); err == nil {
 			t.Error("it was still in memory")
 		}
 	})

@@ -95,7 +95,8 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 // Handler returns the whole shop as a handler, for tests and benchmarks.
 func (a *App) Handler() http.Handler { return a.handler }
 
-// Close ends the background work and then closes the connections to PostgreSQL and Redis, last of all.
+// Close ends the background work and then closes the connections to PostgreSQL and Redis, last of all. It waits for
+// requests that still use one.
 func (a *App) Close() {
 	if a.stop != nil {
 		a.stop()

@@ -181,8 +181,10 @@ func (a *App) showCart(ctx context.Context, c cart.Cart) (*cartOutput, error) {
 		if err != nil {
 			return nil, err
 		}
-		out.Body.Items = append(out.Body.Items, CartItem{sku.Code, sku.ProductSlug, sku.Title(), l.Quantity, price, total,
-			inventory.Level(units[l.SKU])})
+		out.Body.Items = append(out.Body.Items, CartItem{
+			sku.Code, sku.ProductSlug, sku.Title(), l.Quantity, price, total,
+			inventory.Level(units[l.SKU]),
+		})
 		lines = append(lines, pricing.Line{Unit: price, Quantity: l.Quantity})
 	}
 	if err := a.showTotals(ctx, &out.Body, lines, c.Discount, now); err != nil {

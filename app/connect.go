@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -55,7 +56,7 @@ func openPostgres(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 	if conn.RuntimeParams["application_name"] == "" {
 		conn.RuntimeParams["application_name"] = "doorbuster"
 	}
-	milliseconds := func(d time.Duration) string { return fmt.Sprint(d.Milliseconds()) }
+	milliseconds := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 	conn.RuntimeParams["statement_timeout"] = milliseconds(statementTimeout)
 	conn.RuntimeParams["lock_timeout"] = milliseconds(lockTimeout)
 	conn.RuntimeParams["idle_in_transaction_session_timeout"] = milliseconds(idleInTransactionTimeout)

@@ -161,18 +161,17 @@ func validRequestID(id string) bool {
 type requests struct {
 	total    atomic.Int64
 	mu       sync.Mutex
-	inFlight map[*http.Request]time.Time
+	inFlight map[*http.Request]struct{}
 }
 
 func (q *requests) begin(r *http.Request) {
 	q.total.Add(1)
-	now := time.Now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.inFlight == nil {
-		q.inFlight = map[*http.Request]time.Time{}
+		q.inFlight = map[*http.Request]struct{}{}
 	}
-	q.inFlight[r] = now
+	q.inFlight[r] = struct{}{}
 }
 
 func (q *requests) end(r *http.Request) {
@@ -181,17 +180,17 @@ func (q *requests) end(r *http.Request) {
 	delete(q.inFlight, r)
 }
 
-// waitingFor describes the requests in flight: how many, and the oldest few.
+// waitingFor describes the requests in flight: how many, and which some of them are.
 func (q *requests) waitingFor() (int, []string) {
 	const most = 10
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var some []string
-	for r, since := range q.inFlight {
+	for r := range q.inFlight {
 		if len(some) == most {
 			break
 		}
-		some = append(some, r.Method+" "+r.URL.Path+" for "+time.Since(since).Round(time.Millisecond).String())
+		some = append(some, r.Method+" "+r.URL.Path)
 	}
 	return len(q.inFlight), some
 }

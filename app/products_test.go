@@ -102,6 +102,9 @@ func TestConditionalReads(t *testing.T) {
 	s := open(t)
 	v := s.visitor()
 	for _, path := range []string{"/v1/products/kettle", "/v1/products?limit=3"} {
+		if head := v.do("HEAD", path, nil).want(http.StatusOK, nil); head.header.Get("Content-Length") == "" || head.header.Get("ETag") == "" {
+			t.Errorf("HEAD %s: got %v", path, head.header)
+		}
 		first := v.do("GET", path, nil).want(http.StatusOK, nil)
 		etag := first.header.Get("ETag")
 		if got := first.header.Get("Cache-Control"); !strings.HasPrefix(got, "public, max-age=") {

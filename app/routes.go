@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
 	"github.com/swaggest/swgui/v5emb"
 )
 
@@ -16,9 +18,11 @@ func (a *App) routes() (http.Handler, error) {
 		OpenAPI: "3.1.0",
 		Info: &huma.Info{Title: "Doorbuster", Version: "1", Description: "The storefront that stays open at midnight. " +
 			"Every error is application/problem+json; decide by its code."},
+		Tags:       []*huma.Tag{{Name: "Catalogue"}, {Name: "Cart"}, {Name: "Checkout"}, {Name: "Orders"}, {Name: "Accounts"}, {Name: "Health"}},
 		Components: &huma.Components{Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)},
 	}
 	r := chi.NewRouter()
+	r.Use(middleware.GetHead) // HEAD wherever GET is (RFC 9110, section 9.1)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		a.writeProblem(w, r, problem(http.StatusNotFound, "not-found", "There is no such thing here", "There is no such page. See /docs."))
 	})
@@ -31,7 +35,7 @@ func (a *App) routes() (http.Handler, error) {
 	r.Get("/readyz", a.readyz)
 	r.Get("/health", a.health)
 	r.Get("/v1/products", a.listProducts)
-	r.Get("/v1/products/{slug}", a.getProduct)
+	r.Get("/v1/products/{slug}", func(w http.ResponseWriter, r *http.Request) { a.getProduct(w, r, chi.URLParam(r, "slug")) })
 
 	r.Group(func(r chi.Router) {
 		r.Use(withRequestID)
@@ -61,7 +65,20 @@ func (a *App) routes() (http.Handler, error) {
 	r.Handle("/docs", docs)
 	r.Handle("/docs/*", docs)
 	r.Get("/", http.RedirectHandler("/docs", http.StatusFound).ServeHTTP)
-	return a.edge(r), nil
+	return a.edge(a.shortcut(r)), nil
+}
+
+// shortcut takes the read of a product past the router, which is two thirds of what the handler costs otherwise (four of
+// six allocations; see BenchmarkProductRead). The router has the route as well, for every other method.
+func (a *App) shortcut(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		slug, ok := strings.CutPrefix(r.URL.Path, "/v1/products/")
+		if ok && r.Method == http.MethodGet && slug != "" && !strings.Contains(slug, "/") {
+			a.getProduct(w, r, slug)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // sessionRoutes are the routes that know their customer.
@@ -84,6 +101,9 @@ func (a *App) sessionRoutes(api huma.API) {
 	checkout := op(post, "/v1/checkout", "checkout", checkoutTag, "Order the cart and pay", declined, conflict)
 	checkout.DefaultStatus = http.StatusCreated
 	handle(a, api, checkout, a.placeOrder)
+	for _, p := range api.OpenAPI().Paths[checkout.Path].Post.Parameters {
+		p.Required = true // its one parameter, the key: see checkoutInput for why huma must not know
+	}
 	handle(a, api, op(get, "/v1/orders", "list-orders", orderTag, "List your orders"), a.listOrders)
 	handle(a, api, op(get, "/v1/orders/{id}", "get-order", orderTag, "See one of your orders", notFound), a.getOrder)
 
@@ -110,8 +130,10 @@ func (a *App) sameOrigin() func(http.Handler) http.Handler {
 // documentHealth describes the probes in the OpenAPI document.
 func (a *App) documentHealth(api huma.API) {
 	add := func(path, id, summary string, schema *huma.Schema, statuses ...string) {
-		op := &huma.Operation{Method: http.MethodGet, Path: path, OperationID: id, Summary: summary, Tags: []string{"Health"},
-			Responses: map[string]*huma.Response{}}
+		op := &huma.Operation{
+			Method: http.MethodGet, Path: path, OperationID: id, Summary: summary, Tags: []string{"Health"},
+			Responses: map[string]*huma.Response{},
+		}
 		for _, status := range statuses {
 			op.Responses[status] = &huma.Response{Description: summary, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
 		}

@@ -76,8 +76,10 @@ SELECT now()`
 	for i, p := range from.Products {
 		products[i] = catalog.Product{Slug: p.Slug, Name: p.Name, Description: p.Description, Category: p.Category}
 		for _, s := range p.SKUs {
-			products[i].SKUs = append(products[i].SKUs, catalog.SKU{Code: s.Code, Name: s.Name, List: usd(s.ListPriceMinor),
-				MaxPerCustomer: s.MaxPerCustomer, SaleOnly: s.SaleOnly})
+			products[i].SKUs = append(products[i].SKUs, catalog.SKU{
+				Code: s.Code, Name: s.Name, List: usd(s.ListPriceMinor),
+				MaxPerCustomer: s.MaxPerCustomer, SaleOnly: s.SaleOnly,
+			})
 			stock[s.Code] = s.Stock
 			if s.SalePriceMinor > 0 {
 				sale.PriceMinor[s.Code] = s.SalePriceMinor
@@ -89,8 +91,10 @@ SELECT now()`
 	}
 	discounts := make([]pricing.Discount, len(from.Discounts))
 	for i, d := range from.Discounts {
-		discounts[i] = pricing.Discount{Code: d.Code, Percent: d.Percent, Amount: usd(d.AmountMinor), MinSubtotal: usd(d.MinSubtotalMinor),
-			StartsAt: now.AddDate(-1, 0, 0), EndsAt: now.AddDate(10, 0, 0), MaxUses: d.MaxUses}
+		discounts[i] = pricing.Discount{
+			Code: d.Code, Percent: d.Percent, Amount: usd(d.AmountMinor), MinSubtotal: usd(d.MinSubtotalMinor),
+			StartsAt: now.AddDate(-1, 0, 0), EndsAt: now.AddDate(10, 0, 0), MaxUses: d.MaxUses,
+		}
 	}
 	out.Products, out.SKUs = len(products), len(stock)
 	if err := catalog.PutTx(ctx, tx, categories, products); err != nil {

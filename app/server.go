@@ -55,16 +55,16 @@ func (a *App) Serve(ctx context.Context, listener net.Listener, hurry context.Co
 	case <-ctx.Done():
 	}
 	a.unready.Store(true)
-	a.log.Info("stopping", "shutdown_delay", a.cfg.ShutdownDelay, "drain_timeout", a.cfg.DrainTimeout)
+	a.log.InfoContext(ctx, "stopping", "shutdown_delay", a.cfg.ShutdownDelay, "drain_timeout", a.cfg.DrainTimeout)
 	pause(hurry, a.cfg.ShutdownDelay)
 
 	a.closing.Store(true)
 	limit, cancel := context.WithTimeout(hurry, a.cfg.DrainTimeout)
 	defer cancel()
 	if err := listener.Close(); err != nil {
-		a.log.Warn("close listener", "error", err)
+		a.log.WarnContext(ctx, "close listener", "error", err)
 	}
-	<-served // the accept loop has ended; its error is that of the closed listener
+	_ = <-served // the accept loop has ended, by the closed listener
 	pause(limit, min(lameDuck, a.cfg.DrainTimeout/4))
 	return a.finish(limit, server)
 }
@@ -79,14 +79,14 @@ func (a *App) finish(limit context.Context, server *http.Server) error {
 		select {
 		case <-ticker.C:
 			n, some := a.requests.waitingFor()
-			a.log.Info("draining", "in_flight", n, "waiting_for", some)
+			a.log.InfoContext(limit, "draining", "in_flight", n, "waiting_for", some)
 		case err := <-done:
 			if err == nil {
-				a.log.Info("drained")
+				a.log.InfoContext(limit, "drained")
 				return nil
 			}
 			n, some := a.requests.waitingFor()
-			a.log.Error("drain limit reached, cutting requests", "in_flight", n, "cut", some)
+			a.log.ErrorContext(limit, "drain limit reached, cutting requests", "in_flight", n, "cut", some)
 			server.Close() //nolint:errcheck // nothing is left to do about it
 			if n == 0 {
 				return nil // only idle or half-open connections were left

@@ -37,16 +37,20 @@ type sessions struct {
 }
 
 func newSessions(client *redis.Client, plainHTTP bool) *sessions {
-	m := scs.New()
-	m.Store = goredisstore.NewWithPrefix(client, "session:")
-	m.HashTokenInStore = true // who reads Redis can't use what is there
-	m.Lifetime = sessionLifetime
-	m.Codec = sessionCodec{}
-	m.Cookie.Name = "__Host-session" // RFC 6265bis: only over TLS, only from this host, for all paths
-	m.Cookie.Secure = true
-	m.Cookie.SameSite = http.SameSiteLaxMode
+	cookie := scs.SessionCookie{
+		Name:   "__Host-session", // RFC 6265bis: only over TLS, only from this host, for all paths
+		Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode, Path: "/", Persist: true,
+	}
 	if plainHTTP {
-		m.Cookie.Name, m.Cookie.Secure = "session", false
+		cookie.Name, cookie.Secure = "session", false
+	}
+	// Not scs.New: it starts a goroutine for a store in memory that would be replaced here.
+	m := &scs.SessionManager{
+		Store:            goredisstore.NewWithPrefix(client, "session:"),
+		HashTokenInStore: true, // who reads Redis can't use what is there
+		Lifetime:         sessionLifetime,
+		Codec:            sessionCodec{},
+		Cookie:           cookie,
 	}
 	return &sessions{m}
 }
@@ -117,7 +121,7 @@ func (s *session) ownerOrGuest(ctx context.Context) (uuid.UUID, error) {
 		return id, nil
 	}
 	id := uuid.Must(uuid.NewV7())
-	s.manager.Put(s.ctx, guestKey, id.String())
+	s.manager.Put(s.ctx, guestKey, id.String()) //nolint:contextcheck // the session's data is in it, nothing waits on it
 	return id, s.save(ctx)
 }
 
@@ -136,8 +140,8 @@ func (s *session) logIn(ctx context.Context, account uuid.UUID) error {
 	if err := s.manager.RenewToken(s.with(ctx)); err != nil {
 		return fmt.Errorf("renew session: %w", err)
 	}
-	s.manager.Remove(s.ctx, guestKey)
-	s.manager.Put(s.ctx, accountKey, account.String())
+	s.manager.Remove(s.ctx, guestKey)                  //nolint:contextcheck // as above
+	s.manager.Put(s.ctx, accountKey, account.String()) //nolint:contextcheck // as above
 	return s.save(ctx)
 }
 

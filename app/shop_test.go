@@ -18,6 +18,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/goleak"
 
 	"doorbuster/app"
 	"doorbuster/app/catalog"
@@ -30,7 +31,7 @@ import (
 func TestMain(m *testing.M) {
 	code := dbtest.Run(m)
 	if code == 0 {
-		if err := everyOperationSeen(); err != nil {
+		if err := errors.Join(everyOperationSeen(), goleak.Find()); err != nil {
 			fmt.Fprintln(os.Stderr, "FAIL:", err)
 			code = 1
 		}

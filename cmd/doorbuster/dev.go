@@ -76,7 +76,7 @@ func (c *devCommand) start(ctx context.Context, progress func(string)) (stop fun
 // because of that.
 func unlessStopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // see above
 	}
 	return err
 }

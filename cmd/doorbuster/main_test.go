@@ -48,7 +48,6 @@ type process struct {
 	stdout *bufio.Scanner
 	stderr *safeBuffer
 	said   []string // lines of standard output so far
-
 }
 
 // start runs the program with an environment of its own: PATH, HOME and what is given.

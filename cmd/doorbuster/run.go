@@ -98,7 +98,7 @@ func newLog(w io.Writer, format, level string) *slog.Logger {
 type redisLog struct{ log *slog.Logger }
 
 func (l redisLog) Printf(ctx context.Context, format string, args ...any) {
-	l.log.DebugContext(ctx, fmt.Sprintf(format, args...))
+	l.log.DebugContext(ctx, "redis client", "says", fmt.Sprintf(format, args...))
 }
 
 type versionCommand struct{}

@@ -48,8 +48,9 @@ func (c *workerCommand) Run(env *environment) error {
 func (c *shopFlags) serve(env *environment, databases databaseFlags, ready func(addr string)) error {
 	release := app.ReleaseName()
 	log := env.log.With("slot", 0, "release", release)
+	tuneMemory(log)
 	// Listen first: a taken port is the cheapest thing to find out. Nobody is answered before the worker is ready.
-	listener, err := net.Listen("tcp", c.Addr)
+	listener, err := new(net.ListenConfig).Listen(env.signals.stop, "tcp", c.Addr)
 	if err != nil {
 		return listenError(c.Addr, err)
 	}
@@ -63,10 +64,13 @@ func (c *shopFlags) serve(env *environment, databases databaseFlags, ready func(
 	if err != nil {
 		return errors.Join(unlessStopped(env.signals.stop, err), listener.Close())
 	}
-	defer worker.Close()
 	log.Info("serving", "addr", listener.Addr().String())
 	ready(listener.Addr().String())
-	return worker.Serve(env.signals.stop, listener, env.signals.hurry)
+	err = worker.Serve(env.signals.stop, listener, env.signals.hurry)
+	if !errors.Is(err, app.ErrCut) {
+		worker.Close() // it waits for requests that still hold a connection, and those that were cut may
+	}
+	return err
 }
 
 // listenError says in a sentence why an address can't be had.

@@ -1,0 +1,41 @@
+# Doorbuster. Every target says what it does after "##"; "make" alone lists them.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+servers := go run ./app/dbtest/testservers --
+
+.PHONY: help
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: build ## Open a shop: PostgreSQL, Redis, a catalogue and a sale; ARGS="--data DIR" and other flags
+	@exec bin/doorbuster dev $(ARGS)
+
+.PHONY: build
+build: ## Build bin/doorbuster
+	@go build -o bin/doorbuster ./cmd/doorbuster
+
+.PHONY: test
+test: ## Run all tests on a real PostgreSQL and Redis: the ones that are named, containers, or private ones
+	$(servers) go test -race -shuffle=on ./...
+
+.PHONY: test-containers
+test-containers: ## Run all tests on PostgreSQL and Redis in containers, and insist on them
+	TEST_SERVERS=containers $(servers) go test -race -shuffle=on ./...
+
+.PHONY: bench
+bench: ## Run the benchmarks: allocations and time per operation
+	$(servers) go test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: bench-reads
+bench-reads: build ## Compare a product read with nginx and a bare net/http handler (takes wrk and nginx)
+	.ci/bench-reads $(ARGS)
+
+.PHONY: lint
+lint: ## Run the linters, in the versions of .ci/tools.mod
+	go tool -modfile=.ci/tools.mod golangci-lint run -c .ci/golangci.yml
+
+.PHONY: fmt
+fmt: ## Format the code
+	go tool -modfile=.ci/tools.mod golangci-lint fmt -c .ci/golangci.yml
