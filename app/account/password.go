@@ -95,8 +95,11 @@ func (h *hasher) verify(ctx context.Context, encoded, password string) (matches 
 		return false, fmt.Errorf("read stored password salt: %w", err)
 	}
 	want, err := base64.RawStdEncoding.DecodeString(parts[5])
-	if err != nil || len(want) < hashBytes {
-		return false, fmt.Errorf("read stored password hash: %d bytes: %w", len(want), err)
+	if err != nil {
+		return false, fmt.Errorf("read stored password hash: %w", err)
+	}
+	if len(want) < hashBytes {
+		return false, fmt.Errorf("stored password hash has %d bytes, fewer than %d", len(want), hashBytes)
 	}
 	err = h.run(ctx, func() {
 		got := argon2.IDKey([]byte(password), salt, uint32(rounds), uint32(memory), lanes, uint32(len(want)))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -77,21 +78,28 @@ func (s *Store) Get(ctx context.Context, owner uuid.UUID) (Cart, error) {
 	return c, nil
 }
 
-// The one statement is its own transaction, so set_config with is_local covers exactly it; the scalar subquery makes
-// sure that it runs.
-const touchCart = `
-WITH settings AS (SELECT set_config('synchronous_commit', 'off', true)), touched AS (
-    INSERT INTO cart (owner_id) SELECT $1 FROM settings
-    ON CONFLICT (owner_id) DO UPDATE SET updated_at = now() RETURNING owner_id
-)`
+// set_config with is_local lasts until the end of the transaction, which is the batch of [Store.change].
+const touchCart = `-- name: cart.touch
+WITH settings AS (SELECT set_config('synchronous_commit', 'off', true))
+INSERT INTO cart (owner_id) SELECT $1 FROM settings ON CONFLICT (owner_id) DO UPDATE SET updated_at = now()`
+
+// change locks the owner's cart and then runs one statement on its lines, in one transaction and one round trip. The lines
+// need a statement of their own: its snapshot is taken after the lock was had, so it counts what the last holder added.
+func (s *Store) change(ctx context.Context, owner uuid.UUID, sql string, args ...any) (pgconn.CommandTag, error) {
+	batch := new(pgx.Batch)
+	batch.Queue(touchCart, owner)
+	var tag pgconn.CommandTag
+	batch.Queue(sql, append([]any{owner}, args...)...).Exec(func(ct pgconn.CommandTag) error { tag = ct; return nil })
+	err := s.pool.SendBatch(ctx, batch).Close()
+	return tag, err
+}
 
 const insertLine = `
 INSERT INTO cart_line AS l (owner_id, sku_id, quantity)
-SELECT owner_id, $2, $3 FROM touched
- WHERE (SELECT count(*) FROM cart_line o WHERE o.owner_id = $1 AND o.sku_id <> $2) < $4
+SELECT $1, $2, $3 WHERE (SELECT count(*) FROM cart_line o WHERE o.owner_id = $1 AND o.sku_id <> $2) < $4
 ON CONFLICT (owner_id, sku_id) DO UPDATE SET quantity = `
 
-const addLine = `-- name: cart.add` + touchCart + insertLine + `l.quantity + excluded.quantity WHERE l.quantity + excluded.quantity <= $5`
+const addLine = `-- name: cart.add` + insertLine + `l.quantity + excluded.quantity WHERE l.quantity + excluded.quantity <= $5`
 
 // Add puts quantity more units of a SKU into the owner's cart, atomically. It fails with [ErrTooMany] or
 // [ErrTooManyLines].
@@ -99,7 +107,7 @@ func (s *Store) Add(ctx context.Context, owner uuid.UUID, sku int64, quantity in
 	if quantity > MaxQuantity {
 		return ErrTooMany
 	}
-	tag, err := s.pool.Exec(ctx, addLine, owner, sku, quantity, MaxLines, MaxQuantity)
+	tag, err := s.change(ctx, owner, addLine, sku, quantity, MaxLines, MaxQuantity)
 	if err != nil {
 		return fmt.Errorf("add to cart: %w", err)
 	}
@@ -118,7 +126,7 @@ SELECT EXISTS (SELECT FROM cart_line WHERE owner_id = $1 AND sku_id = $2)`
 	return ErrTooManyLines
 }
 
-const setLine = `-- name: cart.set` + touchCart + insertLine + `excluded.quantity`
+const setLine = `-- name: cart.set` + insertLine + `excluded.quantity`
 
 // Set makes the owner's cart hold exactly quantity units of a SKU (1 to [MaxQuantity]). It fails with [ErrTooMany] or
 // [ErrTooManyLines].
@@ -126,7 +134,7 @@ func (s *Store) Set(ctx context.Context, owner uuid.UUID, sku int64, quantity in
 	if quantity > MaxQuantity {
 		return ErrTooMany
 	}
-	tag, err := s.pool.Exec(ctx, setLine, owner, sku, quantity, MaxLines)
+	tag, err := s.change(ctx, owner, setLine, sku, quantity, MaxLines)
 	if err != nil {
 		return fmt.Errorf("set cart line: %w", err)
 	}
@@ -136,12 +144,12 @@ func (s *Store) Set(ctx context.Context, owner uuid.UUID, sku int64, quantity in
 	return nil
 }
 
-const removeLine = `-- name: cart.remove` + touchCart + `
-DELETE FROM cart_line l USING touched WHERE l.owner_id = touched.owner_id AND l.sku_id = $2`
+const removeLine = `-- name: cart.remove
+DELETE FROM cart_line WHERE owner_id = $1 AND sku_id = $2`
 
 // Remove takes a SKU out of the owner's cart. Removing what is not there is no error.
 func (s *Store) Remove(ctx context.Context, owner uuid.UUID, sku int64) error {
-	if _, err := s.pool.Exec(ctx, removeLine, owner, sku); err != nil {
+	if _, err := s.change(ctx, owner, removeLine, sku); err != nil {
 		return fmt.Errorf("remove from cart: %w", err)
 	}
 	return nil

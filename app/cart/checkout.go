@@ -33,9 +33,11 @@ func LockTx(ctx context.Context, tx pgx.Tx, owners []uuid.UUID) (map[uuid.UUID]C
 	}
 	var l Line
 	_, err = pgx.ForEachRow(rows, []any{&owner, &l.SKU, &l.Quantity}, func() error {
-		c := carts[owner]
-		c.Lines = append(c.Lines, l)
-		carts[owner] = c
+		// A cart that was made after the locks were had is not locked, so it is not ours.
+		if c, locked := carts[owner]; locked {
+			c.Lines = append(c.Lines, l)
+			carts[owner] = c
+		}
 		return nil
 	})
 	if err != nil {

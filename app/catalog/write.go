@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // SaleWindow is a sale to write: one window for many SKUs.
@@ -16,7 +17,8 @@ type SaleWindow struct {
 }
 
 // PutTx creates the categories and products that are not there yet, by slug and code, and updates those that are. It
-// never deletes: orders and carts may mention them. Sales in the argument are ignored; see [PutSaleTx].
+// never deletes, since orders and carts may mention them, and a SKU keeps its product and its place there. It fails when a
+// product names a category that does not exist. Sales in the argument are ignored; see [PutSaleTx].
 func PutTx(ctx context.Context, tx pgx.Tx, categories []Category, products []Product) error {
 	batch := new(pgx.Batch)
 	for _, c := range categories {
@@ -28,7 +30,7 @@ INSERT INTO category (slug, name) VALUES ($1, $2) ON CONFLICT (slug) DO UPDATE S
 		batch.Queue(`-- name: catalog.put_product
 INSERT INTO product (category_id, slug, name, description) SELECT id, $2, $3, $4 FROM category WHERE slug = $1
 ON CONFLICT (slug) DO UPDATE SET category_id = excluded.category_id, name = excluded.name, description = excluded.description`,
-			p.Category, p.Slug, p.Name, p.Description)
+			p.Category, p.Slug, p.Name, p.Description).Exec(exactly(1, "product %s: no category %s", p.Slug, p.Category))
 		for position, s := range p.SKUs {
 			batch.Queue(`-- name: catalog.put_sku
 INSERT INTO sku (product_id, code, name, position, currency, list_price_minor, max_per_customer, sale_only)
@@ -44,7 +46,18 @@ ON CONFLICT (code) DO UPDATE SET name = excluded.name, currency = excluded.curre
 	return nil
 }
 
-// PutSaleTx creates a sale or, where one with its slug exists, moves it and replaces its prices.
+// exactly fails when a statement has not written as many rows as it was given.
+func exactly(rows int, format string, args ...any) func(pgconn.CommandTag) error {
+	return func(tag pgconn.CommandTag) error {
+		if tag.RowsAffected() != int64(rows) {
+			return fmt.Errorf(format, args...)
+		}
+		return nil
+	}
+}
+
+// PutSaleTx creates a sale or, where one with its slug exists, moves it and replaces its prices. It fails when a
+// price is for a SKU that does not exist.
 func PutSaleTx(ctx context.Context, tx pgx.Tx, sale SaleWindow) error {
 	const putSale = `-- name: catalog.put_sale
 INSERT INTO sale (slug, name, starts_at, ends_at) VALUES ($1, $2, $3, $4)
@@ -64,7 +77,7 @@ DELETE FROM sale_price WHERE sale_id = $1`, id)
 	batch.Queue(`-- name: catalog.put_sale_prices
 INSERT INTO sale_price (sale_id, sku_id, price_minor)
 SELECT $1, sku.id, u.price FROM unnest($2::text[], $3::bigint[]) AS u (code, price) JOIN sku ON sku.code = u.code`,
-		id, codes, prices)
+		id, codes, prices).Exec(exactly(len(codes), "sale %s: not every SKU of it exists", sale.Slug))
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("put prices of sale %s: %w", sale.Slug, err)
 	}

@@ -87,10 +87,14 @@ func TestPutSaleMovesAndReplaces(t *testing.T) {
 	s := open(t)
 	s.put(rooms, jumper)
 	start := s.now().Add(time.Hour)
-	sale := catalog.SaleWindow{Slug: "night", Name: "Night", StartsAt: start, EndsAt: start.Add(time.Hour),
-		PriceMinor: map[string]int64{"JUMPER-S": 4999}}
-	other := catalog.SaleWindow{Slug: "other", Name: "Other", StartsAt: start.Add(4 * time.Hour), EndsAt: start.Add(5 * time.Hour),
-		PriceMinor: map[string]int64{"JUMPER-S": 1}}
+	sale := catalog.SaleWindow{
+		Slug: "night", Name: "Night", StartsAt: start, EndsAt: start.Add(time.Hour),
+		PriceMinor: map[string]int64{"JUMPER-S": 4999},
+	}
+	other := catalog.SaleWindow{
+		Slug: "other", Name: "Other", StartsAt: start.Add(4 * time.Hour), EndsAt: start.Add(5 * time.Hour),
+		PriceMinor: map[string]int64{"JUMPER-S": 1},
+	}
 	s.putSale(sale)
 	s.putSale(other)
 

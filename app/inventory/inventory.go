@@ -2,10 +2,9 @@
 // stock_receipt and allowance.
 //
 // Taking is made for many orders in one transaction. [LockTx] locks the stock rows of all their SKUs in the order of the
-// ids and then the allowances in the order of their keys, so two transactions can't deadlock here; [Shelf.Take] decides
-// in memory, in the order in which it is called, so arrival decides who gets the last unit; [Shelf.Queue] writes once.
-// An order that can't be served takes nothing and fails none of its neighbours. The CHECK constraint on stock is the
-// second wall.
+// ids, so two transactions can't deadlock here; a SKU's row also stands for its allowances. [Shelf.Take] decides in memory,
+// in the order in which it is called, so arrival decides who gets the last unit; [Shelf.Queue] writes once. An order that
+// can't be served takes nothing and fails none of its neighbours. The CHECK constraint on stock is the second wall.
 package inventory
 
 import (

@@ -1,11 +1,9 @@
 package inventory
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -56,17 +54,18 @@ type Shelf struct {
 	taken map[allowanceKey]int // by customers now
 	// What has to be written.
 	unitChanges  map[int64]int
-	takenChanges map[allowanceKey]int
+	takenChanged map[allowanceKey]int // the new values
 }
 
-// LockTx locks all that the orders mention: stock rows by id, then allowances by key.
+// LockTx locks the stock rows of all SKUs that the orders mention, in the order of their ids. A SKU's row stands for its
+// allowances too.
 func LockTx(ctx context.Context, tx pgx.Tx, orders []Order) (*Shelf, error) {
-	s := &Shelf{unitChanges: map[int64]int{}, takenChanges: map[allowanceKey]int{}}
+	s := &Shelf{unitChanges: map[int64]int{}, takenChanged: map[allowanceKey]int{}}
 	var err error
 	if s.units, err = lockStockTx(ctx, tx, orders); err != nil {
 		return nil, err
 	}
-	if s.taken, err = lockAllowancesTx(ctx, tx, orders); err != nil {
+	if s.taken, err = allowancesTx(ctx, tx, orders); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -90,7 +89,7 @@ func (s *Shelf) move(o Order, sign int) {
 		s.unitChanges[l.SKU] -= sign * l.Quantity
 		for key := range o.keys(l) {
 			s.taken[key] += sign * l.Quantity
-			s.takenChanges[key] += sign * l.Quantity
+			s.takenChanged[key] = s.taken[key]
 		}
 	}
 }
@@ -104,9 +103,9 @@ func (s *Shelf) Queue(batch *pgx.Batch) {
 		}
 		batch.Queue(changeStock, skus, changes)
 	}
-	if len(s.takenChanges) > 0 {
-		skus, customers, changes := columns(s.takenChanges)
-		batch.Queue(changeAllowances, skus, customers, changes)
+	if len(s.takenChanged) > 0 {
+		skus, customers, taken := columns(s.takenChanged)
+		batch.Queue(setAllowances, skus, customers, taken)
 	}
 }
 
@@ -165,20 +164,13 @@ func lockStockTx(ctx context.Context, tx pgx.Tx, orders []Order) (map[int64]int,
 	return collectUnits(rows, "lock stock")
 }
 
-// A missing allowance is inserted first, so that two orders of a new customer meet on a row. ON CONFLICT DO NOTHING
-// waits for another transaction's insert of the same key; the rows come sorted, so this too has one order.
-const insertAllowances = `-- name: inventory.insert_allowances
-INSERT INTO allowance (sku_id, customer, taken)
-SELECT u.sku_id, u.customer, 0 FROM unnest($1::bigint[], $2::text[]) AS u (sku_id, customer)
- ORDER BY u.sku_id, u.customer COLLATE "C"
-ON CONFLICT DO NOTHING`
-
-const lockAllowances = `-- name: inventory.lock_allowances
+// No lock of its own: the stock row of the SKU is locked, and who changes an allowance has to hold that. The snapshot is
+// taken after the lock was had.
+const selectAllowances = `-- name: inventory.allowances
 SELECT a.sku_id, a.customer, a.taken
-  FROM allowance a JOIN unnest($1::bigint[], $2::text[]) AS u (sku_id, customer) USING (sku_id, customer)
- ORDER BY a.sku_id, a.customer COLLATE "C" FOR UPDATE OF a`
+  FROM allowance a JOIN unnest($1::bigint[], $2::text[]) AS u (sku_id, customer) USING (sku_id, customer)`
 
-func lockAllowancesTx(ctx context.Context, tx pgx.Tx, orders []Order) (map[allowanceKey]int, error) {
+func allowancesTx(ctx context.Context, tx pgx.Tx, orders []Order) (map[allowanceKey]int, error) {
 	taken := map[allowanceKey]int{}
 	for _, o := range orders {
 		for _, l := range o.Lines {
@@ -191,17 +183,14 @@ func lockAllowancesTx(ctx context.Context, tx pgx.Tx, orders []Order) (map[allow
 		return taken, nil
 	}
 	skus, customers, _ := columns(taken)
-	if _, err := tx.Exec(ctx, insertAllowances, skus, customers); err != nil {
-		return nil, fmt.Errorf("lock allowances: %w", err)
-	}
-	rows, err := tx.Query(ctx, lockAllowances, skus, customers)
+	rows, err := tx.Query(ctx, selectAllowances, skus, customers)
 	if err != nil {
-		return nil, fmt.Errorf("lock allowances: %w", err)
+		return nil, fmt.Errorf("read allowances: %w", err)
 	}
 	var key allowanceKey
 	var n int
 	if _, err := pgx.ForEachRow(rows, []any{&key.sku, &key.customer, &n}, func() error { taken[key] = n; return nil }); err != nil {
-		return nil, fmt.Errorf("lock allowances: %w", err)
+		return nil, fmt.Errorf("read allowances: %w", err)
 	}
 	return taken, nil
 }
@@ -210,24 +199,15 @@ const changeStock = `-- name: inventory.change_stock
 UPDATE stock SET available = available + u.change FROM unnest($1::bigint[], $2::integer[]) AS u (sku_id, change)
  WHERE stock.sku_id = u.sku_id`
 
-const changeAllowances = `-- name: inventory.change_allowances
-UPDATE allowance a SET taken = a.taken + u.change FROM unnest($1::bigint[], $2::text[], $3::integer[]) AS u (sku_id, customer, change)
- WHERE a.sku_id = u.sku_id AND a.customer = u.customer`
+const setAllowances = `-- name: inventory.set_allowances
+INSERT INTO allowance (sku_id, customer, taken)
+SELECT * FROM unnest($1::bigint[], $2::text[], $3::integer[]) AS u (sku_id, customer, taken)
+ON CONFLICT (sku_id, customer) DO UPDATE SET taken = excluded.taken`
 
-// columns returns the keys, sorted, and their numbers as arrays for unnest.
+// columns returns keys and numbers as arrays for unnest.
 func columns(m map[allowanceKey]int) (skus []int64, customers []string, numbers []int) {
-	keys := make([]allowanceKey, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.SortFunc(keys, func(a, b allowanceKey) int {
-		if a.sku != b.sku {
-			return cmp.Compare(a.sku, b.sku)
-		}
-		return strings.Compare(a.customer, b.customer)
-	})
-	for _, key := range keys {
-		skus, customers, numbers = append(skus, key.sku), append(customers, key.customer), append(numbers, m[key])
+	for key, n := range m {
+		skus, customers, numbers = append(skus, key.sku), append(customers, key.customer), append(numbers, n)
 	}
 	return skus, customers, numbers
 }

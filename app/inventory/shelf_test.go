@@ -1,6 +1,7 @@
 package inventory_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -113,7 +114,7 @@ func mustBegin(w warehouse) pgx.Tx {
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.Cleanup(func() { tx.Conn().Close(w.Context()) }) //nolint:errcheck // it takes the transaction along
+	w.Cleanup(func() { tx.Rollback(context.WithoutCancel(w.Context())) }) // a second end is no matter
 	return tx
 }
 

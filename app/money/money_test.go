@@ -12,7 +12,7 @@ import (
 
 func usd(minor int64) money.Money { return money.Money{Minor: minor, Currency: "USD"} }
 
-// FuzzArithmetic compares every operation with arbitrary precision: a result is exact or it is ErrOverflow.
+// FuzzArithmetic compares every operation with arbitrary precision: a result is exact or it is ErrOverflow (E3).
 func FuzzArithmetic(f *testing.F) {
 	for _, seed := range [][2]int64{{0, 0}, {1, -1}, {math.MaxInt64, 1}, {math.MinInt64, math.MinInt64}, {7999, 99}, {0, math.MinInt64}} {
 		f.Add(seed[0], seed[1])
@@ -50,7 +50,8 @@ func FuzzArithmetic(f *testing.F) {
 	})
 }
 
-func TestCurrenciesDoNotMix(t *testing.T) {
+func TestCurrenciesDoNotMix(t *testing.T) { // E3
+	t.Parallel()
 	eur := money.Money{Minor: 1, Currency: "EUR"}
 	if _, err := usd(1).Plus(eur); !errors.Is(err, money.ErrCurrency) {
 		t.Errorf("Plus: got %v, want ErrCurrency", err)
@@ -60,7 +61,8 @@ func TestCurrenciesDoNotMix(t *testing.T) {
 	}
 }
 
-func TestForms(t *testing.T) {
+func TestForms(t *testing.T) { // E1
+	t.Parallel()
 	for _, c := range []struct {
 		m    money.Money
 		text string
@@ -70,6 +72,7 @@ func TestForms(t *testing.T) {
 		{usd(-5), "-0.05 USD"},
 		{money.Money{Minor: 500, Currency: "JPY"}, "500 JPY"},
 		{money.Money{Minor: 12345, Currency: "KWD"}, "12.345 KWD"},
+		{money.Money{Minor: -5, Currency: "KWD"}, "-0.005 KWD"},
 		{usd(math.MinInt64), "-92233720368547758.08 USD"},
 	} {
 		if got := c.m.String(); got != c.text {

@@ -54,10 +54,14 @@ func usesOf(t *testing.T, pool *pgxpool.Pool, code string) int {
 }
 
 var (
-	tenPercent = pricing.Discount{Code: "TEN", Percent: 10, Amount: usd(0), MinSubtotal: usd(0),
-		StartsAt: midnight, EndsAt: midnight.Add(time.Hour)}
-	fiveOff = pricing.Discount{Code: "FIVE", Amount: usd(500), MinSubtotal: usd(2500),
-		StartsAt: midnight, EndsAt: midnight.AddDate(1, 0, 0), MaxUses: 3}
+	tenPercent = pricing.Discount{
+		Code: "TEN", Percent: 10, Amount: usd(0), MinSubtotal: usd(0),
+		StartsAt: midnight, EndsAt: midnight.Add(time.Hour),
+	}
+	fiveOff = pricing.Discount{
+		Code: "FIVE", Amount: usd(500), MinSubtotal: usd(2500),
+		StartsAt: midnight, EndsAt: midnight.AddDate(1, 0, 0), MaxUses: 3,
+	}
 )
 
 func TestDiscountsAreWhatWasPut(t *testing.T) { // E3
@@ -97,8 +101,10 @@ func TestPutChangesADiscountAndKeepsItsUses(t *testing.T) { // E3
 	if err := redeem(t, pool, map[string]int{"FIVE": 2}); err != nil {
 		t.Fatal(err)
 	}
-	changed := pricing.Discount{Code: "FIVE", Percent: 5, Amount: usd(0), MinSubtotal: usd(0),
-		StartsAt: midnight.Add(-time.Hour), EndsAt: midnight, MaxUses: 9}
+	changed := pricing.Discount{
+		Code: "FIVE", Percent: 5, Amount: usd(0), MinSubtotal: usd(0),
+		StartsAt: midnight.Add(-time.Hour), EndsAt: midnight, MaxUses: 9,
+	}
 	for range 2 { // the second time nothing is left to change
 		put(t, pool, changed)
 		want := changed
@@ -157,7 +163,7 @@ func TestLastUseIsRedeemedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer first.Rollback(t.Context()) //nolint:errcheck // a second end is no matter
+	defer first.Rollback(t.Context()) // a second end is no matter
 	left, err := pricing.LockTx(t.Context(), first, []string{"FIVE"})
 	if err != nil || left["FIVE"] != 1 {
 		t.Fatalf("first: got %v, %v, want one use left", left, err)
