@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -64,7 +65,7 @@ type Request struct {
 func (r *Request) fingerprint() []byte {
 	expected := "-"
 	if r.ExpectedTotalMinor != nil {
-		expected = fmt.Sprint(*r.ExpectedTotalMinor)
+		expected = strconv.FormatInt(*r.ExpectedTotalMinor, 10)
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %s", r.Email, r.PaymentToken, expected))
 	return sum[:]

@@ -74,7 +74,8 @@ func (o *Order) onShelf(owner uuid.UUID) inventory.Order {
 }
 
 // The ways in which a checkout is refused. Nothing has changed and nothing was charged after any of them, and the key is
-// free, except for ErrKeyReused and ErrInFlight, where the order under the key stands.
+// free, except for ErrKeyReused and ErrInFlight, where the order under the key stands, and ErrBusy, where there may be one
+// in the rare case that the database went away while committing it: a repeat with the key finds out.
 var (
 	ErrCartEmpty   = errors.New("the cart is empty")
 	ErrKeyReused   = errors.New("the idempotency key was used for another request")

@@ -68,8 +68,7 @@ func (s *Service) placeAll(ctx context.Context, reqs []Request) ([]placed, error
 	if err == nil {
 		return out, nil
 	}
-	var lost *commitLost
-	if !errors.As(err, &lost) {
+	if _, lost := errors.AsType[*commitLost](err); !lost {
 		return nil, fmt.Errorf("place order: %w", err)
 	}
 	// Only new orders matter: a refused or replayed request wrote nothing, and a resumed one no more than its lease.

@@ -32,8 +32,10 @@ func scanOrder(row pgx.Row, after ...any) (Order, error) {
 		UnitPriceMinor int64  `json:"unit_price_minor"`
 		Limited        bool   `json:"limited"`
 	}
-	err := row.Scan(append([]any{&o.ID, &o.Number, &o.Email, &o.Status, &o.CancelReason, &currency, &o.Subtotal.Minor,
-		&o.Discount.Minor, &o.Total.Minor, &o.DiscountCode, &o.CreatedAt, &lines}, after...)...)
+	err := row.Scan(append([]any{
+		&o.ID, &o.Number, &o.Email, &o.Status, &o.CancelReason, &currency, &o.Subtotal.Minor,
+		&o.Discount.Minor, &o.Total.Minor, &o.DiscountCode, &o.CreatedAt, &lines,
+	}, after...)...)
 	o.CreatedAt = o.CreatedAt.UTC()
 	o.Subtotal.Currency, o.Discount.Currency, o.Total.Currency = currency, currency, currency
 	for _, l := range lines {

@@ -1,0 +1,312 @@
+package checkout_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"doorbuster/app/checkout"
+	"doorbuster/app/money"
+	"doorbuster/app/payment"
+	"doorbuster/app/pricing"
+)
+
+// Promise E3: inventory, discounts, payment and order belong together.
+func TestCheckout(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	req := s.buyer(payment.TokenOK, pan, 3, mug, 1, open, 1)
+	s.discount(req.Owner, tenOff)
+	total := int64(4140) // 3 * 10.00 + 10.00 + 6.00 on sale, less 10 %
+	req.ExpectedTotalMinor = &total
+	got := s.buy(req)
+
+	usd := func(minor int64) money.Money { return money.Money{Minor: minor, Currency: "USD"} }
+	line := func(code string, quantity int, each int64) checkout.OrderLine {
+		return checkout.OrderLine{SKU: s.sku[code], Code: code, Name: code, Quantity: quantity, UnitPrice: usd(each)}
+	}
+	want := checkout.Order{
+		ID: got.ID, Number: got.Number, Email: req.Email, Status: checkout.Confirmed, CreatedAt: got.CreatedAt,
+		Lines:    []checkout.OrderLine{line(mug, 1, price), line(pan, 3, price), line(open, 1, offPrice)},
+		Subtotal: usd(4600), Discount: usd(460), Total: usd(total), DiscountCode: tenOff,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("order (-want +got):\n%s", diff)
+	}
+	if got.ID.Version() != 7 || got.Number < 100001 {
+		t.Errorf("got id %s and number %d, want version 7 and more than 100000", got.ID, got.Number)
+	}
+	if left := s.lines(req.Owner); len(left) != 0 {
+		t.Errorf("the cart still holds %v", left)
+	}
+	if n := s.available(pan); n != 997 {
+		t.Errorf("got %d units on the shelf, want 997", n)
+	}
+	s.checkBooks()
+}
+
+// Promise E3: a refusal changes nothing, charges nothing and leaves the key free.
+func TestRefusalChangesNothing(t *testing.T) {
+	t.Parallel()
+	asked := int64(1)
+	for name, c := range map[string]struct {
+		fill     []any
+		discount string
+		expected *int64
+		want     error
+		repair   func(s *shop, req *checkout.Request) // what makes the same key work
+	}{
+		"empty cart": {
+			want:   checkout.ErrCartEmpty,
+			repair: func(s *shop, req *checkout.Request) { s.fill(req.Owner, mug, 1) },
+		},
+		"sold out": {
+			fill: []any{mug, 1, lastTen, 11},
+			want: &checkout.OutOfStock{Lines: []checkout.ShortLine{{Code: lastTen, Requested: 11, Available: 10}}},
+			repair: func(s *shop, req *checkout.Request) {
+				s.exec("UPDATE stock SET available = available + 1 WHERE sku_id = $1", s.sku[lastTen])
+				s.exec("INSERT INTO stock_receipt (sku_id, quantity, note) VALUES ($1, 1, 'one more')", s.sku[lastTen])
+			},
+		},
+		"price changed": {
+			fill: []any{mug, 1}, expected: &asked,
+			want: &checkout.PriceChanged{Expected: money.Money{Minor: 1, Currency: "USD"}, Now: money.Money{Minor: price, Currency: "USD"}},
+			repair: func(s *shop, req *checkout.Request) {
+				s.exec("UPDATE sku SET list_price_minor = 1 WHERE code = $1", mug)
+			},
+		},
+		"limit": {
+			fill: []any{mug, 1, oneEach, 2}, want: &checkout.LimitReached{Code: oneEach, Limit: 1, Left: 1},
+			repair: func(s *shop, req *checkout.Request) {
+				if err := s.carts.Set(s.t.Context(), req.Owner, s.sku[oneEach], 1); err != nil {
+					s.t.Fatal(err)
+				}
+			},
+		},
+		"sale is over": {
+			fill: []any{mug, 1, yesterday, 1}, want: &checkout.NotForSale{Code: yesterday},
+			repair: func(s *shop, req *checkout.Request) {
+				s.exec("UPDATE sale SET ends_at = now() + interval '1 hour' WHERE name = $1", yesterday)
+			},
+		},
+		"discount has expired": {
+			fill: []any{mug, 1}, discount: oldCode, want: &pricing.RefusedDiscount{Code: oldCode, Reason: "has expired"},
+			repair: func(s *shop, req *checkout.Request) { s.discount(req.Owner, tenOff) },
+		},
+		"discount is unknown": {
+			fill: []any{mug, 1}, discount: noSuch, want: &pricing.RefusedDiscount{Code: noSuch, Reason: "does not exist"},
+			repair: func(s *shop, req *checkout.Request) { s.discount(req.Owner, "") },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newShop(t)
+			req := s.buyer(payment.TokenOK, c.fill...)
+			if c.discount != "" {
+				s.discount(req.Owner, c.discount)
+			}
+			req.ExpectedTotalMinor = c.expected
+			before := s.snapshot()
+			result, err := s.worker(s.provider, patient).Checkout(t.Context(), req)
+			if diff := cmp.Diff(c.want, err, cmp.Comparer(sameError)); diff != "" {
+				t.Errorf("got %+v and error (-want +got):\n%s", result, diff)
+			}
+			s.unchanged(before)
+			s.checkBooks()
+			c.repair(s, &req)
+			s.buy(req)
+			s.checkBooks()
+		})
+	}
+}
+
+// sameError compares refusals by what they say, in all their fields.
+func sameError(a, b error) bool {
+	return errors.Is(b, a) || fmt.Sprintf("%T%+v", a, a) == fmt.Sprintf("%T%+v", b, b) && cmp.Equal(deref(a), deref(b))
+}
+
+// deref returns the struct behind one of this package's refusals.
+func deref(err error) any {
+	switch e := err.(type) { //nolint:errorlint // refusals come unwrapped
+	case *checkout.OutOfStock:
+		return *e
+	case *checkout.NotForSale:
+		return *e
+	case *checkout.LimitReached:
+		return *e
+	case *checkout.PriceChanged:
+		return *e
+	case *pricing.RefusedDiscount:
+		return *e
+	default:
+		return nil
+	}
+}
+
+// Promise E3: a sale starts by the database's clock, and whoever comes too early is told when to come back.
+func TestSaleHasNotStarted(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	req := s.buyer(payment.TokenOK, tomorrow, 1)
+	var starts, before, after time.Time
+	unchanged := s.snapshot()
+	s.query("SELECT starts_at, clock_timestamp() FROM sale WHERE name = $1", []any{tomorrow}, &starts, &before)
+	_, err := s.worker(s.provider, patient).Checkout(t.Context(), req)
+	s.query("SELECT clock_timestamp()", nil, &after)
+	refusal, ok := errors.AsType[*checkout.NotForSale](err)
+	if !ok {
+		t.Fatalf("got error %v, want NotForSale", err)
+	}
+	if refusal.Code != tomorrow || !refusal.StartsAt.Equal(starts) {
+		t.Errorf("got %s at %s, want %s at %s", refusal.Code, refusal.StartsAt, tomorrow, starts)
+	}
+	if most, least := starts.Sub(before), starts.Sub(after); refusal.StartsIn > most || refusal.StartsIn < least {
+		t.Errorf("got starts in %s, want %s to %s", refusal.StartsIn, least, most)
+	}
+	s.unchanged(unchanged)
+
+	s.exec("UPDATE sale SET starts_at = now() WHERE name = $1", tomorrow)
+	if order := s.buy(req); order.Total.Minor != offPrice {
+		t.Errorf("got total %d once the sale is open, want %d", order.Total.Minor, offPrice)
+	}
+	s.checkBooks()
+}
+
+// Promise E3: the limit holds for the owner of the cart under any address, and for the address under any cart.
+func TestLimitPerCustomer(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	first := s.buyer(payment.TokenOK, twoEach, 1)
+	s.buy(first)
+	for name, c := range map[string]struct {
+		owner uuid.UUID
+		email string
+	}{
+		"same owner, other address": {first.Owner, "other@example.com"},
+		"other owner, same address": {uuid.New(), first.Email},
+	} {
+		s.fill(c.owner, twoEach, 2)
+		req := request(c.owner, payment.TokenOK)
+		req.Email = c.email
+		before := s.snapshot()
+		_, err := s.worker(s.provider, patient).Checkout(t.Context(), req)
+		if refusal, ok := errors.AsType[*checkout.LimitReached](err); !ok || *refusal != (checkout.LimitReached{Code: twoEach, Limit: 2, Left: 1}) {
+			t.Errorf("%s: got %v, want a limit of 2 of which 1 is left", name, err)
+		}
+		s.unchanged(before)
+	}
+	stranger := s.buyer(payment.TokenOK, twoEach, 2)
+	s.buy(stranger)
+	s.checkBooks()
+}
+
+// Promise E3: an order that can't be placed now because the shop is crowded has not failed.
+func TestTurnstile(t *testing.T) {
+	t.Parallel()
+	turns := checkout.NewTurnstile(1, 1)
+	if err := turns.Enter(t.Context()); err != nil {
+		t.Fatalf("the first: %v", err)
+	}
+	ctx, hangUp := context.WithCancelCause(t.Context())
+	waiting := make(chan error)
+	go func() { waiting <- turns.Enter(ctx) }()
+	for turns.Present() < 2 {
+		runtime.Gosched()
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := turns.Enter(ended); !errors.Is(err, checkout.ErrBusy) || errors.Is(err, context.Canceled) {
+		t.Fatalf("the third: got %v, want %v without a look at its context", err, checkout.ErrBusy)
+	}
+	cause := errors.New("hung up")
+	hangUp(cause)
+	if err := <-waiting; !errors.Is(err, checkout.ErrBusy) || !errors.Is(err, cause) {
+		t.Errorf("the second: got %v, want %v because of %v", err, checkout.ErrBusy, cause)
+	}
+	turns.Leave()
+	if turns.Present() != 0 {
+		t.Error("all have left, and somebody is inside")
+	}
+	inside := make(chan struct{}, 3)
+	wide := checkout.NewTurnstile(3, 100)
+	crowd(100, func(int) {
+		if err := wide.Enter(t.Context()); err != nil {
+			t.Errorf("in the crowd: %v", err)
+			return
+		}
+		select {
+		case inside <- struct{}{}:
+			<-inside
+		default:
+			t.Error("more than three are inside")
+		}
+		wide.Leave()
+	})
+	if wide.Present() != 0 {
+		t.Error("the crowd has left, and somebody is inside")
+	}
+}
+
+// A checkout that waits for its turn for too long, or finds too many waiting, is ErrBusy, and nothing has happened (E3).
+func TestBusyCheckoutChangesNothing(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	slow := s.buyer(payment.TokenOK, mug, 1)
+	holder, err := s.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Rollback(t.Context())
+	if _, err := holder.Exec(t.Context(), "SELECT FROM stock WHERE sku_id = $1 FOR UPDATE", s.sku[mug]); err != nil {
+		t.Fatal(err)
+	}
+	w := s.worker(s.provider, checkout.Config{Concurrency: 1, QueueLength: 1, TransactionTimeout: time.Minute})
+	others := []checkout.Request{s.buyer(payment.TokenOK, pan, 1), s.buyer(payment.TokenOK, pan, 1)}
+	before := s.snapshot()
+	first, queue := make(chan error), make(chan error)
+	go func() { _, err := w.Checkout(t.Context(), slow); first <- err }()
+	s.await(lockWaiters + " = 1")
+	for _, req := range others {
+		go func() { _, err := w.Checkout(t.Context(), req); queue <- err }()
+	}
+	if err := <-queue; !errors.Is(err, checkout.ErrBusy) { // one waits, so the other is one too many
+		t.Errorf("got %v from a full queue, want %v", err, checkout.ErrBusy)
+	}
+	s.unchanged(before)
+	if err := holder.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(<-first, <-queue); err != nil {
+		t.Errorf("those who waited: %v", err)
+	}
+	if n := s.orders(checkout.Confirmed); n != 2 {
+		t.Errorf("got %d orders, want 2", n)
+	}
+	s.checkBooks()
+}
+
+// A pool that can't be used is no answer about the order (E3).
+func TestDatabaseAway(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	req := s.buyer(payment.TokenOK, mug, 1)
+	pool, err := pgxpool.New(t.Context(), s.pool.Config().ConnString())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.Close()
+	before := s.snapshot()
+	if result, err := checkout.New(pool, s.provider, s.log, patient).Checkout(t.Context(), req); err == nil {
+		t.Errorf("got %+v from a closed pool", result)
+	}
+	s.unchanged(before)
+	s.buy(req)
+	s.checkBooks()
+}
