@@ -41,7 +41,7 @@ CREATE TABLE sale (
     name      text        NOT NULL,
     starts_at timestamptz NOT NULL,
     ends_at   timestamptz NOT NULL,
-    CHECK (starts_at < ends_at)
+    CHECK (starts_at < ends_at AND isfinite(starts_at) AND isfinite(ends_at))
 );
 
 -- A price is "now" when now() is inside its sale: nothing has to run at midnight.

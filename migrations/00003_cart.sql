@@ -32,7 +32,7 @@ CREATE TABLE discount (
     max_uses           integer     CHECK (max_uses > 0),  -- NULL: no limit, and then uses is not counted
     uses               integer     NOT NULL DEFAULT 0 CHECK (uses >= 0),
     CHECK ((percent IS NULL) <> (amount_minor IS NULL)),
-    CHECK (starts_at < ends_at),
+    CHECK (starts_at < ends_at AND isfinite(starts_at) AND isfinite(ends_at)),
     CHECK (uses <= max_uses)
 );
 

@@ -119,7 +119,7 @@ func (s *Service) pay(ctx context.Context, o Order, token string) *settlement {
 		return s.gateway.Charge(ctx, payment.Charge{Order: o.ID, Amount: o.Total, Token: token})
 	})
 	if err == nil {
-		return settled(o.ID, receipt, ReasonDeclined)
+		return settled(o.ID, receipt, ReasonFailed)
 	}
 	s.log.WarnContext(ctx, "charge failed, cancelling it", "order", o.ID, "error", err)
 	return s.fence(ctx, o.ID, ReasonFailed)

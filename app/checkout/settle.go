@@ -19,11 +19,15 @@ import (
 type settlement struct {
 	order   uuid.UUID
 	receipt payment.Receipt
-	reason  CancelReason // where the receipt says that nothing was captured
+	reason  CancelReason // where nothing was captured
 }
 
-func settled(order uuid.UUID, receipt payment.Receipt, otherwise CancelReason) *settlement {
-	return &settlement{order, receipt, otherwise}
+// settled is the settlement that a receipt stands for. Where the charge was cancelled, the caller knows why.
+func settled(order uuid.UUID, receipt payment.Receipt, cancelled CancelReason) *settlement {
+	if receipt.Declined {
+		cancelled = ReasonDeclined
+	}
+	return &settlement{order, receipt, cancelled}
 }
 
 var errSettleTimeout = errors.New("settling the order timed out")
@@ -68,7 +72,8 @@ func settleTx(ctx context.Context, tx pgx.Tx, ends []settlement) (map[uuid.UUID]
 			cancelling = append(cancelling, end.order)
 		}
 	}
-	if err := lockOwnersTx(ctx, tx, cancelling); err != nil {
+	carts, err := lockCartsTx(ctx, tx, cancelling)
+	if err != nil {
 		return nil, err
 	}
 	pending, err := lockPendingTx(ctx, tx, ids)
@@ -83,6 +88,9 @@ func settleTx(ctx context.Context, tx pgx.Tx, ends []settlement) (map[uuid.UUID]
 		case end.receipt.Captured:
 			confirmed.add(p.order, end.receipt)
 		default:
+			if _, locked := carts[p.cart]; !locked {
+				return nil, errAdopted
+			}
 			cancelled.add(p, end.reason)
 		}
 		delete(pending, end.order) // twice in one batch counts once
@@ -113,30 +121,35 @@ SELECT` + orderColumns + ` FROM orders o WHERE o.id = ANY ($1)`
 type pendingOrder struct {
 	order Order
 	owner uuid.UUID
+	cart  uuid.UUID // the owner of the cart that its lines would go back to
 }
 
-// lockOwnersTx locks the carts that the lines of cancelled orders go back to. Carts come before orders in the order of
-// locks, so the owners are read first, without one; an order's owner never changes.
-func lockOwnersTx(ctx context.Context, tx pgx.Tx, orders []uuid.UUID) error {
+// errAdopted says that an order got an account between the lock of its cart and its own. The next try finds the right cart.
+var errAdopted = errors.New("the order was adopted by an account in this moment")
+
+// lockCartsTx locks the carts that the lines of cancelled orders go back to: the account's, where the order has one, since a
+// guest who has logged in does not see the guest's cart any more. Carts come before orders in the order of locks, so their
+// owners are read first, without one.
+func lockCartsTx(ctx context.Context, tx pgx.Tx, orders []uuid.UUID) (map[uuid.UUID]cart.Cart, error) {
 	if len(orders) == 0 {
-		return nil
+		return nil, nil
 	}
-	const selectOwners = `-- name: checkout.owners
-SELECT DISTINCT owner_id FROM orders WHERE id = ANY ($1)`
+	const selectOwners = `-- name: checkout.cart_owners
+SELECT DISTINCT coalesce(account_id, owner_id) FROM orders WHERE id = ANY ($1)`
 	rows, err := tx.Query(ctx, selectOwners, orders)
 	if err != nil {
-		return fmt.Errorf("read owners: %w", err)
+		return nil, fmt.Errorf("read owners: %w", err)
 	}
 	owners, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 	if err != nil {
-		return fmt.Errorf("read owners: %w", err)
+		return nil, fmt.Errorf("read owners: %w", err)
 	}
-	_, err = cart.LockTx(ctx, tx, owners)
-	return err
+	return cart.LockTx(ctx, tx, owners)
 }
 
 const lockPending = `-- name: checkout.lock_pending
-SELECT` + orderColumns + `, o.owner_id FROM orders o WHERE o.id = ANY ($1) AND o.status = 'pending' ORDER BY o.id FOR UPDATE OF o`
+SELECT` + orderColumns + `, o.owner_id, coalesce(o.account_id, o.owner_id)
+  FROM orders o WHERE o.id = ANY ($1) AND o.status = 'pending' ORDER BY o.id FOR UPDATE OF o`
 
 func lockPendingTx(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (map[uuid.UUID]pendingOrder, error) {
 	rows, err := tx.Query(ctx, lockPending, ids)
@@ -146,7 +159,7 @@ func lockPendingTx(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (map[uuid.UU
 	pending := map[uuid.UUID]pendingOrder{}
 	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (_ struct{}, err error) {
 		var p pendingOrder
-		p.order, err = scanOrder(row, &p.owner)
+		p.order, err = scanOrder(row, &p.owner, &p.cart)
 		pending[p.order.ID] = p
 		return struct{}{}, err
 	})
@@ -199,12 +212,12 @@ func (c *cancellations) add(p pendingOrder, reason CancelReason) {
 		c.codes = append(c.codes, code)
 		c.uses[code]--
 	}
-	back := c.carts[p.owner]
+	back := c.carts[p.cart]
 	back.Discount = cmp.Or(back.Discount, p.order.DiscountCode)
 	for _, l := range p.order.Lines {
 		back.Lines = addLine(back.Lines, cart.Line{SKU: l.SKU, Quantity: l.Quantity})
 	}
-	c.carts[p.owner] = back
+	c.carts[p.cart] = back
 }
 
 // addLine keeps one line per SKU: an upsert can't touch a row twice.

@@ -321,3 +321,50 @@ func TestRunSweeper(t *testing.T) {
 	<-ended
 	s.checkBooks()
 }
+
+// Promises E2, E3: a guest logs in while an order is pending, and it is cancelled afterwards: its lines go to the account's
+// cart, since nobody sees the guest's any more; the units that the guest's allowance lost go back to the guest's.
+func TestCancelledAfterLogin(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	account := s.account()
+	req := s.buyer(payment.TokenOK, twoEach, 2)
+	order := s.place(req)
+	if err := s.carts.Merge(t.Context(), req.Owner, account); err != nil {
+		t.Fatal(err)
+	}
+	w := s.worker(s.provider, patient)
+	if err := w.Adopt(t.Context(), req.Owner, account); err != nil {
+		t.Fatal(err)
+	}
+	s.expire(order.ID)
+	s.bury(order.ID)
+	if n, err := w.Sweep(t.Context()); n != 1 || err != nil {
+		t.Fatalf("swept %d orders (%v), want 1", n, err)
+	}
+	if got := s.lines(account)[twoEach]; got != 2 {
+		t.Errorf("got %d units in the account's cart, want 2", got)
+	}
+	if got := s.lines(req.Owner); len(got) != 0 {
+		t.Errorf("got %v in the guest's cart, want nothing", got)
+	}
+	s.checkBooks()
+}
+
+// Promise E3: a charge that somebody else has cancelled is no declined card: the key stays free.
+func TestCancelledIsNotDeclined(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	req := s.buyer(payment.TokenOK, mug, 1)
+	late := &hooked{Gateway: s.provider, charge: func(ctx context.Context, c payment.Charge, next func() (payment.Receipt, error)) (payment.Receipt, error) {
+		if _, err := s.provider.Cancel(ctx, c.Order); err != nil {
+			return payment.Receipt{}, err
+		}
+		return next()
+	}}
+	if _, err := s.worker(late, patient).Checkout(t.Context(), req); !errors.Is(err, checkout.ErrProvider) {
+		t.Errorf("got %v, want ErrProvider", err)
+	}
+	s.buy(req) // with the same key
+	s.checkBooks()
+}

@@ -1,19 +1,30 @@
 package dbtest
 
 import (
+	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go"
 )
 
 // engine is as much of a Docker engine as the probe asks of one.
 type engine struct {
-	local    []string // images that are here
-	registry []string // images that could be pulled
+	local    []string          // images that are here
+	registry []string          // images that could be pulled
+	owners   map[string]string // of containers that are here, by their ids
+	removed  func(id string)
 }
 
 func (e engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -38,6 +49,15 @@ func (e engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, `{"ServerVersion":"99.1","OperatingSystem":"Fake","MemTotal":1}`)
 	case path == "/version":
 		io.WriteString(w, `{"Version":"99.1","ApiVersion":"1.50","MinAPIVersion":"1.24"}`)
+	case r.Method == http.MethodDelete && r.URL.Query().Get("v") == "1" && r.URL.Query().Get("force") == "1":
+		e.removed(strings.TrimPrefix(path, "/containers/"))
+		w.WriteHeader(http.StatusNoContent)
+	case path == "/containers/json" && strings.Contains(r.URL.Query().Get("filters"), ownerLabel):
+		list := []map[string]any{}
+		for id, owner := range e.owners {
+			list = append(list, map[string]any{"Id": id, "Labels": map[string]string{ownerLabel: owner}})
+		}
+		_ = json.NewEncoder(w).Encode(list)
 	case has(e.local, "/images/", "/json"), has(e.registry, "/distribution/", "/json"):
 		io.WriteString(w, `{}`)
 	default:
@@ -48,19 +68,26 @@ func (e engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func TestProbe(t *testing.T) {
 	t.Parallel()
-	both := []string{"postgres:17-alpine", "redis:8-alpine"}
+	reaper := testcontainers.ReaperDefaultImage //nolint:staticcheck // deprecated in favour of an internal name
+	all := []string{"postgres:17-alpine", "redis:8-alpine", reaper}
+	both, one := all[:2], all[:1]
+	hangs := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	for _, c := range []struct {
-		name   string
-		engine http.Handler
-		want   string
+		name       string
+		engine     http.Handler
+		reaperless string
+		want       string
 	}{
-		{"has the images", engine{local: both}, "Docker 99.1|<nil>"},
-		{"can pull the images", engine{registry: both}, "Docker 99.1|<nil>"},
-		{"can pull one", engine{registry: both[:1]}, "|Docker 99.1 has no image redis:8-alpine and cannot pull it"},
-		{"has none", engine{}, "|Docker 99.1 has no image postgres:17-alpine and cannot pull it"},
-		{"is something else", http.NotFoundHandler(), "|no Docker engine answered"},
-		{"hangs", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), "|no Docker engine answered"},
-		{"is not there", nil, "|no Docker engine answered"},
+		{"has the images", engine{local: all}, "", "Docker 99.1|<nil>"},
+		{"can pull the images", engine{registry: all}, "", "Docker 99.1|<nil>"},
+		{"can pull one", engine{registry: one}, "", "|Docker 99.1 has no image redis:8-alpine and cannot pull it"},
+		{"has none", engine{}, "", "|Docker 99.1 has no image postgres:17-alpine and cannot pull it"},
+		{"has no reaper", engine{local: both}, "", "|Docker 99.1 has no image " + reaper +
+			" and cannot pull it; TESTCONTAINERS_RYUK_DISABLED=true does without it"},
+		{"needs no reaper", engine{local: both}, "true", "Docker 99.1|<nil>"},
+		{"is something else", http.NotFoundHandler(), "", "|no Docker engine answered"},
+		{"hangs", hangs, "", "|no Docker engine answered"},
+		{"is not there", nil, "", "|no Docker engine answered"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -72,7 +99,8 @@ func TestProbe(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), os.Args[0])
 			// A home of its own, so that no configuration of the machine's names another engine.
 			cmd.Env = append(os.Environ(), asProber+"=1", "HOME="+t.TempDir(), "DOCKER_CONFIG="+t.TempDir(),
-				"DOCKER_HOST=tcp://"+s.Listener.Addr().String(), "TEST_POSTGRES_IMAGE=", "TEST_REDIS_IMAGE=")
+				"DOCKER_HOST=tcp://"+s.Listener.Addr().String(), "TEST_POSTGRES_IMAGE=", "TEST_REDIS_IMAGE=",
+				"TESTCONTAINERS_RYUK_DISABLED="+c.reaperless)
 			out, err := cmd.CombinedOutput() // with stderr: it must be silent
 			if err != nil {
 				t.Fatalf("%v: %s", err, out)
@@ -82,4 +110,91 @@ func TestProbe(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	gone := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	var (
+		mu      sync.Mutex
+		removed []string
+	)
+	s := httptest.NewServer(engine{
+		owners: map[string]string{
+			"gone": owner(gone.Process.Pid), "alive": owner(os.Getpid()),
+			"elsewhere": "other" + owner(gone.Process.Pid), "strange": "owner", "empty": "",
+		},
+		removed: func(id string) {
+			mu.Lock()
+			defer mu.Unlock()
+			removed = append(removed, id)
+		},
+	})
+	defer s.Close()
+	c, err := client.New(client.WithHost("tcp://" + s.Listener.Addr().String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	sweep(c)
+	mu.Lock()
+	defer mu.Unlock()
+	if want := []string{"gone"}; !slices.Equal(removed, want) {
+		t.Errorf("removed %q, want %q", removed, want)
+	}
+}
+
+// A container that the engine is creating must become known, or nobody could remove it.
+func TestCancellationSparesACreation(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			cancel string // in which step
+			want   string // the steps, and after which of them the context was cancelled
+		}{
+			{"pull", "pull! create! hang! created!"},
+			{"create", "pull create hang! created!"},
+			{"hang", "pull create hang created!"},
+			{"created", "pull create hang created!"},
+			{"never", "pull create hang created"},
+		} {
+			ctx, cancel := context.WithCancel(t.Context())
+			var got []string
+			run := func(ctx context.Context, _ string, options ...testcontainers.ContainerCustomizer) (testcontainers.Container, error) {
+				var r testcontainers.GenericContainerRequest
+				for _, o := range options {
+					if err := o.Customize(&r); err != nil {
+						return nil, err
+					}
+				}
+				for _, step := range []string{"pull", "create", "hang", "created"} {
+					switch step {
+					case "create":
+						_ = r.LifecycleHooks[0].PreCreates[0](ctx, r.ContainerRequest)
+					case "hang":
+						time.Sleep(createLimit)
+					case "created":
+						_ = r.LifecycleHooks[0].PostCreates[0](ctx, nil)
+					}
+					if step == c.cancel {
+						cancel()
+					}
+					synctest.Wait()
+					if ctx.Err() != nil {
+						step += "!"
+					}
+					got = append(got, step)
+				}
+				return nil, nil
+			}
+			_, _ = runContainer(ctx, run, "")
+			cancel()
+			if got := strings.Join(got, " "); got != c.want {
+				t.Errorf("cancelled in %s: got %q, want %q", c.cancel, got, c.want)
+			}
+		}
+	})
 }

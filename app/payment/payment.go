@@ -22,10 +22,11 @@ type Charge struct {
 	Token  string // the customer's single-use reference to a card, made by the provider
 }
 
-// Receipt says what became of a charge. Exactly one of its states holds: captured (Reference is set) or not.
+// Receipt says what became of a charge: captured, declined, or, where it is neither, cancelled before it was either.
 type Receipt struct {
 	Captured  bool
-	Reference string // the provider's name for the captured charge
+	Declined  bool   // the customer's bank said no
+	Reference string // the provider's name for a captured charge
 	Reason    string // where it was not captured: why, for people
 }
 

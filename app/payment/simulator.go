@@ -56,8 +56,9 @@ end
 return redis.call('HMGET', KEYS[1], 'state', 'reason')`)
 
 const (
-	stateCaptured = "captured"
-	stateRefused  = "refused"
+	stateCaptured  = "captured"
+	stateDeclined  = "declined"
+	stateCancelled = "cancelled"
 )
 
 // Charge implements [Gateway]. A cancelled context after the capture leaves it captured, as it would be in the world.
@@ -87,7 +88,7 @@ func (s *Simulator) Charge(ctx context.Context, c Charge) (Receipt, error) {
 		<-ctx.Done()
 		return Receipt{}, fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
 	default:
-		return s.enter(ctx, c.Order, stateRefused, "the card was declined", 0)
+		return s.enter(ctx, c.Order, stateDeclined, "the card was declined", 0)
 	}
 }
 
@@ -96,7 +97,7 @@ func (s *Simulator) Cancel(ctx context.Context, order uuid.UUID) (Receipt, error
 	if err := s.answer(ctx, s.cfg.Latency); err != nil {
 		return Receipt{}, err
 	}
-	return s.enter(ctx, order, stateRefused, "the charge was cancelled", 0)
+	return s.enter(ctx, order, stateCancelled, "the charge was cancelled", 0)
 }
 
 // Captured returns the number of charges captured for an order, 0 or 1, and the amount, for tests and audits.
@@ -122,7 +123,7 @@ func (s *Simulator) enter(ctx context.Context, order uuid.UUID, state, reason st
 		return Receipt{}, fmt.Errorf("%w: its books are unreadable: %q", ErrUnavailable, reply)
 	}
 	if reply[0] != stateCaptured {
-		return Receipt{Reason: reply[1]}, nil
+		return Receipt{Declined: reply[0] == stateDeclined, Reason: reply[1]}, nil
 	}
 	return Receipt{Captured: true, Reference: "ch_" + strings.ReplaceAll(order.String(), "-", "")}, nil
 }

@@ -46,7 +46,7 @@ func captured(order uuid.UUID) payment.Receipt {
 }
 
 var (
-	declined  = payment.Receipt{Reason: "the card was declined"}
+	declined  = payment.Receipt{Declined: true, Reason: "the card was declined"}
 	cancelled = payment.Receipt{Reason: "the charge was cancelled"}
 )
 

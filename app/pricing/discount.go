@@ -84,8 +84,9 @@ func LockTx(ctx context.Context, tx pgx.Tx, codes []string) (map[string]int, err
 	return left, nil
 }
 
+// greatest, since a code may have become limited after the order was placed: its uses were not counted then.
 const addUses = `-- name: pricing.add_uses
-UPDATE discount d SET uses = d.uses + u.n FROM unnest($1::text[], $2::integer[]) AS u (code, n)
+UPDATE discount d SET uses = greatest(d.uses + u.n, 0) FROM unnest($1::text[], $2::integer[]) AS u (code, n)
  WHERE d.code = u.code AND d.max_uses IS NOT NULL`
 
 // QueueUses adds the statement that counts uses of limited codes, or gives them back where the number is negative. The
