@@ -130,7 +130,7 @@ func openRedis(ctx context.Context, cfg Config) (*redis.Client, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, connectTimeout, errors.New("no answer within "+connectTimeout.String()))
 	defer cancel()
 	if err := client.Ping(ctx).Err(); err != nil {
-		client.Close() //nolint:errcheck // the ping's error says it
+		client.Close()
 		return nil, fail("names a Redis that can't be used: %s (%s)", redact(rootCause(err), cfg.RedisURL), options.Addr)
 	}
 	return client, nil

@@ -250,9 +250,9 @@ func renderList(q listQuery, products []catalog.Product, units map[int64]int, no
 
 func skuIDsOf(products []catalog.Product) []int64 {
 	var ids []int64
-	for i := range products {
-		for j := range products[i].SKUs {
-			ids = append(ids, products[i].SKUs[j].ID)
+	for _, p := range products {
+		for _, s := range p.SKUs {
+			ids = append(ids, s.ID)
 		}
 	}
 	return ids

@@ -39,7 +39,7 @@ func Seed(ctx context.Context, databaseURL string, o SeedOptions) (Seeded, error
 	if err != nil {
 		return Seeded{}, fmt.Errorf("connect to seed: %w", err)
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing depends on it
+	defer conn.Close(context.WithoutCancel(ctx))
 	var out Seeded
 	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) (err error) {
 		out, err = seedTx(ctx, tx, demo.Make(o.Seed), o)

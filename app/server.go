@@ -64,7 +64,9 @@ func (a *App) Serve(ctx context.Context, listener net.Listener, hurry context.Co
 	if err := listener.Close(); err != nil {
 		a.log.WarnContext(ctx, "close listener", "error", err)
 	}
-	_ = <-served // the accept loop has ended, by the closed listener
+	if err := <-served; !errors.Is(err, net.ErrClosed) { // the accept loop ends by the closed listener
+		a.log.WarnContext(ctx, "accept", "error", err)
+	}
 	pause(limit, min(lameDuck, a.cfg.DrainTimeout/4))
 	return a.finish(limit, server)
 }
@@ -87,7 +89,7 @@ func (a *App) finish(limit context.Context, server *http.Server) error {
 			}
 			n, some := a.requests.waitingFor()
 			a.log.ErrorContext(limit, "drain limit reached, cutting requests", "in_flight", n, "cut", some)
-			server.Close() //nolint:errcheck // nothing is left to do about it
+			server.Close()
 			if n == 0 {
 				return nil // only idle or half-open connections were left
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -103,9 +104,9 @@ func TestUpDownUp(t *testing.T) {
 	}
 	checkStatus(t, m, true)
 
-	for i := len(all) - 1; i >= 0; i-- {
-		if got, err := m.Down(ctx); err != nil || got != all[i] {
-			t.Fatalf("down: got %d, %v, want %d", got, err, all[i])
+	for _, want := range slices.Backward(all) {
+		if got, err := m.Down(ctx); err != nil || got != want {
+			t.Fatalf("down: got %d, %v, want %d", got, err, want)
 		}
 	}
 	if got, err := m.Down(ctx); err != nil || got != 0 {

@@ -41,7 +41,7 @@ func serverAccount(dir string) (*account, error) {
 			continue
 		}
 		// macOS writes the ids of nobody as -2, which is 4294967294 to the kernel.
-		return &account{name: "user " + name, uid: uint32(uid), gid: uint32(gid)}, nil //nolint:gosec // meant to wrap
+		return &account{name: "user " + name, uid: uint32(uid), gid: uint32(gid)}, nil
 	}
 	return nil, errors.New("running as root, and there is neither a user postgres nor a user nobody to run the servers as")
 }

@@ -86,7 +86,7 @@ func migrateUpTo(ctx context.Context, databaseURL string) error {
 	if err != nil {
 		return err
 	}
-	defer m.Close() //nolint:errcheck // nothing depends on it
+	defer m.Close()
 	_, err = m.Up(ctx)
 	return err
 }

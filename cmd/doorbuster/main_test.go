@@ -53,7 +53,7 @@ type process struct {
 // start runs the program with an environment of its own: PATH, HOME and what is given.
 func start(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
-	cmd := exec.Command(binary, args...) //nolint:gosec // our own program
+	cmd := exec.Command(binary, args...)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, env...)
 	p := &process{t: t, cmd: cmd, stderr: new(safeBuffer)}
 	cmd.Stderr = p.stderr

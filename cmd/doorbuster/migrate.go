@@ -28,7 +28,7 @@ func (f *migrationFlags) with(env *environment, fn func(context.Context, *migrat
 	if err != nil {
 		return err
 	}
-	defer m.Close() //nolint:errcheck // nothing depends on it
+	defer m.Close()
 	return fn(ctx, m)
 }
 
