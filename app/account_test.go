@@ -113,6 +113,21 @@ func TestSessionTokens(t *testing.T) {
 	other.do("GET", "/v1/session", nil, "Cookie", "session="+member).problem(http.StatusUnauthorized, "not-logged-in")
 }
 
+// S1: an expired session is none: nobody is logged in, and nothing of the customer is shown.
+func TestExpiredSession(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	v := s.visitor()
+	v.register("ada@example.com")
+	v.add(kettle, 1)
+	expireSession(t, v.cookie().Value)
+	v.do("GET", "/v1/session", nil).problem(http.StatusUnauthorized, "not-logged-in")
+	if c := v.cart(); len(c.Items) != 0 {
+		t.Errorf("got %+v", c.Items)
+	}
+	v.buy("expired", "tok_ok", "").problem(http.StatusConflict, "cart-empty")
+}
+
 // S1: over TLS the cookie carries the __Host- prefix, which takes Secure, no Domain and the path /.
 func TestSecureCookie(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -92,7 +93,10 @@ func (c *answerCache) get(ctx context.Context, key string, now time.Time) (*answ
 	if ok && now.Before(old.freshUntil) {
 		return old, nil
 	}
-	flight := c.flights.DoChan(key, func() (any, error) { return c.fetch(context.WithoutCancel(ctx), key) })
+	flight := c.flights.DoChan(key, func() (_ any, err error) {
+		defer c.recovered(ctx, key, &err)
+		return c.fetch(context.WithoutCancel(ctx), key)
+	})
 	var patience <-chan time.Time
 	if ok && now.Sub(old.loadedAt) < staleFor {
 		timer := time.NewTimer(staleWait)
@@ -114,6 +118,15 @@ func (c *answerCache) get(ctx context.Context, key string, now time.Time) (*answ
 		return nil, context.Cause(ctx)
 	}
 	return c.postpone(key, old), nil
+}
+
+// recovered makes a panic in a flight an error of its requests. A flight has a goroutine of its own, where no request's
+// recovery reaches, and singleflight would end the process (W8).
+func (c *answerCache) recovered(ctx context.Context, key string, err *error) {
+	if cause := recover(); cause != nil {
+		c.log.ErrorContext(ctx, "loading an answer panicked", "panic", cause, "key", key, "stack", string(debug.Stack()))
+		*err = errPanicked
+	}
 }
 
 // fetch asks PostgreSQL and stores the answer.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -190,6 +191,22 @@ func TestAnswersChangeAtTheStartOfASale(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// W8: a panic while an answer is loaded fails its requests, not the worker: it happens in a goroutine of its own.
+func TestAnswersSurviveAPanic(t *testing.T) {
+	t.Parallel()
+	var log strings.Builder
+	cache := newAnswerCache(10, func(context.Context, string) (renderer, time.Time, error) { panic("kettle exploded") },
+		slog.New(slog.NewTextHandler(&log, nil)))
+	for range 2 {
+		if _, err := cache.get(t.Context(), "key", time.Now()); !errors.Is(err, errPanicked) {
+			t.Errorf("got %v, want errPanicked", err)
+		}
+	}
+	if !strings.Contains(log.String(), "kettle exploded") || !strings.Contains(log.String(), "answers_test.go") {
+		t.Errorf("the log has no panic with its stack: %s", &log)
 	}
 }
 

@@ -40,10 +40,11 @@ type App struct {
 	accounts  *account.Store
 	checkout  *checkout.Service
 
-	sessions *sessions
-	products *answerCache // by slug
-	lists    *answerCache // by what makes a page
-	skuIDs   *skuIDs
+	sessions   *sessions
+	products   *answerCache // by slug
+	lists      *answerCache // by what makes a page
+	categories *answerCache // one
+	skuIDs     *skuIDs
 
 	handler  http.Handler
 	requests requests
@@ -81,6 +82,7 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 	}
 	a.products = newAnswerCache(productCacheSize, a.loadProduct, cfg.Log)
 	a.lists = newAnswerCache(listCacheSize, a.loadList, cfg.Log)
+	a.categories = newAnswerCache(1, a.loadCategories, cfg.Log)
 	a.skuIDs = newSKUIDs(a.catalog)
 	if a.handler, err = a.routes(); err != nil {
 		a.Close()

@@ -1,6 +1,9 @@
 package app_test
 
 import (
+	"bufio"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -63,6 +66,11 @@ func TestBadInput(t *testing.T) {
 		{"form", "POST", "/v1/cart/items", `sku=KETTLE`, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, "unsupported-media-type", ""},
 		{"unknown SKU in path", "PUT", "/v1/cart/items/NONSENSE", `{"quantity": 1}`, nil, 404, "not-found", ""},
 		{"zero by PUT", "PUT", "/v1/cart/items/KETTLE", `{"quantity": 0}`, nil, 422, "invalid-request", "quantity"},
+		{"another case", "POST", "/v1/cart/items", `{"sku": "KETTLE", "quantity": 1, "QUANTITY": -5}`, nil, 422, "invalid-request", "QUANTITY"},
+		{"another case alone", "POST", "/v1/cart/items", `{"SKU": "KETTLE", "quantity": 1}`, nil, 422, "invalid-request", "SKU"},
+		{"another k", "POST", "/v1/cart/items", `{"s\u212au": "KETTLE", "quantity": 1}`, nil, 422, "invalid-request", "sku"},
+		{"float for a whole number", "POST", "/v1/cart/items", `{"sku": "KETTLE", "quantity": 1e0}`, nil, 422, "invalid-request", "quantity"},
+		{"gzip", "POST", "/v1/cart/items", `{"sku": "KETTLE", "quantity": 1}`, []string{"Content-Encoding", "gzip"}, 415, "unsupported-media-type", ""},
 		{"unknown discount", "PUT", "/v1/cart/discount", `{"code": "NONSENSE"}`, nil, 422, "invalid-request", "code"},
 		{"malformed discount", "PUT", "/v1/cart/discount", `{"code": "a b"}`, nil, 422, "invalid-request", "code"},
 
@@ -76,6 +84,7 @@ func TestBadInput(t *testing.T) {
 		{"e-mail with a name", "POST", "/v1/checkout", `{"email": "A <a@example.com>", "payment_token": "tok_ok"}`, []string{"Idempotency-Key", "k"}, 422, "invalid-request", "email"},
 		{"no token", "POST", "/v1/checkout", `{"email": "a@example.com"}`, []string{"Idempotency-Key", "k"}, 422, "invalid-request", "payment_token"},
 		{"negative total", "POST", "/v1/checkout", `{"email": "a@example.com", "payment_token": "tok_ok", "expected_total_minor": -1}`, []string{"Idempotency-Key", "k"}, 422, "invalid-request", "expected_total_minor"},
+		{"total beyond 64 bits", "POST", "/v1/checkout", `{"email": "a@example.com", "payment_token": "tok_ok", "expected_total_minor": 9223372036854775808}`, []string{"Idempotency-Key", "k"}, 422, "invalid-request", "expected_total_minor"},
 		{"another site", "POST", "/v1/checkout", checkout, []string{"Idempotency-Key", "k", "Sec-Fetch-Site", "cross-site"}, 403, "cross-origin", ""},
 		{"another origin", "POST", "/v1/checkout", checkout, []string{"Idempotency-Key", "k", "Origin", "https://evil.example"}, 403, "cross-origin", ""},
 		{"forged session", "POST", "/v1/checkout", checkout, []string{"Idempotency-Key", "k", "Cookie", "session=forged"}, 409, "cart-empty", ""},
@@ -94,11 +103,15 @@ func TestBadInput(t *testing.T) {
 		{"limit of orders", "GET", "/v1/orders?limit=1.5", ``, nil, 422, "invalid-request", "limit"},
 		{"unknown parameter", "GET", "/v1/products?sort=price", ``, nil, 422, "invalid-request", "sort"},
 		{"unknown parameter of orders", "GET", "/v1/orders?sort=price", ``, nil, 422, "invalid-request", "sort"},
+		{"malformed query", "GET", "/v1/products?limit=%zz", ``, nil, 422, "invalid-request", ""},
+		{"malformed query of orders", "GET", "/v1/orders?limit=%zz", ``, nil, 422, "invalid-request", ""},
+		{"parameter of categories", "GET", "/v1/categories?q=a", ``, nil, 422, "invalid-request", ""},
 		{"long search", "GET", "/v1/products?q=" + strings.Repeat("a", 101), ``, nil, 422, "invalid-request", "q"},
 		{"search that is no text", "GET", "/v1/products?q=%00", ``, nil, 422, "invalid-request", "q"},
 
 		{"short password", "POST", "/v1/account", `{"email": "a@example.com", "password": "short"}`, nil, 422, "invalid-request", "password"},
 		{"endless password", "POST", "/v1/account", `{"email": "a@example.com", "password": "` + strings.Repeat("p", 300) + `"}`, nil, 422, "invalid-request", "password"},
+		{"password in another case", "POST", "/v1/account", `{"email": "a@example.com", "password": "long enough", "PASSWORD": ""}`, nil, 422, "invalid-request", "PASSWORD"},
 		{"NUL in name", "POST", "/v1/account", `{"email": "a@example.com", "password": "long enough", "name": "a\u0000b"}`, nil, 422, "invalid-request", "name"},
 		{"NUL in e-mail", "POST", "/v1/session", `{"email": "a\u0000@example.com", "password": "long enough"}`, nil, 422, "invalid-request", "email"},
 		{"unknown path", "GET", "/v1/nonsense", ``, nil, 404, "not-found", ""},
@@ -140,6 +153,76 @@ func TestBadInput(t *testing.T) {
 	}
 	if line := s.log.line(`"level":"ERROR"`); line != "" {
 		t.Errorf("bad input was logged as our error: %s", line)
+	}
+}
+
+// Bodies that are broken on the wire: 400, and nothing of them is taken.
+func TestBrokenBodies(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	before := s.books()
+	const head = "POST /v1/cart/items HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\n"
+	for name, request := range map[string]string{
+		"no chunk":         head + "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+		"wrong chunk":      head + "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"skuXX\r\n",
+		"cut short":        head + "Content-Length: 100\r\n\r\n{\"sku\": \"KETTLE\"",
+		"cut short, chunk": head + "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"sku",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			io.WriteString(conn, request)
+			conn.(*net.TCPConn).CloseWrite()
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			reply{t, name, resp.StatusCode, resp.Header, body, resp.Close}.problem(http.StatusBadRequest, "invalid-request")
+		})
+	}
+	if diff := cmp.Diff(before, s.books()); diff != "" {
+		t.Errorf("something has changed: %s", diff)
+	}
+}
+
+// Media types are the same in any case; a method that does not fit is told those that do; two keys are none.
+func TestHeaders(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	v := s.visitor()
+	v.do("POST", "/v1/cart/items", `{"sku": "KETTLE", "quantity": 1}`, "Content-Type", "Application/JSON; charset=UTF-8").want(http.StatusOK, nil)
+	r := v.do("DELETE", "/v1/products/kettle", nil)
+	r.problem(http.StatusMethodNotAllowed, "method-not-allowed")
+	if diff := cmp.Diff([]string{"GET", "HEAD"}, r.header.Values("Allow")); diff != "" {
+		t.Errorf("Allow: %s", diff)
+	}
+	v.do("HEAD", "/v1/products/last%2Dten", nil).want(http.StatusOK, nil)
+	req, err := http.NewRequest(http.MethodPost, s.url+"/v1/checkout", strings.NewReader(`{"email": "a@example.com", "payment_token": "tok_ok"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = http.Header{"Content-Type": {"application/json"}, "Idempotency-Key": {"one", "two"}}
+	resp, err := v.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := reply{t, "two keys", resp.StatusCode, resp.Header, body, resp.Close}.problem(http.StatusBadRequest, "invalid-request")
+	if len(p.Errors) != 1 || p.Errors[0].Field != "Idempotency-Key" {
+		t.Errorf("got errors %+v, want one that names Idempotency-Key", p.Errors)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"doorbuster/app/checkout"
@@ -70,6 +71,29 @@ type checkoutInput struct {
 	}
 }
 
+// Resolve refuses a second key: huma would take the first and say nothing.
+func (*checkoutInput) Resolve(ctx huma.Context) []error {
+	n := 0
+	ctx.EachHeader(func(name, _ string) {
+		if name == headerIdempotencyKey {
+			n++
+		}
+	})
+	if n > 1 {
+		return []error{secondKey{}}
+	}
+	return nil
+}
+
+// secondKey is huma's form of a 400 that names the header.
+type secondKey struct{}
+
+func (secondKey) Error() string  { return "is given more than once" }
+func (secondKey) GetStatus() int { return http.StatusBadRequest }
+func (e secondKey) ErrorDetail() *huma.ErrorDetail {
+	return &huma.ErrorDetail{Location: "header." + headerIdempotencyKey, Message: e.Error()}
+}
+
 type checkoutOutput struct {
 	Location string `header:"Location"`
 	Replayed string `header:"Idempotent-Replayed" doc:"true: this answer repeats an earlier one"`
@@ -110,6 +134,8 @@ func (a *App) placeOrder(ctx context.Context, in *checkoutInput) (*checkoutOutpu
 	return out, nil
 }
 
+const headerIdempotencyKey = "Idempotency-Key"
+
 // maxIdempotencyKey is the longest key in bytes, as with Stripe.
 const maxIdempotencyKey = 255
 
@@ -118,7 +144,7 @@ const maxIdempotencyKey = 255
 func parseIdempotencyKey(header string) (string, error) {
 	refuse := func(code, detail string) error {
 		p := problem(http.StatusBadRequest, code, "The Idempotency-Key header is missing or malformed", "Idempotency-Key "+detail)
-		p.Errors = []FieldError{fieldError("header", "Idempotency-Key", detail)}
+		p.Errors = []FieldError{fieldError("header", headerIdempotencyKey, detail)}
 		return p
 	}
 	key := strings.TrimSpace(header)
@@ -127,7 +153,7 @@ func parseIdempotencyKey(header string) (string, error) {
 	}
 	if strings.HasPrefix(key, `"`) {
 		if len(key) < 3 || !strings.HasSuffix(key, `"`) {
-			return "", refuse("idempotency-key-malformed", "has an opening quote and no closing one, or nothing between them")
+			return "", refuse("idempotency-key-malformed", "is not a text in quotes, nor one without")
 		}
 		key = key[1 : len(key)-1]
 	}

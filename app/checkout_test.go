@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -126,17 +127,29 @@ func TestCheckoutRefusals(t *testing.T) {
 	s.visitor().buy("key", "tok_ok", "").problem(http.StatusConflict, "cart-empty")
 }
 
-// E3: an answer that the provider gave too late is found out, and the order is confirmed all the same.
-func TestLateCapture(t *testing.T) {
+// E3: when the provider answers neither the charge nor its cancellation, the order stands as pending, and that is not a
+// failure.
+func TestUnknownOutcome(t *testing.T) {
 	t.Parallel()
 	v := open(t, func(c *app.Config) { c.Checkout.PaymentTimeout = 1 }).visitor() // a nanosecond: over at once
 	v.add(kettle, 1)
-	r := v.buy("late", "tok_timeout", "")
-	// With no time at all the fence can't be asked either: the order stands as pending, and is not a failure.
+	var o, read app.Order
+	r := v.buy("late", "tok_timeout", "").want(http.StatusCreated, &o)
+	v.do("GET", r.header.Get("Location"), nil).want(http.StatusOK, &read)
+	if o.Status != "pending" || read.Status != "pending" {
+		t.Errorf("got status %q, then %q, want pending", o.Status, read.Status)
+	}
+}
+
+// E3: a charge whose answer came too late is found out: the order is confirmed.
+func TestLateCapture(t *testing.T) {
+	t.Parallel()
+	v := open(t, func(c *app.Config) { c.Checkout.PaymentTimeout = 200 * time.Millisecond }).visitor()
+	v.add(kettle, 1)
 	var o app.Order
-	r.want(http.StatusCreated, &o)
-	if o.Status != "pending" {
-		t.Errorf("got status %q, want pending", o.Status)
+	v.buy("late", "tok_timeout", "").want(http.StatusCreated, &o)
+	if o.Status != "confirmed" {
+		t.Errorf("got status %q, want confirmed", o.Status)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"doorbuster/app/payment"
 )
 
-// Config is all that a worker is told. Nothing below package main reads the environment.
+// Config is all that a worker is told. Nothing below package main reads our settings from the environment.
 type Config struct {
 	// DatabaseURL is where PostgreSQL is, as a URL or in keyword form. Required.
 	DatabaseURL string

@@ -47,6 +47,9 @@ func openPostgres(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 	if cfg.DatabaseURL == "" {
 		return nil, fail("is empty: set it to a PostgreSQL URL such as postgres://user@localhost/doorbuster")
 	}
+	if ambiguous(cfg.DatabaseURL) {
+		return nil, fail(ambiguousProblem)
+	}
 	poolConfig, err := pgxpool.ParseConfig(cfg.DatabaseURL)
 	if err != nil {
 		return nil, fail("is malformed: %s", redact(rootCause(err), cfg.DatabaseURL))
@@ -118,6 +121,9 @@ func openRedis(ctx context.Context, cfg Config) (*redis.Client, error) {
 	if cfg.RedisURL == "" {
 		return nil, fail("is empty: set it to a Redis URL such as redis://localhost:6379/0")
 	}
+	if ambiguous(cfg.RedisURL) {
+		return nil, fail(ambiguousProblem)
+	}
 	options, err := redis.ParseURL(cfg.RedisURL)
 	if err != nil {
 		return nil, fail("is malformed: %s", redact(rootCause(err), cfg.RedisURL))
@@ -160,6 +166,21 @@ func rootCause(err error) string {
 		}
 		err = inner
 	}
+}
+
+// ambiguousProblem says nothing of the setting: whatever a parser makes of it, the password may be in any part.
+const ambiguousProblem = "is malformed: a user or password with one of @ : / ? # in it has to be percent-encoded"
+
+// ambiguous reports whether a URL's user and password contain what ends them for a parser: a host or a database that is
+// really the rest of a password would be repeated in errors.
+func ambiguous(setting string) bool {
+	_, rest, ok := strings.Cut(setting, "://")
+	at := strings.LastIndex(rest, "@")
+	if !ok || at < 0 {
+		return false
+	}
+	_, password, _ := strings.Cut(rest[:at], ":")
+	return strings.ContainsAny(rest[:at], "@/?#") || strings.Contains(password, ":")
 }
 
 // redact removes the password of a URL or keyword string from a text, however it is written there.

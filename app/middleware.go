@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -106,8 +107,8 @@ func (a *App) recovered(w *response, r *http.Request, cause any) {
 	a.writeProblem(w, r, errPanicked)
 }
 
-var errPanicked = problem(http.StatusInternalServerError, "internal", "Something went wrong on our side",
-	"The request could not be completed. The request_id names it in our logs.")
+// errPanicked is an error that nobody expected, like any other: 500.
+var errPanicked = errors.New("the handler panicked")
 
 // withRequestID lets code below handlers name the request. The catalogue's reads do without: it copies the request.
 func withRequestID(next http.Handler) http.Handler {

@@ -1,10 +1,10 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -26,7 +26,7 @@ const maxBody = 16 << 10
 
 // newAPI returns a huma API on a router. All of ours share one OpenAPI document.
 func newAPI(router chi.Router, doc *huma.OpenAPI) huma.API {
-	format := huma.Format{Marshal: marshalJSON, Unmarshal: json.Unmarshal}
+	format := huma.Format{Marshal: marshalJSON, Unmarshal: decodeJSON}
 	return humachi.New(router, huma.Config{
 		OpenAPI:                      doc,
 		Formats:                      map[string]huma.Format{"application/json": format, "json": format},
@@ -36,32 +36,43 @@ func newAPI(router chi.Router, doc *huma.OpenAPI) huma.API {
 	})
 }
 
+// huma has this setting for the whole process alone. Without it a field that differs from ours in case only would pass as
+// unknown to nobody: encoding/json fills ours from it, after ours was validated.
+func init() { huma.ValidateStrictCasing = true }
+
+// decodeJSON is json.Unmarshal with an error for clients where a number does not fit its field.
+func decodeJSON(data []byte, v any) error {
+	err := json.Unmarshal(data, v)
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field != "" {
+		return fmt.Errorf("field %s is not a whole number in range", e.Field)
+	}
+	return err
+}
+
 // marshalJSON writes a value in one piece. A client that has gone is no error here: there is nobody to tell.
 func marshalJSON(w io.Writer, v any) error {
-	var buf bytes.Buffer
-	encoder := json.NewEncoder(&buf)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(v); err != nil {
+	body, err := encodeJSON(v)
+	if err != nil {
 		return err
 	}
-	w.Write(buf.Bytes()) //nolint:errcheck // see above
+	w.Write(body) //nolint:errcheck // see above
 	return nil
 }
 
 // handle adds an operation: its handler returns a value or an error, and problemFor decides what clients see of the error.
 // The statuses are those of the problems that the operation can have, besides the ones that all have.
 func handle[In, Out any](a *App, api huma.API, op huma.Operation, handler func(context.Context, *In) (*Out, error)) {
-	op.MaxBodyBytes = maxBody
+	op.MaxBodyBytes, op.BodyReadTimeout = maxBody, -1 // wellFormed has read it
 	op.Responses, op.Errors = problemResponses(api, op), nil
 	huma.Register(api, op, func(ctx context.Context, in *In) (*Out, error) {
 		ctx, cancel := context.WithTimeoutCause(ctx, requestTimeout, errRequestTimeout)
 		defer cancel()
 		out, err := handler(ctx, in)
 		if err != nil {
-			p := *problemFor(err)
+			p := problemFor(err)
 			p.RequestID = requestIDFrom(ctx)
-			a.report(ctx, &p, op.Method, op.Path)
-			return nil, &problemError{&p}
+			a.report(ctx, p, op.Method, op.Path)
+			return nil, &problemError{p}
 		}
 		return out, nil
 	})

@@ -1,8 +1,8 @@
 package app
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -89,9 +89,14 @@ func problem(status int, code, title, detail string) *Problem {
 	return &Problem{Type: "/problems/" + code, Title: title, Status: status, Detail: detail, Code: code}
 }
 
+const (
+	titleInvalid   = "The request is not valid"
+	titleMediaType = "The body's media type is not understood"
+)
+
 // invalid is the problem of one wrong field.
 func invalid(in, field, detail string) *Problem {
-	p := problem(http.StatusUnprocessableEntity, "invalid-request", "The request is not valid", field+": "+detail)
+	p := problem(http.StatusUnprocessableEntity, "invalid-request", titleInvalid, strings.TrimPrefix(field+": "+detail, ": "))
 	p.Errors = []FieldError{fieldError(in, field, detail)}
 	return p
 }
@@ -110,13 +115,13 @@ func fieldError(in, field, detail string) FieldError {
 // soon is a moment to come back at, spread so that a crowd does not come back as one.
 func soon() time.Duration { return time.Second + rand.N(2*time.Second) }
 
-// problemFor is the one place where errors become answers.
+// problemFor is the one place where errors become answers. The problem is the caller's own.
 func problemFor(err error) *Problem {
-	p := classify(err)
+	p := *classify(err)
 	if p.cause == nil {
 		p.cause = err
 	}
-	return p
+	return &p
 }
 
 func classify(err error) *Problem {
@@ -177,7 +182,9 @@ func classifyRefusal(err error) *Problem {
 	}
 	if e, ok := errors.AsType[*checkout.NotForSale](err); ok {
 		if e.StartsAt.IsZero() {
-			return conflict("sale-ended", "The sale is over")
+			p := conflict("sale-ended", "The sale is over")
+			p.Lines = []ProblemLine{{SKU: e.Code}}
+			return p
 		}
 		p := conflict("sale-not-started", "The sale has not started")
 		p.StartsAt, p.Lines = &e.StartsAt, []ProblemLine{{SKU: e.Code}}
@@ -232,7 +239,8 @@ func isUnavailable(err error) bool {
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return true
 	}
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+	// A cancelled context is a client that has gone: whatever is answered, nobody reads it.
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, net.ErrClosed) || errors.Is(err, redis.ErrClosed) || errors.Is(err, redis.ErrPoolTimeout) ||
 		errors.Is(err, redis.ErrPoolExhausted) || isRedisLoading(err) ||
 		strings.Contains(err.Error(), "conn closed") // pgconn's error for a connection that died under a query has no type
@@ -249,6 +257,7 @@ func isRedisLoading(err error) bool {
 func (a *App) report(ctx context.Context, p *Problem, method, path string) {
 	level := slog.LevelDebug
 	switch {
+	case errors.Is(p.cause, context.Canceled): // the client has gone
 	case p.Status == http.StatusServiceUnavailable:
 		level = slog.LevelWarn
 	case p.Status >= http.StatusInternalServerError:
@@ -260,10 +269,10 @@ func (a *App) report(ctx context.Context, p *Problem, method, path string) {
 
 // writeProblem answers with an error outside huma: in plain handlers and middleware.
 func (a *App) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
-	p := *problemFor(err)
+	p := problemFor(err)
 	p.RequestID = w.Header().Get(headerRequestID)
-	a.report(r.Context(), &p, r.Method, r.URL.Path)
-	body, err := json.Marshal(&p)
+	a.report(r.Context(), p, r.Method, r.URL.Path)
+	body, err := encodeJSON(p)
 	if err != nil {
 		a.log.ErrorContext(r.Context(), "encode problem", "error", err)
 	}
@@ -282,15 +291,9 @@ func fromHuma(ctx huma.Context, _ string, v any) (any, error) {
 	if !ok {
 		return v, nil
 	}
-	p := problem(e.Status, "invalid-request", "The request is not valid", sentence(e))
-	switch e.Status {
-	case http.StatusRequestEntityTooLarge:
-		p = problem(e.Status, "too-large", "The request is too large", "The body is too large.")
-		p.Errors = []FieldError{fieldError("body", "", "is too large")}
-	case http.StatusUnsupportedMediaType:
-		p = problem(e.Status, "unsupported-media-type", "The body's media type is not understood", "Send application/json.")
-	case http.StatusRequestTimeout:
-		p = problem(e.Status, "request-timeout", "The request took too long to arrive", "The body did not arrive in time.")
+	p := problem(e.Status, "invalid-request", titleInvalid, sentence(e))
+	if e.Status == http.StatusUnsupportedMediaType {
+		p = problem(e.Status, "unsupported-media-type", titleMediaType, "Send application/json.")
 	}
 	for _, d := range e.Errors {
 		p.Errors = append(p.Errors, humaField(d))
@@ -299,7 +302,7 @@ func fromHuma(ctx huma.Context, _ string, v any) (any, error) {
 		p.Errors = []FieldError{fieldError("body", "", "is empty")}
 	}
 	if len(p.Errors) == 1 && p.Code == "invalid-request" {
-		p.Detail = strings.TrimSpace(p.Errors[0].Field + " " + p.Errors[0].Detail)
+		p.Detail = strings.TrimSpace(cmp.Or(p.Errors[0].Field, "the "+p.Errors[0].In) + " " + p.Errors[0].Detail)
 	}
 	for name, values := range p.GetHeaders() {
 		ctx.SetHeader(name, values[0])
@@ -308,7 +311,12 @@ func fromHuma(ctx huma.Context, _ string, v any) (any, error) {
 	return p, nil
 }
 
-var requiredProperty = regexp.MustCompile(`^expected required property (\S+) to be present$`)
+// What huma and decodeJSON say where the field is in the message, and not in the location.
+var (
+	requiredProperty = regexp.MustCompile(`^expected required property (\S+) to be present$`)
+	wrongType        = regexp.MustCompile(`^field (\S+) (is .*)$`)
+	emailFormat      = regexp.MustCompile(`^(expected string to be RFC 5322 email): .*$`) // what follows repeats the value
+)
 
 func humaField(d *huma.ErrorDetail) FieldError {
 	in, field, _ := strings.Cut(d.Location, ".")
@@ -318,6 +326,10 @@ func humaField(d *huma.ErrorDetail) FieldError {
 	detail := d.Message
 	if m := requiredProperty.FindStringSubmatch(detail); m != nil {
 		field, detail = strings.TrimPrefix(field+"."+m[1], "."), "is required"
+	} else if m := wrongType.FindStringSubmatch(detail); m != nil {
+		field, detail = m[1], m[2]
+	} else if m := emailFormat.FindStringSubmatch(detail); m != nil {
+		detail = m[1]
 	}
-	return fieldError(in, strings.ReplaceAll(field, ".", "/"), detail)
+	return fieldError(in, field, detail)
 }

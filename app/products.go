@@ -19,11 +19,16 @@ import (
 	"doorbuster/app/money"
 )
 
-// Sizes of the caches, in answers: a product is 1 to 3 kB, a list page up to 100 of them.
+// Sizes of the caches, in answers. An entry keeps what it was made of beside its bytes: a product takes about 5 kB, a list
+// page up to 250 kB, so these are 25 MB each at the most. Whoever walks the list for pages that nobody else asks for only
+// pushes out the same.
 const (
-	productCacheSize = 10_000
-	listCacheSize    = 500
+	productCacheSize = 5_000
+	listCacheSize    = 100
 )
+
+// productPath is what stands before a slug.
+const productPath = "/v1/products/"
 
 // Bounds of a list page.
 const (
@@ -90,9 +95,9 @@ func productAt(p *catalog.Product, units map[int64]int, now time.Time) Product {
 
 // getProduct serves one product. It is a plain handler, and not one of huma's, because it is the hottest read: see
 // BenchmarkProductRead.
-func (a *App) getProduct(w http.ResponseWriter, r *http.Request, slug string) {
+func (a *App) getProduct(w http.ResponseWriter, r *http.Request) {
 	now := time.Now() // once: reading the clock is a tenth of what this costs
-	answer, err := a.products.get(r.Context(), slug, now)
+	answer, err := a.products.get(r.Context(), strings.TrimPrefix(r.URL.Path, productPath), now)
 	if err != nil {
 		a.writeProblem(w, r, err)
 		return
@@ -122,7 +127,7 @@ func (a *App) loadProduct(ctx context.Context, slug string) (renderer, time.Time
 // listProducts serves a page of products.
 func (a *App) listProducts(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
-	q, err := parseListQuery(r.URL.Query())
+	q, err := parseRawListQuery(r.URL.RawQuery)
 	if err == nil {
 		// The cursor's age is judged before the cache is asked, or a cached page would outlive it.
 		_, err = decodeCursor(q.cursor, q.list(), now)
@@ -143,6 +148,14 @@ func (a *App) listProducts(w http.ResponseWriter, r *http.Request) {
 type listQuery struct {
 	limit               int
 	cursor, category, q string
+}
+
+func parseRawListQuery(raw string) (listQuery, error) {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return listQuery{}, invalid("query", "", "is malformed")
+	}
+	return parseListQuery(values)
 }
 
 func parseListQuery(values url.Values) (listQuery, error) {
@@ -199,11 +212,7 @@ func (q listQuery) encode() string { return q.values().Encode() }
 
 // loadList reads a page and its stock for the cache. The key is a query in canonical form.
 func (a *App) loadList(ctx context.Context, key string) (renderer, time.Time, error) {
-	values, err := url.ParseQuery(key)
-	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("parse list key: %w", err)
-	}
-	q, err := parseListQuery(values)
+	q, err := parseRawListQuery(key)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
@@ -269,11 +278,6 @@ func encodeJSON(v any) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-type categoriesOutput struct {
-	CacheControl string `header:"Cache-Control"`
-	Body         CategoryList
-}
-
 // CategoryList is all categories.
 type CategoryList struct {
 	Items []Category `json:"items" nullable:"false"`
@@ -285,16 +289,34 @@ type Category struct {
 	Name string `json:"name" example:"Doorbusters"`
 }
 
-func (a *App) listCategories(ctx context.Context, _ *struct{}) (*categoriesOutput, error) {
+// listCategories serves all categories.
+func (a *App) listCategories(w http.ResponseWriter, r *http.Request) {
+	now := time.Now()
+	if r.URL.RawQuery != "" {
+		a.writeProblem(w, r, invalid("query", "", "is not empty, and this list has no parameters"))
+		return
+	}
+	answer, err := a.categories.get(r.Context(), "", now)
+	if err != nil {
+		a.writeProblem(w, r, err)
+		return
+	}
+	answer.write(w, r, now)
+}
+
+// loadCategories reads the categories for the cache.
+func (a *App) loadCategories(ctx context.Context, _ string) (renderer, time.Time, error) {
 	categories, err := a.catalog.Categories(ctx)
 	if err != nil {
-		return nil, err
+		return nil, time.Time{}, err
 	}
-	out := &categoriesOutput{CacheControl: "public, max-age=60", Body: CategoryList{Items: []Category{}}}
+	list := CategoryList{Items: []Category{}}
 	for _, c := range categories {
-		out.Body.Items = append(out.Body.Items, Category(c))
+		list.Items = append(list.Items, Category(c))
 	}
-	return out, nil
+	body, err := encodeJSON(list)
+	// They do not depend on the time, so any clock will do.
+	return func(time.Time) ([]byte, string, time.Time, error) { return body, "", time.Time{}, nil }, time.Now(), err
 }
 
 // documentCatalogue describes the plain handlers in the OpenAPI document.
@@ -326,6 +348,9 @@ func (a *App) documentCatalogue(api huma.API) {
 			param("q", "query", `Words to search for, as on the web: "quoted phrase", or, -without`, text), ifNoneMatch,
 		}, Errors: []int{http.StatusNotFound},
 	}, schemaOf[ProductList](api, "ProductList"))
+	add(huma.Operation{
+		OperationID: "list-categories", Path: "/v1/categories", Summary: "List the categories", Parameters: []*huma.Param{ifNoneMatch},
+	}, schemaOf[CategoryList](api, "CategoryList"))
 	add(huma.Operation{
 		OperationID: "get-product", Path: "/v1/products/{slug}", Summary: "Get one product",
 		Parameters: []*huma.Param{param("slug", "path", "Slug of the product", text), ifNoneMatch}, Errors: []int{http.StatusNotFound},

@@ -2,6 +2,8 @@ package app_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"strings"
 	"testing"
 
@@ -38,4 +40,14 @@ func redisKeys(t testing.TB, text string) []string {
 		t.Fatalf("scan Redis: %d sessions, %v", sessions, err)
 	}
 	return keys
+}
+
+// expireSession makes Redis forget a session, as it does when its time has come.
+func expireSession(t testing.TB, token string) {
+	t.Helper()
+	sum := sha256.Sum256([]byte(token))
+	key := "session:" + base64.RawURLEncoding.EncodeToString(sum[:])
+	if n, err := redisClient(t).Del(context.Background(), key).Result(); err != nil || n != 1 {
+		t.Fatalf("expire session: %d keys, %v", n, err)
+	}
 }

@@ -2,10 +2,12 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"doorbuster/app/catalog"
 	"doorbuster/app/catalog/demo"
@@ -45,6 +47,10 @@ func Seed(ctx context.Context, databaseURL string, o SeedOptions) (Seeded, error
 		out, err = seedTx(ctx, tx, demo.Make(o.Seed), o)
 		return err
 	})
+	const uniqueViolation = "23505"
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == uniqueViolation {
+		return Seeded{}, errors.New("this shop has another catalogue: seed it with the number that it was seeded with, or begin with an empty database")
+	}
 	if err != nil {
 		return Seeded{}, fmt.Errorf("seed: %w", err)
 	}

@@ -40,7 +40,7 @@ func TestPanic(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := resp.Header.Get("X-Request-Id")
-	reply{t, "GET /panic", resp.StatusCode, resp.Header, body}.problem(http.StatusInternalServerError, "internal")
+	reply{t, "GET /panic", resp.StatusCode, resp.Header, body, resp.Close}.problem(http.StatusInternalServerError, "internal")
 	if strings.Contains(string(body), "exploded") || strings.Contains(string(body), ".go") {
 		t.Errorf("the client is told too much: %s", body)
 	}
@@ -139,29 +139,29 @@ func (d *served) inFlight(client *visitor, n int) {
 	}
 }
 
-// W2, W3: told to stop, a worker is unready first, then accepts nothing new, answers what is in flight and what still comes
-// on open connections, each with Connection: close, and ends without an error.
-func TestDrain(t *testing.T) {
+// W2: told to stop, a worker is unready first, and goes on as before for ShutdownDelay; whoever is in a hurry ends both that
+// and the drain.
+func TestShutdownDelay(t *testing.T) {
 	t.Parallel()
 	d := serve(t, func(c *app.Config) { c.ShutdownDelay = time.Hour; c.DrainTimeout = time.Minute })
 	v := d.visitor()
-	_, finish := d.upload()
+	d.upload()
 	d.inFlight(v, 1)
 	d.stop()
 	for v.do("GET", "/readyz", nil).status != http.StatusServiceUnavailable { //nolint:revive // the event is the answer
 	}
-	if r := v.do("GET", "/v1/products/kettle", nil).want(http.StatusOK, nil); r.header.Get("Connection") == "close" {
+	if r := v.do("GET", "/v1/products/kettle", nil).want(http.StatusOK, nil); r.closes {
 		t.Error("the delay before the drain closes connections already")
 	}
 	v.do("GET", "/livez", nil).want(http.StatusOK, nil)
-	d.hurry() // ends the delay, which is an hour, and the drain at once: see TestDrainLimit for what is cut
+	d.hurry()
 	if err := <-d.result; !errors.Is(err, app.ErrCut) {
 		t.Errorf("got %v, want ErrCut", err)
 	}
-	_ = finish
 }
 
-// W2: the drain itself.
+// W2, W3: in a drain nothing new is accepted; what is in flight and what still comes on open connections is answered, each
+// with Connection: close; and the end is clean.
 func TestDrainFinishes(t *testing.T) {
 	t.Parallel()
 	d := serve(t, func(c *app.Config) { c.DrainTimeout = time.Minute })
@@ -174,7 +174,10 @@ func TestDrainFinishes(t *testing.T) {
 		if err != nil {
 			t.Fatalf("a kept connection was not answered: %v", err)
 		}
-		if r.status == http.StatusServiceUnavailable {
+		if r.closes {
+			if r.status != http.StatusServiceUnavailable {
+				t.Errorf("got %d from /readyz while draining, want 503", r.status)
+			}
 			break
 		}
 	}

@@ -180,6 +180,7 @@ type reply struct {
 	status int
 	header http.Header
 	body   []byte
+	closes bool // the answer said Connection: close; the client takes that header out
 }
 
 // do sends a request. A body that is not a string or nil is sent as JSON; header is name, value, name, value …
@@ -222,7 +223,7 @@ func (v *visitor) try(method, path string, body any, header ...string) (reply, e
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
-	return reply{v.shop.t, method + " " + path, resp.StatusCode, resp.Header, raw}, err
+	return reply{v.shop.t, method + " " + path, resp.StatusCode, resp.Header, raw, resp.Close}, err
 }
 
 // want checks the status and decodes the body into out, unless that is nil.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/google/uuid"
@@ -63,6 +64,17 @@ func (s *Service) claimExpired(ctx context.Context) (id uuid.UUID, lease time.Ti
 	return id, lease, err
 }
 
+// sweepSafely is Sweep with a panic as an error: every worker's sweeper meets the same order, and would end its worker.
+func (s *Service) sweepSafely(ctx context.Context) (n int, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			s.log.ErrorContext(ctx, "sweep panicked", "panic", cause, "stack", string(debug.Stack()))
+			err = fmt.Errorf("sweep panicked: %v", cause)
+		}
+	}()
+	return s.Sweep(ctx)
+}
+
 // RunSweeper sweeps every interval until ctx ends. A sweep that fails is logged and tried again.
 func (s *Service) RunSweeper(ctx context.Context, interval time.Duration) {
 	ticker := time.NewTicker(interval)
@@ -73,7 +85,7 @@ func (s *Service) RunSweeper(ctx context.Context, interval time.Duration) {
 			return
 		case <-ticker.C:
 		}
-		switch n, err := s.Sweep(ctx); {
+		switch n, err := s.sweepSafely(ctx); {
 		case ctx.Err() != nil:
 			return
 		case err != nil:

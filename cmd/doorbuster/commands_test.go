@@ -78,6 +78,9 @@ func TestMigrateAndSeed(t *testing.T) {
 	if got := ask(t, database, "SELECT sum(quantity)::text FROM stock_receipt"); got != received {
 		t.Errorf("stock was delivered twice: %s units, then %s", received, got)
 	}
+	if code, _, stderr := do(t, env, "seed", "--seed", "2"); code != 1 || !strings.Contains(stderr, "another catalogue") {
+		t.Errorf("another number: got exit code %d: %s", code, stderr)
+	}
 	if out := run("migrate", "down"); !strings.Contains(out, "took migration 5 back") {
 		t.Errorf("down: %s", out)
 	}

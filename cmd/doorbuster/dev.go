@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 
 	"doorbuster/app"
 	"doorbuster/app/devstack"
@@ -22,6 +21,14 @@ type devCommand struct {
 // Run brings up the servers that are not given, the schema and the catalogue, and then serves until it is told to stop.
 func (c *devCommand) Run(env *environment) (err error) {
 	ctx := env.signals.stop
+	if err := c.seedFlags.check(); err != nil {
+		return err
+	}
+	listener, err := c.listen(env)
+	if err != nil {
+		return err
+	}
+	defer listener.Close() // serve closes it too
 	say := func(format string, args ...any) { fmt.Fprintf(env.stdout, format+"\n", args...) }
 	stop, databases, err := c.start(ctx, func(msg string) { say("  %s", msg) })
 	if err != nil {
@@ -40,7 +47,7 @@ func (c *devCommand) Run(env *environment) (err error) {
 	}
 	say("  %s", describe(seeded))
 	c.PlainHTTP = true // there is no TLS in front of it
-	return c.serve(env, databases, func(addr string) { say("%s", c.welcome(addr, databases)) })
+	return c.serve(env, listener, databases, func() { say("%s", c.welcome(listener.Addr(), databases)) })
 }
 
 // start runs the servers that no URL was given for. The function that it returns stops them.
@@ -92,20 +99,20 @@ func migrateUpTo(ctx context.Context, databaseURL string) error {
 }
 
 // welcome says where everything is and what to try.
-func (c *devCommand) welcome(addr string, databases databaseFlags) string {
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		port = strings.TrimPrefix(addr, ":")
+func (c *devCommand) welcome(addr net.Addr, databases databaseFlags) string {
+	shop := "http://" + addr.String()
+	if tcp, ok := addr.(*net.TCPAddr); ok && (tcp.IP.IsUnspecified() || tcp.IP.Equal(net.IPv4(127, 0, 0, 1))) {
+		shop = fmt.Sprintf("http://localhost:%d", tcp.Port)
 	}
-	shop := "http://localhost:" + port
 	return fmt.Sprintf(`
 The shop is open:  %[1]s        (documentation: %[1]s/docs)
 
 Buy a television, in another terminal:
   curl -s %[1]s/v1/products/aurora-55-oled-tv
-  curl -s -c jar -b jar %[1]s/v1/cart/items --json '{"sku": "AURORA-55-OLED", "quantity": 1}'
-  curl -s -c jar -b jar %[1]s/v1/checkout -H 'Idempotency-Key: my-first-order' \
-       --json '{"email": "you@example.com", "payment_token": "tok_ok"}'
+  curl -s -c jar -b jar %[1]s/v1/cart/items -H 'Content-Type: application/json' \
+       -d '{"sku": "AURORA-55-OLED", "quantity": 1}'
+  curl -s -c jar -b jar %[1]s/v1/checkout -H 'Content-Type: application/json' -H 'Idempotency-Key: my-first-order' \
+       -d '{"email": "you@example.com", "payment_token": "tok_ok"}'
   curl -s -b jar %[1]s/v1/orders
 
 Look into the books:

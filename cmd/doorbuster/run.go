@@ -40,7 +40,6 @@ func run(signals signals, args []string, stdout, stderr io.Writer) int {
 	parser, err := kong.New(&cli,
 		kong.Name("doorbuster"),
 		kong.Description("A shop that stays open on Black Friday. Begin with: doorbuster dev"),
-		kong.UsageOnError(),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exit = code }), // after --help
 	)

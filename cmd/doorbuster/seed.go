@@ -11,7 +11,7 @@ import (
 // seedFlags choose the catalogue and its sale.
 type seedFlags struct {
 	Seed       uint64        `name:"seed" env:"SEED" default:"1" help:"Number of the catalogue: the same number, the same catalogue."`
-	SaleStarts saleStart     `name:"sale-starts" env:"SALE_STARTS" default:"now" help:"now, a time from now such as +2m or -1h, or an instant such as 2026-11-27T00:00:00Z."`
+	SaleStarts saleStart     `name:"sale-starts" env:"SALE_STARTS" default:"now" help:"now, a time from now such as +2m, or an instant such as 2026-11-27T00:00:00Z."`
 	SaleLasts  time.Duration `name:"sale-lasts" env:"SALE_LASTS" default:"24h" help:"How long the sale lasts."`
 }
 
@@ -23,6 +23,9 @@ type seedCommand struct {
 // Run fills the database and says with what.
 func (c *seedCommand) Run(env *environment) error {
 	ctx := env.signals.stop
+	if err := c.check(); err != nil {
+		return err
+	}
 	if err := app.CheckDatabase(ctx, c.DatabaseURL); err != nil {
 		return err
 	}
@@ -33,6 +36,8 @@ func (c *seedCommand) Run(env *environment) error {
 	fmt.Fprintln(env.stdout, describe(s))
 	return nil
 }
+
+func (f *seedFlags) check() error { return atLeast("SALE_LASTS", f.SaleLasts, time.Second) }
 
 func (f *seedFlags) options() app.SeedOptions {
 	return app.SeedOptions{Seed: f.Seed, SaleStarts: f.SaleStarts.in, SaleAt: f.SaleStarts.at, SaleLasts: f.SaleLasts}

@@ -13,7 +13,8 @@ var (
 	errHurried = errors.New("told to stop at once")
 )
 
-// signals are what an operator has said so far: stop ends with the first SIGTERM or SIGINT, hurry with the second.
+// signals are what an operator has said so far: stop ends with the first SIGTERM, SIGINT or SIGHUP (a terminal that is
+// closed), hurry with the second.
 type signals struct {
 	stop, hurry context.Context
 }
@@ -23,7 +24,7 @@ func notify() signals {
 	stop, cancelStop := context.WithCancelCause(context.Background())
 	hurry, cancelHurry := context.WithCancelCause(context.Background())
 	received := make(chan os.Signal, 2)
-	signal.Notify(received, syscall.SIGTERM, os.Interrupt)
+	signal.Notify(received, syscall.SIGTERM, syscall.SIGHUP, os.Interrupt)
 	go func() {
 		<-received
 		cancelStop(errStopped)

@@ -41,19 +41,51 @@ type workerCommand struct {
 
 // Run serves until it is told to stop.
 func (c *workerCommand) Run(env *environment) error {
-	return c.serve(env, c.databaseFlags, func(string) {})
+	listener, err := c.listen(env)
+	if err != nil {
+		return err
+	}
+	return c.serve(env, listener, c.databaseFlags, func() {})
 }
 
-// serve runs one worker and calls ready, with the address that it serves on, when it does.
-func (c *shopFlags) serve(env *environment, databases databaseFlags, ready func(addr string)) error {
+// check refuses settings that would make a shop that does not work (M7).
+func (c *shopFlags) check() error {
+	if c.DatabaseMaxConns < 2 {
+		return &app.SettingError{Variable: "DATABASE_MAX_CONNS", Problem: fmt.Sprintf("is %d: a worker needs 2 connections at least", c.DatabaseMaxConns)}
+	}
+	return errors.Join(
+		atLeast("SHUTDOWN_DELAY", c.ShutdownDelay, 0), atLeast("DRAIN_TIMEOUT", c.DrainTimeout, time.Millisecond),
+		atLeast("PAYMENT_TIMEOUT", c.PaymentTimeout, time.Millisecond), atLeast("PAYMENT_LATENCY", c.PaymentLatency, 0),
+		// A hold that ends before its payment can would only be swept and sold to somebody else meanwhile.
+		atLeast("HOLD_TTL", c.HoldTTL, 2*c.PaymentTimeout),
+	)
+}
+
+func atLeast(variable string, value, least time.Duration) error {
+	if value < least {
+		return &app.SettingError{Variable: variable, Problem: fmt.Sprintf("is %v: it has to be %v at least", value, least)}
+	}
+	return nil
+}
+
+// listen checks the settings and takes the address, before anything slower: a taken port is the cheapest thing to find out.
+// Nobody is answered before the worker is ready.
+func (c *shopFlags) listen(env *environment) (net.Listener, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	listener, err := new(net.ListenConfig).Listen(env.signals.stop, "tcp", c.Addr)
+	if err != nil {
+		return nil, listenError(c.Addr, err)
+	}
+	return listener, nil
+}
+
+// serve runs one worker on a listener, which it closes, and calls ready when it serves.
+func (c *shopFlags) serve(env *environment, listener net.Listener, databases databaseFlags, ready func()) error {
 	release := app.ReleaseName()
 	log := env.log.With("slot", 0, "release", release)
 	tuneMemory(log)
-	// Listen first: a taken port is the cheapest thing to find out. Nobody is answered before the worker is ready.
-	listener, err := new(net.ListenConfig).Listen(env.signals.stop, "tcp", c.Addr)
-	if err != nil {
-		return listenError(c.Addr, err)
-	}
 	worker, err := app.New(env.signals.stop, app.Config{
 		DatabaseURL: databases.DatabaseURL, RedisURL: databases.RedisURL, SchemaVersion: migrations.Latest, MaxConns: c.DatabaseMaxConns,
 		Release: release, PlainHTTP: c.PlainHTTP, ShutdownDelay: c.ShutdownDelay, DrainTimeout: c.DrainTimeout,
@@ -65,7 +97,7 @@ func (c *shopFlags) serve(env *environment, databases databaseFlags, ready func(
 		return errors.Join(unlessStopped(env.signals.stop, err), listener.Close())
 	}
 	log.Info("serving", "addr", listener.Addr().String())
-	ready(listener.Addr().String())
+	ready()
 	err = worker.Serve(env.signals.stop, listener, env.signals.hurry)
 	if !errors.Is(err, app.ErrCut) {
 		worker.Close() // it waits for requests that still hold a connection, and those that were cut may

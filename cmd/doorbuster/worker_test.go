@@ -39,6 +39,9 @@ func TestFailFast(t *testing.T) {
 		{"no database", "", redis, "DATABASE_URL", "is empty"},
 		{"malformed database", "postgres://shop:" + secret + "@[::1/db", redis, "DATABASE_URL", "is malformed"},
 		{"malformed port", "postgres://shop:" + secret + "@localhost:port/db", redis, "DATABASE_URL", "is malformed"},
+		{"slash in password", "postgres://shop:12/" + secret + "@" + nobody + "/db", redis, "DATABASE_URL", "percent-encoded"},
+		{"at in password", "postgres://shop:p@" + secret + "/w0rd@" + nobody + "/db", redis, "DATABASE_URL", "percent-encoded"},
+		{"slash in password of Redis", database, "redis://u:12/" + secret + "@" + nobody, "REDIS_URL", "percent-encoded"},
 		{"keywords", "host=127.0.0.1 password=" + secret + " sslmode=nonsense", redis, "DATABASE_URL", "is malformed"},
 		{"not PostgreSQL", "mysql://shop:" + secret + "@localhost/db", redis, "DATABASE_URL", "is malformed"},
 		{"refused database", "postgres://shop:" + secret + "@" + nobody + "/db?sslmode=disable", redis, "DATABASE_URL", "connection refused"},
@@ -178,6 +181,24 @@ func TestLogLines(t *testing.T) {
 		if !strings.Contains(line, fmt.Sprintf(`"pid":%d`, p.cmd.Process.Pid)) || !strings.Contains(line, `"slot":`) || !strings.Contains(line, `"release":`) {
 			t.Errorf("got %s", line)
 		}
+	}
+}
+
+// M7: settings that would make a shop that does not work are refused by name.
+func TestNonsenseSettings(t *testing.T) {
+	t.Parallel()
+	for _, setting := range []string{
+		"PAYMENT_TIMEOUT=-1s", "PAYMENT_TIMEOUT=0s", "HOLD_TTL=1s", "DRAIN_TIMEOUT=0s", "SHUTDOWN_DELAY=-1s", "PAYMENT_LATENCY=-1s",
+		"DATABASE_MAX_CONNS=-1", "DATABASE_MAX_CONNS=0", "SALE_LASTS=0s",
+	} {
+		t.Run(setting, func(t *testing.T) {
+			t.Parallel()
+			code, stdout, stderr := do(t, []string{"ADDR=127.0.0.1:0", setting}, "dev")
+			variable, _, _ := strings.Cut(setting, "=")
+			if code != 1 || stdout != "" || !strings.Contains(stderr, variable) || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("got exit code %d, output %q, errors %q", code, stdout, stderr)
+			}
+		})
 	}
 }
 
