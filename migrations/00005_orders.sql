@@ -27,6 +27,7 @@ CREATE TABLE orders (
 );
 CREATE INDEX orders_owner ON orders (owner_id, id);
 CREATE INDEX orders_account ON orders (account_id, id) WHERE account_id IS NOT NULL;
+CREATE INDEX orders_adopted ON orders (account_id, idempotency_key) WHERE account_id <> owner_id;
 CREATE INDEX orders_pending ON orders (hold_expires_at) WHERE status = 'pending';
 
 -- A line remembers what was agreed; the catalogue may change.

@@ -172,8 +172,13 @@ func (s *Store) SetDiscount(ctx context.Context, owner uuid.UUID, code string) e
 	return nil
 }
 
-// Merge moves all lines of one owner's cart into another's, for a guest who logs in. Quantities of the same SKU add up,
-// to [MaxQuantity] at most; the receiving cart keeps its discount code where it has one. Repeating it changes nothing.
+// maxMerged bounds the lines of a cart that was merged: twice [MaxLines], since neither the guest's nor the account's should
+// get lost, and no more, since anybody can log in any number of times.
+const maxMerged = 2 * MaxLines
+
+// Merge moves the lines of one owner's cart into another's, for a guest who logs in. Quantities of the same SKU add up,
+// to [MaxQuantity] at most; of SKUs that are new to the receiving cart it takes as many as twice [MaxLines] leaves room
+// for; the receiving cart keeps its discount code where it has one. Repeating it changes nothing.
 func (s *Store) Merge(ctx context.Context, from, into uuid.UUID) error {
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		const makeCart = `-- name: cart.merge_into
@@ -189,6 +194,7 @@ INSERT INTO cart (owner_id) VALUES ($1) ON CONFLICT DO NOTHING`
 		if !ok {
 			return nil
 		}
+		guest.Lines = fitting(guest.Lines, carts[into].Lines)
 		batch := new(pgx.Batch)
 		QueueEmpty(batch, []uuid.UUID{from})
 		QueueRefill(batch, map[uuid.UUID]Cart{into: guest})
@@ -198,4 +204,20 @@ INSERT INTO cart (owner_id) VALUES ($1) ON CONFLICT DO NOTHING`
 		return fmt.Errorf("merge carts: %w", err)
 	}
 	return nil
+}
+
+// fitting returns those of the lines that a cart can take, up to maxMerged.
+func fitting(lines, present []Line) []Line {
+	has := map[int64]bool{}
+	for _, l := range present {
+		has[l.SKU] = true
+	}
+	var fit []Line
+	for _, l := range lines {
+		if has[l.SKU] || len(has) < maxMerged {
+			has[l.SKU] = true
+			fit = append(fit, l)
+		}
+	}
+	return fit
 }

@@ -334,3 +334,30 @@ func TestMergesAndAddsAtOnceLoseNothing(t *testing.T) {
 		t.Errorf("got %d units sold and %d left, want %d together", sold, left, added)
 	}
 }
+
+// E2: a cart does not grow without end by logging in again and again: twice the lines of an ordinary cart, and quantities of
+// what is there already.
+func TestMergesAreBounded(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	account := uuid.New()
+	sku := int64(0)
+	for range 4 {
+		guest := uuid.New()
+		s.add(guest, 1, 1) // the one that every cart has
+		for range cart.MaxLines - 1 {
+			sku++
+			s.add(guest, 1+sku, 1)
+		}
+		if err := s.store.Merge(s.Context(), guest, account); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines := s.get(account).Lines
+	if len(lines) != 2*cart.MaxLines {
+		t.Errorf("got %d lines, want %d", len(lines), 2*cart.MaxLines)
+	}
+	if i := slices.IndexFunc(lines, func(l cart.Line) bool { return l.SKU == 1 }); i < 0 || lines[i].Quantity != 4 {
+		t.Errorf("got %v, want 4 units of SKU 1", lines)
+	}
+}

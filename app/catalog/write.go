@@ -18,7 +18,7 @@ type SaleWindow struct {
 
 // PutTx creates the categories and products that are not there yet, by slug and code, and updates those that are. It
 // never deletes, since orders and carts may mention them, and a SKU keeps its product and its place there. It fails when a
-// product names a category that does not exist. Sales in the argument are ignored; see [PutSaleTx].
+// product names a category that does not exist or has no SKU. Sales in the argument are ignored; see [PutSaleTx].
 func PutTx(ctx context.Context, tx pgx.Tx, categories []Category, products []Product) error {
 	batch := new(pgx.Batch)
 	for _, c := range categories {
@@ -27,6 +27,9 @@ INSERT INTO category (slug, name) VALUES ($1, $2) ON CONFLICT (slug) DO UPDATE S
 	}
 	for i := range products {
 		p := &products[i]
+		if len(p.SKUs) == 0 {
+			return fmt.Errorf("put catalogue: product %s has no SKU", p.Slug)
+		}
 		batch.Queue(`-- name: catalog.put_product
 INSERT INTO product (category_id, slug, name, description) SELECT id, $2, $3, $4 FROM category WHERE slug = $1
 ON CONFLICT (slug) DO UPDATE SET category_id = excluded.category_id, name = excluded.name, description = excluded.description`,

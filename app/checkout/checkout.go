@@ -21,11 +21,12 @@ import (
 type Config struct {
 	// PaymentTimeout bounds the gateway's answer to a charge, and again to the cancellation after it. Default 3 s.
 	PaymentTimeout time.Duration
-	// TransactionTimeout bounds Place and Settle each, with the wait for a turn. Default 5 s.
+	// TransactionTimeout bounds the wait for a turn, Place and Settle each. A COMMIT whose answer is lost takes up to
+	// 2 s more to be looked up. Default 5 s.
 	TransactionTimeout time.Duration
 	// HoldTTL is how long an unpaid order keeps its units. Default 2 min; at least the two above together.
 	HoldTTL time.Duration
-	// Concurrency is the number of transactions at once: more would only queue for the same rows inside
+	// Concurrency is the number of Place transactions at once: more would only queue for the same rows inside
 	// PostgreSQL, where a queue is dear (8 connections sold 6 times as much of one SKU as 200). Default 4.
 	Concurrency int
 	// QueueLength is the number of requests that may wait for a turn; more are refused with ErrBusy. Default 1024.
@@ -78,17 +79,17 @@ type Result struct {
 }
 
 // Checkout orders the cart of the request's owner and pays for it. The errors are those of this package and
-// *[pricing.RefusedDiscount]; anything else means that the database could not be asked, and that a repeat with the
-// same key is safe.
+// *[pricing.RefusedDiscount]. Any other means that the database could not be asked, or that the catalogue is broken (two
+// currencies in one cart); a repeat with the same key is safe in all cases.
 //
-// It goes on when ctx is cancelled, since a customer who hangs up in the middle of a payment still has an order; its
-// own time limits end it.
+// ctx bounds the wait for a turn. Once it is this request's turn it goes on when ctx is cancelled, since a customer who hangs
+// up in the middle of a payment still has an order; its own time limits end it.
 func (s *Service) Checkout(ctx context.Context, req Request) (Result, error) {
-	ctx = context.WithoutCancel(ctx)
 	placed, err := s.place(ctx, req)
 	if err != nil {
 		return Result{}, err
 	}
+	ctx = context.WithoutCancel(ctx)
 	if placed.order.Status != Pending {
 		return Result{placed.order, true}, nil
 	}
@@ -105,6 +106,9 @@ func (s *Service) Checkout(ctx context.Context, req Request) (Result, error) {
 	if err != nil {
 		// The order is placed, and perhaps paid. It is never answered with a failure; the sweeper will settle it.
 		s.log.ErrorContext(ctx, "settle failed, order left pending", "order", placed.order.ID, "error", err)
+		if err := s.endTurn(ctx, placed.order.ID, placed.lease); err != nil {
+			s.log.WarnContext(ctx, "order keeps its payment lease until it ends", "order", placed.order.ID, "error", err)
+		}
 		return Result{placed.order, placed.resumed}, nil
 	}
 	if order.Status == Cancelled && order.CancelReason != ReasonDeclined {
@@ -115,6 +119,9 @@ func (s *Service) Checkout(ctx context.Context, req Request) (Result, error) {
 
 // pay charges for an order and returns what to settle, or nil when the outcome can't be known now.
 func (s *Service) pay(ctx context.Context, o Order, token string) *settlement {
+	if o.Total.Minor == 0 { // providers refuse to charge nothing
+		return settled(o.ID, payment.Receipt{Captured: true, Reference: "free_" + o.ID.String()}, ReasonFailed)
+	}
 	receipt, err := s.ask(ctx, func(ctx context.Context) (payment.Receipt, error) {
 		return s.gateway.Charge(ctx, payment.Charge{Order: o.ID, Amount: o.Total, Token: token})
 	})

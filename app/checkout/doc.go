@@ -50,6 +50,6 @@
 // The worker dies: before COMMIT, nothing happened; after it, the order is pending and its hold expires; the sweeper of
 // any worker settles it by the fence. Sweepers share the work by SKIP LOCKED, one order at a time.
 //
-// Locks are taken in one order everywhere: carts by owner, orders by id, discounts by code, stock by SKU, allowances by
-// key. Serialization failures and deadlocks (40001, 40P01) are retried a few times all the same.
+// Locks are taken in one order everywhere: carts by owner, orders by id, discounts by code, stock by SKU,
+// whose rows stand for the allowances too. Serialization failures and deadlocks (40001, 40P01) are retried a few times all the same.
 package checkout

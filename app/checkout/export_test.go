@@ -56,3 +56,9 @@ func (t *turnstile) Present() int { return len(t.present) }
 
 // MaxTries is how often a transaction is run.
 const MaxTries = maxTries
+
+// The statements whose plans are tested.
+const (
+	SelectPrior  = selectPrior
+	ClaimExpired = claimExpired
+)

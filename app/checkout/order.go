@@ -77,14 +77,18 @@ func (o *Order) onShelf(owner uuid.UUID) inventory.Order {
 // free, except for ErrKeyReused and ErrInFlight, where the order under the key stands, and ErrBusy, where there may be one
 // in the rare case that the database went away while committing it: a repeat with the key finds out.
 var (
-	ErrCartEmpty   = errors.New("the cart is empty")
-	ErrKeyReused   = errors.New("the idempotency key was used for another request")
-	ErrInFlight    = errors.New("a request with this idempotency key is being paid for")
-	ErrNotFound    = errors.New("no such order")
-	ErrProvider    = errors.New("the payment provider failed; nothing was charged")
-	ErrBusy        = errors.New("the checkout is busy")
-	errFenceBroken = errors.New("a charge was captured for a cancelled order")
+	ErrCartEmpty = errors.New("the cart is empty")
+	ErrKeyReused = errors.New("the idempotency key was used for another request")
+	ErrInFlight  = errors.New("a request with this idempotency key is being paid for")
+	ErrProvider  = errors.New("the payment provider failed; nothing was charged")
+	ErrBusy      = errors.New("the checkout is busy")
 )
+
+// ErrNotFound says that there is no such order, or that it is somebody else's.
+var ErrNotFound = errors.New("no such order")
+
+// errFenceBroken is what a provider does that captures after it was asked to cancel. It is logged, for people to refund.
+var errFenceBroken = errors.New("a charge was captured for a cancelled order")
 
 // OutOfStock is a refusal that lists the lines that can't be served.
 type OutOfStock struct{ Lines []ShortLine }

@@ -42,14 +42,17 @@ var (
 // lookupTimeout bounds the question, on another connection, whether a lost COMMIT has happened.
 const lookupTimeout = 2 * time.Second
 
-// place runs the first step for one request.
+// place runs the first step for one request. A customer who hangs up while waiting for a turn is not bought for: the units
+// are for those who still wait. From the turn on it goes on regardless.
 func (s *Service) place(ctx context.Context, req Request) (placed, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.TransactionTimeout, errPlaceTimeout)
-	defer cancel()
-	if err := s.turns.enter(ctx); err != nil {
+	waiting, cancelWait := context.WithTimeoutCause(ctx, s.cfg.TransactionTimeout, errPlaceTimeout)
+	defer cancelWait()
+	if err := s.turns.enter(waiting); err != nil {
 		return placed{}, err
 	}
 	defer s.turns.leave()
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), s.cfg.TransactionTimeout, errPlaceTimeout)
+	defer cancel()
 	all, err := s.placeAll(ctx, []Request{req})
 	if err != nil {
 		return placed{}, err
@@ -61,7 +64,7 @@ func (s *Service) place(ctx context.Context, req Request) (placed, error) {
 // looks the keys up; an error means that nothing is known to be placed and that a repeat with the same keys is safe.
 func (s *Service) placeAll(ctx context.Context, reqs []Request) ([]placed, error) {
 	var out []placed
-	err := s.transact(ctx, repeatable, func(tx pgx.Tx) (err error) {
+	err := s.transact(ctx, whenAsked, func(tx pgx.Tx) (err error) {
 		out, err = s.placeTx(ctx, tx, reqs)
 		return err
 	})

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"doorbuster/app/checkout"
@@ -309,4 +311,67 @@ func TestDatabaseAway(t *testing.T) {
 	s.unchanged(before)
 	s.buy(req)
 	s.checkBooks()
+}
+
+// Nobody is bought for who hung up before it was their turn: the units are for those who still wait.
+func TestHangingUpInTheQueue(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	req := s.buyer(payment.TokenOK, mug, 1)
+	before := s.snapshot()
+	ctx, hangUp := context.WithCancel(t.Context())
+	hangUp()
+	if _, err := s.worker(s.provider, patient).Checkout(ctx, req); !errors.Is(err, checkout.ErrBusy) || !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want ErrBusy because of the hang-up", err)
+	}
+	s.unchanged(before)
+}
+
+// Promise E3: what costs nothing is not charged for: providers refuse that.
+func TestFreeOrder(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	s.exec("UPDATE discount SET percent = 100 WHERE code = $1", tenOff)
+	req := s.buyer(payment.TokenDeclined, mug, 1)
+	s.discount(req.Owner, tenOff)
+	result, err := s.worker(s.bad(payment.SimulatorConfig{Outage: true}), patient).Checkout(t.Context(), req)
+	if err != nil || result.Order.Status != checkout.Confirmed || result.Order.Total.Minor != 0 {
+		t.Errorf("got %+v, %v, want a confirmed order for nothing", result, err)
+	}
+}
+
+// PostgreSQL keeps the plan of a prepared statement for good after some uses, and a young database has no statistics: the
+// statements of every checkout must have plans then that do not grow with the number of orders.
+func TestPlansOfAYoungDatabase(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	conn, err := s.pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	for name, c := range map[string]struct{ types, sql, args, bound string }{
+		"prior": {"uuid[], text[]", checkout.SelectPrior, "'{}', '{}'", "Index Cond: (owner_id = u.owner_id)"},
+		"claim": {"interval", checkout.ClaimExpired, "'1 s'", "Index Cond: (hold_expires_at < statement_timestamp())"},
+	} {
+		for _, sql := range []string{
+			"SET plan_cache_mode = force_generic_plan", "SET enable_bitmapscan = off", "PREPARE young_" + name + " (" + c.types + ") AS " + c.sql,
+		} {
+			if _, err := conn.Exec(t.Context(), sql); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rows, err := conn.Query(t.Context(), "EXPLAIN EXECUTE young_"+name+" ("+c.args+")", pgx.QueryExecModeSimpleProtocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan := strings.Join(lines, "\n")
+		if strings.Contains(plan, "Seq Scan on orders") || !strings.Contains(plan, c.bound) {
+			t.Errorf("%s: the plan has no %s:\n%s", name, c.bound, plan)
+		}
+	}
 }

@@ -186,3 +186,37 @@ func TestTwoKeysOneCart(t *testing.T) {
 	}
 	s.checkBooks()
 }
+
+// Promise E3: a customer who logs in and repeats a request whose answer was lost gets the order that it made, and does not
+// buy what is in the account's cart.
+func TestReplayAfterLogin(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	account := s.account()
+	s.fill(account, pan, 1)
+	req := s.buyer(payment.TokenOK, mug, 1)
+	w := s.worker(s.provider, patient)
+	first, err := w.Checkout(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.carts.Merge(t.Context(), req.Owner, account); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Adopt(t.Context(), req.Owner, account); err != nil {
+		t.Fatal(err)
+	}
+	req.Owner, req.Account = account, uuid.NullUUID{UUID: account, Valid: true}
+	again, err := w.Checkout(t.Context(), req)
+	if err != nil || again.Order.ID != first.Order.ID || !again.Replayed {
+		t.Errorf("got %+v, %v, want a replay of %s", again, err, first.Order.ID)
+	}
+	req.Email = "another@example.com"
+	if _, err := w.Checkout(t.Context(), req); !errors.Is(err, checkout.ErrKeyReused) {
+		t.Errorf("got %v, want ErrKeyReused", err)
+	}
+	if got := s.lines(account)[pan]; got != 1 {
+		t.Errorf("got %d pans in the cart, want 1", got)
+	}
+	s.checkBooks()
+}

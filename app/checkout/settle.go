@@ -48,7 +48,7 @@ func (s *Service) settle(ctx context.Context, end settlement) (Order, error) {
 // have to wait for the sweeper.
 func (s *Service) settleAll(ctx context.Context, ends []settlement) (map[uuid.UUID]Order, error) {
 	var orders map[uuid.UUID]Order
-	err := s.transact(ctx, always, func(tx pgx.Tx) (err error) {
+	err := s.transact(ctx, untilDone, func(tx pgx.Tx) (err error) {
 		orders, err = settleTx(ctx, tx, ends)
 		return err
 	})

@@ -3,6 +3,7 @@ package checkout_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 
@@ -129,16 +131,21 @@ func newShop(t *testing.T) *shop {
 	return s
 }
 
-// repeatCounter counts the transactions that were run again.
+// repeatCounter counts the transactions that were run again because PostgreSQL asked for it (40P01, 40001).
 type repeatCounter struct {
 	slog.Handler
 	n *atomic.Int64
 }
 
 func (c repeatCounter) Handle(ctx context.Context, r slog.Record) error {
-	if r.Message == "transaction is run again" {
-		c.n.Add(1)
-	}
+	r.Attrs(func(a slog.Attr) bool {
+		if err, ok := a.Value.Any().(error); ok && r.Message == "transaction is run again" {
+			if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && (pgErr.Code == "40P01" || pgErr.Code == "40001") {
+				c.n.Add(1)
+			}
+		}
+		return true
+	})
 	return c.Handler.Handle(ctx, r)
 }
 

@@ -59,10 +59,19 @@ type priorOrder struct {
 
 // Its snapshot is taken after the carts were locked, so it sees the order of a twin that held the lock before.
 // clock_timestamp, since the transaction's own time is from before the wait.
+//
+// An order that an account adopted at login counts as the account's own: the customer who repeats a request after logging in
+// is the same one. LATERAL with a LIMIT, and no plain join, for the sake of the plan: pgx keeps statements prepared, and one
+// that PostgreSQL plans for good while orders is still small and unanalysed would join by reading all of it
+// (TestPlansOfAYoungDatabase). Indexes: UNIQUE (owner_id, idempotency_key), orders_adopted.
 const selectPrior = `-- name: checkout.prior
-SELECT` + orderColumns + `, o.owner_id, o.idempotency_key, o.fingerprint, o.status = 'pending' AND o.paying_until > clock_timestamp()
+SELECT` + orderColumns + `, u.owner_id, o.idempotency_key, o.fingerprint, o.status = 'pending' AND o.paying_until > clock_timestamp()
   FROM unnest($1::uuid[], $2::text[]) AS u (owner_id, key)
-  JOIN orders o ON o.owner_id = u.owner_id AND o.idempotency_key = u.key`
+ CROSS JOIN LATERAL (
+    (SELECT * FROM orders WHERE owner_id = u.owner_id AND idempotency_key = u.key LIMIT 1)
+    UNION ALL
+    (SELECT * FROM orders WHERE account_id = u.owner_id AND account_id <> owner_id AND idempotency_key = u.key LIMIT 1)
+    LIMIT 1) AS o`
 
 func (s *Service) priorTx(ctx context.Context, tx pgx.Tx, reqs []Request) (map[ownedKey]priorOrder, error) {
 	owners, keys := make([]uuid.UUID, len(reqs)), make([]string, len(reqs))
@@ -207,7 +216,8 @@ func (s *Service) committed(ctx context.Context, owners, ids []uuid.UUID) ([]uui
 	const selectCommitted = `-- name: checkout.committed
 SELECT id FROM orders WHERE id = ANY ($1)`
 	var found []uuid.UUID
-	err := s.transact(ctx, always, func(tx pgx.Tx) error {
+	fewTimes := func(n int, _ error) bool { return n < maxTries }
+	err := s.transact(ctx, fewTimes, func(tx pgx.Tx) error {
 		if _, err := cart.LockTx(ctx, tx, owners); err != nil {
 			return err
 		}

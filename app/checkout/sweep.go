@@ -18,10 +18,11 @@ var errSweepTimeout = errors.New("sweep timed out")
 
 // A sweeper claims one order at a time and takes its payment lease, so that other sweepers and the customer's repeats keep
 // away while it asks the provider; a claim of many would outlast its leases where the provider is slow. Pushing the hold on
-// puts an order that can't be settled now behind those that nobody has asked about yet.
+// puts an order that can't be settled now behind those that nobody has asked about yet. statement_timestamp in the conditions,
+// since it is stable and so bounds the scan of orders_pending, where the volatile clock_timestamp would read all of it.
 const claimExpired = `-- name: checkout.claim_expired
 UPDATE orders SET paying_until = clock_timestamp() + $1, hold_expires_at = clock_timestamp() + $1
- WHERE id = (SELECT id FROM orders WHERE status = 'pending' AND hold_expires_at < clock_timestamp() AND paying_until < clock_timestamp()
+ WHERE id = (SELECT id FROM orders WHERE status = 'pending' AND hold_expires_at < statement_timestamp() AND paying_until < statement_timestamp()
               ORDER BY hold_expires_at LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING id, paying_until`
 
@@ -75,7 +76,8 @@ func (s *Service) sweepSafely(ctx context.Context) (n int, err error) {
 	return s.Sweep(ctx)
 }
 
-// RunSweeper sweeps every interval until ctx ends. A sweep that fails is logged and tried again.
+// RunSweeper sweeps every interval, and again at once where there was more than one sweep takes, until ctx ends. A sweep that
+// fails is logged and tried again at the next interval.
 func (s *Service) RunSweeper(ctx context.Context, interval time.Duration) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
@@ -85,13 +87,17 @@ func (s *Service) RunSweeper(ctx context.Context, interval time.Duration) {
 			return
 		case <-ticker.C:
 		}
-		switch n, err := s.sweepSafely(ctx); {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			s.log.WarnContext(ctx, "sweep failed", "settled", n, "error", err)
-		case n > 0:
-			s.log.InfoContext(ctx, "sweep settled orders", "settled", n)
+		for more := true; more; { // what an outage has left is not spread over many intervals
+			n, err := s.sweepSafely(ctx)
+			switch {
+			case ctx.Err() != nil:
+				return
+			case err != nil:
+				s.log.WarnContext(ctx, "sweep failed", "settled", n, "error", err)
+			case n > 0:
+				s.log.InfoContext(ctx, "sweep settled orders", "settled", n)
+			}
+			more = err == nil && n == sweepBatch
 		}
 	}
 }

@@ -14,19 +14,27 @@ import (
 // maxTries bounds how often one transaction is run when PostgreSQL asks for a repeat.
 const maxTries = 4
 
-// retryJitter is the longest pause before a second try; it doubles with each further one.
-const retryJitter = 10 * time.Millisecond
+// The pause before a second try is retryJitter at the longest; it doubles with each further one, up to maxRetryJitter.
+const (
+	retryJitter    = 10 * time.Millisecond
+	maxRetryJitter = 500 * time.Millisecond
+)
 
-// transact runs fn in a READ COMMITTED transaction and commits it. An error for which again is true runs it again, from
-// the start, a few times. When COMMIT has no answer the error wraps a *commitLost: the transaction may have been committed.
-func (s *Service) transact(ctx context.Context, again func(error) bool, fn func(pgx.Tx) error) error {
+// A repeat says whether a transaction that failed for the n-th time, counting from 1, is run again.
+type repeat func(n int, err error) bool
+
+// transact runs fn in a READ COMMITTED transaction and commits it, again and again from the start where repeat says so and
+// ctx has not ended. When COMMIT has no answer the error wraps a *commitLost: the transaction may have been committed.
+func (s *Service) transact(ctx context.Context, again repeat, fn func(pgx.Tx) error) error {
+	longest := retryJitter
 	for try := 1; ; try++ {
 		err := s.transactOnce(ctx, fn)
-		if err == nil || try == maxTries || !again(err) || ctx.Err() != nil {
+		if err == nil || !again(try, err) || ctx.Err() != nil {
 			return err
 		}
 		s.log.DebugContext(ctx, "transaction is run again", "try", try, "error", err)
-		pause := time.NewTimer(rand.N(retryJitter << (try - 1)))
+		pause := time.NewTimer(rand.N(longest))
+		longest = min(2*longest, maxRetryJitter)
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
@@ -68,13 +76,17 @@ type commitLost struct{ cause error }
 func (e *commitLost) Error() string { return "no answer to COMMIT: " + e.cause.Error() }
 func (e *commitLost) Unwrap() error { return e.cause }
 
-// repeatable reports whether PostgreSQL has rolled the transaction back and asks for a repeat.
+// whenAsked repeats a few times what PostgreSQL has rolled back and asks to repeat.
 // https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html
-func repeatable(err error) bool {
+func whenAsked(n int, err error) bool {
 	const serializationFailure, deadlockDetected = "40001", "40P01"
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (pgErr.Code == serializationFailure || pgErr.Code == deadlockDetected)
+	return ok && n < maxTries && (pgErr.Code == serializationFailure || pgErr.Code == deadlockDetected)
 }
 
-// always is for transactions that can be run any number of times.
-func always(error) bool { return true }
+// untilDone is for transactions that can be run any number of times. They are repeated until ctx ends while PostgreSQL is away,
+// and a few times when it answers with an error: that may be there to stay.
+func untilDone(n int, err error) bool {
+	pgErr, answered := errors.AsType[*pgconn.PgError](err)
+	return n < maxTries || !answered || pgErr.SeverityUnlocalized != "ERROR"
+}

@@ -23,13 +23,15 @@ func (t *turnstile) enter(ctx context.Context) error {
 	default:
 		return fmt.Errorf("%w: %d requests are waiting", ErrBusy, cap(t.present)-cap(t.inside))
 	}
-	select {
-	case t.inside <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		<-t.present
-		return fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
+	if ctx.Err() == nil { // or a free place could be taken by somebody who has left
+		select {
+		case t.inside <- struct{}{}:
+			return nil
+		case <-ctx.Done():
+		}
 	}
+	<-t.present
+	return fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
 }
 
 func (t *turnstile) leave() {

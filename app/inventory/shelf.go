@@ -121,10 +121,12 @@ func (o Order) check(shelf map[int64]int, taken map[allowanceKey]int) error {
 		return &Shortage{short}
 	}
 	for _, l := range o.Lines {
+		left := l.Quantity
 		for key := range o.keys(l) {
-			if taken[key]+l.Quantity > l.Limit {
-				return &LimitReached{l.SKU, l.Limit, max(0, l.Limit-taken[key])}
-			}
+			left = min(left, l.Limit-taken[key])
+		}
+		if left < l.Quantity {
+			return &LimitReached{l.SKU, l.Limit, max(0, left)}
 		}
 	}
 	return nil

@@ -136,6 +136,9 @@ func TestLimitHoldsForBothNames(t *testing.T) {
 		{[]string{"owner-2", "bob@example.com"}, 2, nil},
 		{[]string{"owner-1", "bob@example.com"}, 1, nil}, // one left for either
 		{[]string{"owner-1", "cat@example.com"}, 1, reached(0)},
+		{[]string{"owner-2", "owner-1"}, 3, reached(0)}, // 1 and 0 left: the less counts, in any order
+		{[]string{"owner-1", "owner-2"}, 3, reached(0)},
+		{[]string{"dan@example.com", "owner-2"}, 3, reached(1)},
 	}
 	var orders []inventory.Order
 	var want []error

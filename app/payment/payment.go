@@ -3,7 +3,8 @@
 // A charge is named by its order's id, the provider's idempotency key: however often it is asked for, the customer pays
 // once. Cancel is the fence that makes an unknown outcome known: afterwards the charge either has been captured for
 // good or never will be, whatever requests are still on their way (as with Stripe's PaymentIntents:
-// https://docs.stripe.com/api/payment_intents/cancel).
+// https://docs.stripe.com/api/payment_intents/cancel; there an intent has to be created before its charge, in Place, for
+// there to be something to cancel).
 package payment
 
 import (

@@ -100,7 +100,7 @@ func (s *Simulator) Cancel(ctx context.Context, order uuid.UUID) (Receipt, error
 	return s.enter(ctx, order, stateCancelled, "the charge was cancelled", 0)
 }
 
-// Captured returns the number of charges captured for an order, 0 or 1, and the amount, for tests and audits.
+// Captured returns whether a charge was captured for an order, and of what amount, for tests and audits.
 func (s *Simulator) Captured(ctx context.Context, order uuid.UUID) (amountMinor int64, captured bool, err error) {
 	var entry struct {
 		State  string `redis:"state"`
