@@ -8,6 +8,7 @@ CREATE TABLE cart (
     owner_id      uuid        PRIMARY KEY,
     id            uuid        NOT NULL UNIQUE DEFAULT gen_random_uuid(),
     discount_code text,
+    merged_into   uuid,  -- the account that this guest has become: what is added late belongs there
     updated_at    timestamptz NOT NULL DEFAULT now()
 );
 

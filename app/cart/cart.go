@@ -81,22 +81,38 @@ func (s *Store) Get(ctx context.Context, owner uuid.UUID) (Cart, error) {
 // set_config with is_local lasts until the end of the transaction, which is the batch of [Store.change].
 const touchCart = `-- name: cart.touch
 WITH settings AS (SELECT set_config('synchronous_commit', 'off', true))
-INSERT INTO cart (owner_id) SELECT $1 FROM settings ON CONFLICT (owner_id) DO UPDATE SET updated_at = now()`
+INSERT INTO cart (owner_id) SELECT $1 FROM settings ON CONFLICT (owner_id) DO UPDATE SET updated_at = now()
+RETURNING coalesce(merged_into, owner_id)`
 
-// change locks the owner's cart and then runs one statement on its lines, in one transaction and one round trip. The lines
-// need a statement of their own: its snapshot is taken after the lock was had, so it counts what the last holder added.
+// change runs one statement on the lines of the owner's cart. A guest's request that was under way while the guest logged in
+// finds that the cart was merged; it is then made on the account's. Each try locks one cart only, so it can't get in the way
+// of those who lock several in order.
 func (s *Store) change(ctx context.Context, owner uuid.UUID, sql string, args ...any) (pgconn.CommandTag, error) {
+	for {
+		whose, tag, err := s.changeOne(ctx, owner, sql, args)
+		if err != nil || whose == owner {
+			return tag, err
+		}
+		owner = whose // Merge makes no circles, so this ends
+	}
+}
+
+// changeOne locks the owner's cart and then runs the statement, in one transaction and one round trip. The lines need a
+// statement of their own: its snapshot is taken after the lock was had, so it sees what the last holder did. It returns whose
+// cart it is now; where that is somebody else's, the statement finds nothing to do.
+func (s *Store) changeOne(ctx context.Context, owner uuid.UUID, sql string, args []any) (whose uuid.UUID, tag pgconn.CommandTag, err error) {
 	batch := new(pgx.Batch)
-	batch.Queue(touchCart, owner)
-	var tag pgconn.CommandTag
+	batch.Queue(touchCart, owner).QueryRow(func(row pgx.Row) error { return row.Scan(&whose) })
 	batch.Queue(sql, append([]any{owner}, args...)...).Exec(func(ct pgconn.CommandTag) error { tag = ct; return nil })
-	err := s.pool.SendBatch(ctx, batch).Close()
-	return tag, err
+	err = s.pool.SendBatch(ctx, batch).Close()
+	return whose, tag, err
 }
 
 const insertLine = `
 INSERT INTO cart_line AS l (owner_id, sku_id, quantity)
-SELECT $1, $2, $3 WHERE (SELECT count(*) FROM cart_line o WHERE o.owner_id = $1 AND o.sku_id <> $2) < $4
+SELECT owner_id, $2, $3 FROM cart
+ WHERE owner_id = $1 AND merged_into IS NULL
+   AND (SELECT count(*) FROM cart_line o WHERE o.owner_id = $1 AND o.sku_id <> $2) < $4
 ON CONFLICT (owner_id, sku_id) DO UPDATE SET quantity = `
 
 const addLine = `-- name: cart.add` + insertLine + `l.quantity + excluded.quantity WHERE l.quantity + excluded.quantity <= $5`
@@ -178,7 +194,9 @@ const maxMerged = 2 * MaxLines
 
 // Merge moves the lines of one owner's cart into another's, for a guest who logs in. Quantities of the same SKU add up,
 // to [MaxQuantity] at most; of SKUs that are new to the receiving cart it takes as many as twice [MaxLines] leaves room
-// for; the receiving cart keeps its discount code where it has one. Repeating it changes nothing.
+// for; the receiving cart keeps its discount code where it has one. Repeating it changes nothing. What is added to the
+// first cart afterwards goes to the second, which is its owner's own from now on, whatever it was before: so the marks that
+// say so never make a circle.
 func (s *Store) Merge(ctx context.Context, from, into uuid.UUID) error {
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		const makeCart = `-- name: cart.merge_into
@@ -196,6 +214,8 @@ INSERT INTO cart (owner_id) VALUES ($1) ON CONFLICT DO NOTHING`
 		}
 		guest.Lines = fitting(guest.Lines, carts[into].Lines)
 		batch := new(pgx.Batch)
+		batch.Queue(`-- name: cart.merged
+UPDATE cart SET merged_into = CASE WHEN owner_id = $1 AND $1 <> $2 THEN $2::uuid END WHERE owner_id IN ($1, $2)`, from, into)
 		QueueEmpty(batch, []uuid.UUID{from})
 		QueueRefill(batch, map[uuid.UUID]Cart{into: guest})
 		return tx.SendBatch(ctx, batch).Close()

@@ -361,3 +361,20 @@ func TestMergesAreBounded(t *testing.T) {
 		t.Errorf("got %v, want 4 units of SKU 1", lines)
 	}
 }
+
+// E2: a guest's request that was under way while the guest logged in is not lost: what it adds is in the account's cart.
+func TestAddAfterMergeGoesToTheAccount(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	guest, account := uuid.New(), uuid.New()
+	s.add(guest, 1, 2)
+	if err := s.store.Merge(s.Context(), guest, account); err != nil {
+		t.Fatal(err)
+	}
+	s.add(guest, 1, 3)
+	s.set(guest, 2, 4)
+	s.wantLines(account, cart.Line{SKU: 1, Quantity: 5}, cart.Line{SKU: 2, Quantity: 4})
+	s.remove(guest, 2)
+	s.wantLines(account, cart.Line{SKU: 1, Quantity: 5})
+	s.wantLines(guest)
+}

@@ -24,7 +24,8 @@
 // # Idempotency
 //
 // The key lives on the order that it made: UNIQUE (owner_id, idempotency_key), written by the transaction that writes the
-// order. The lock on the owner's cart makes twins queue; the second finds the first one's order. What a repeat is answered
+// order. The lock on the owner's cart makes twins queue; the second finds the first one's order. A guest's order that an
+// account has adopted at login counts as the account's, for a repeat after the login. What a repeat is answered
 // follows from the order: confirmed and declined orders are replayed, a pending one that somebody is at work on is
 // [ErrInFlight], a pending one that nobody is at work on (its worker died, or the provider was away) is resumed at step 2.
 // The same key with another request is [ErrKeyReused]. An attempt that ended without an order and without a charge,

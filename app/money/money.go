@@ -33,14 +33,6 @@ func (m Money) Plus(o Money) (Money, error) {
 	return Money{sum, m.Currency}, nil
 }
 
-// Minus returns m - o. It fails with [ErrCurrency] or [ErrOverflow].
-func (m Money) Minus(o Money) (Money, error) {
-	if o.Minor == -o.Minor && o.Minor != 0 { // the one value without a negative
-		return Money{}, ErrOverflow
-	}
-	return m.Plus(Money{-o.Minor, o.Currency})
-}
-
 // Times returns m * n for n >= 0 and an amount >= 0. It fails with [ErrOverflow], also for what is negative.
 func (m Money) Times(n int) (Money, error) {
 	if m.Minor < 0 || n < 0 {

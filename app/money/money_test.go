@@ -29,15 +29,13 @@ func FuzzArithmetic(f *testing.F) {
 			if err == nil && got.Minor != want.Int64() {
 				t.Errorf("%d %s %d: got %d, want %s", a, op, b, got.Minor, want)
 			}
-			if err != nil && (op != "*" || (a >= 0 && b >= 0)) && (op != "-" || b != math.MinInt64) {
+			if err != nil && (op != "*" || (a >= 0 && b >= 0)) {
 				t.Errorf("%d %s %d: got error %v, want %s", a, op, b, err, want)
 			}
 		}
 		x, y := big.NewInt(a), big.NewInt(b)
 		sum, err := usd(a).Plus(usd(b))
 		check("+", sum, err, new(big.Int).Add(x, y))
-		diff, err := usd(a).Minus(usd(b))
-		check("-", diff, err, new(big.Int).Sub(x, y))
 		product, err := usd(a).Times(int(b))
 		check("*", product, err, new(big.Int).Mul(x, y))
 
@@ -55,9 +53,6 @@ func TestCurrenciesDoNotMix(t *testing.T) { // E3
 	eur := money.Money{Minor: 1, Currency: "EUR"}
 	if _, err := usd(1).Plus(eur); !errors.Is(err, money.ErrCurrency) {
 		t.Errorf("Plus: got %v, want ErrCurrency", err)
-	}
-	if _, err := usd(1).Minus(eur); !errors.Is(err, money.ErrCurrency) {
-		t.Errorf("Minus: got %v, want ErrCurrency", err)
 	}
 }
 

@@ -114,16 +114,24 @@ Buy a television, in another terminal:
   curl -s -c jar -b jar %[1]s/v1/checkout -H 'Content-Type: application/json' -H 'Idempotency-Key: my-first-order' \
        -d '{"email": "you@example.com", "payment_token": "tok_ok"}'
   curl -s -b jar %[1]s/v1/orders
-
-Look into the books:
-  psql '%[2]s'
-
+%[2]s
 Ctrl-C stops everything%[3]s.
-`, shop, databases.DatabaseURL, c.afterwards())
+`, shop, c.books(databases), c.afterwards())
+}
+
+// books says how to look into the private database. A URL that was given is not repeated: there may be a password in it.
+func (c *devCommand) books(databases databaseFlags) string {
+	if c.DatabaseURL != "" {
+		return ""
+	}
+	return fmt.Sprintf("\nLook into the books:\n  psql '%s'\n", databases.DatabaseURL)
 }
 
 func (c *devCommand) afterwards() string {
-	if c.Data != "" {
+	switch {
+	case c.DatabaseURL != "" || c.RedisURL != "":
+		return " that was started here; what was given stays"
+	case c.Data != "":
 		return "; the data stays in " + c.Data
 	}
 	return " and leaves nothing behind"
