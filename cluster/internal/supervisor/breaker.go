@@ -1,0 +1,92 @@
+package supervisor
+
+import (
+	"slices"
+	"time"
+)
+
+// Breaker stops the forking of one release that crashes again and again (M6).
+type Breaker struct {
+	Release Release
+	Crashes []time.Duration // within the window, the oldest first
+	Open    bool
+	Pause   time.Duration // before the next probe
+	ProbeAt time.Duration
+	Probe   ID // half open: the process that is tried
+}
+
+func (s *State) breaker(r Release) *Breaker {
+	for _, b := range s.Breakers {
+		if b.Release == r {
+			return b
+		}
+	}
+	b := &Breaker{Release: r}
+	s.Breakers = append(s.Breakers, b)
+	return b
+}
+
+// crashed counts a crash of a release, and opens its breaker when there were too many.
+func (s *State) crashed(p *Process, reason string) {
+	b := s.breaker(p.Release)
+	b.Crashes = append(b.Crashes, s.Now)
+	b.Crashes = slices.DeleteFunc(b.Crashes, func(t time.Duration) bool { return t <= s.Now-s.Config.BreakerWindow })
+	switch {
+	case b.Open && b.Probe == p.ID:
+		b.Probe = 0
+		b.Pause = min(2*b.Pause, s.Config.BreakerPauseMax)
+	case !b.Open && len(b.Crashes) >= s.Config.BreakerCrashes:
+		b.Open, b.Pause = true, s.Config.BreakerPause
+	default:
+		return
+	}
+	b.Crashes = nil // what comes next is counted anew
+	b.ProbeAt = s.Now + b.Pause
+	s.do(Note{Kind: NoteOpened, ID: p.ID, Slot: p.Slot, PID: p.PID, Release: p.Release, Reason: reason, Wait: b.Pause})
+}
+
+// mayFork reports whether a release may be forked to fill a slot.
+func (s *State) mayFork(r Release) bool {
+	b := s.breaker(r)
+	return !b.Open || b.Probe == 0 && s.Now >= b.ProbeAt
+}
+
+// forked notes the probe of an open breaker.
+func (s *State) forked(p *Process) {
+	if b := s.breaker(p.Release); b.Open && b.Probe == 0 {
+		b.Probe = p.ID
+		s.note(NoteProbe, p, "")
+	}
+}
+
+// closeBreakers closes those whose probe has been ready for long enough, and lets go of a probe that is not tried any more.
+func (s *State) closeBreakers() {
+	for _, b := range s.Breakers {
+		if b.Probe == 0 {
+			continue
+		}
+		switch p := s.Process(b.Probe); {
+		case p == nil || p.Phase == Leaving || p.Phase == Killed && p.Wanted: // another reason ended it
+			b.Probe, b.ProbeAt = 0, s.Now+b.Pause
+		case p.Phase == Ready && s.Now >= p.ReadyAt+s.Config.BreakerProbe:
+			*b = Breaker{Release: b.Release}
+			s.note(NoteClosed, p, "")
+		}
+	}
+}
+
+// backoff makes the slot of a process that crashed wait (M5).
+func (s *State) backoff(p *Process, reason string) (wait time.Duration, crashes int) {
+	slot := &s.Slots[p.Slot-1]
+	if p.WasReady {
+		slot.Crashes = max(0, slot.Crashes-int((s.Now-p.ReadyAt)/s.Config.BackoffDecay))
+	}
+	slot.Crashes++
+	wait = s.Config.BackoffMax
+	if shift := slot.Crashes - 1; shift < 30 && s.Config.BackoffMin<<shift < wait {
+		wait = s.Config.BackoffMin << shift
+	}
+	wait += s.jitter(wait / 4)
+	slot.NotBefore, slot.Reason = s.Now+wait, reason
+	return wait, slot.Crashes
+}

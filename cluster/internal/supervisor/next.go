@@ -1,0 +1,49 @@
+package supervisor
+
+import "time"
+
+// Next returns when the next Tick is due, if nothing else happens before: the earliest time at which time alone changes
+// anything. It is never for the state that has nothing to wait for.
+func (s *State) Next() time.Duration {
+	next := never
+	at := func(t time.Duration) {
+		if t > s.Now { // what is due and still not done waits for something else
+			next = min(next, t)
+		}
+	}
+	for _, p := range s.Processes {
+		switch p.Phase {
+		case Starting, Leaving:
+			at(p.Deadline)
+		case Ready:
+			at(p.LastBeat + s.Config.HeartbeatTimeout)
+			if s.tooLarge(p) {
+				at(p.ReadyAt + s.Config.HeartbeatTimeout)
+			}
+		case Killed:
+		}
+	}
+	if s.Stopping > 0 {
+		return next
+	}
+	for i := range s.Slots {
+		at(s.Slots[i].NotBefore)
+	}
+	for _, b := range s.Breakers {
+		if p := s.Process(b.Probe); p != nil && p.Phase == Ready {
+			at(p.ReadyAt + s.Config.BreakerProbe)
+		}
+		if b.Open {
+			at(b.ProbeAt)
+		}
+	}
+	if r := s.Rollout; r != nil {
+		at(r.Progress + s.progressLimit())
+		if s.Plan != nil && !r.Baked {
+			if p := s.Process(s.Plan.New); p != nil && p.Phase == Ready {
+				at(p.ReadyAt + s.Config.Bake)
+			}
+		}
+	}
+	return next
+}

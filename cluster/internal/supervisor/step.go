@@ -1,0 +1,221 @@
+package supervisor
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Step takes in an event and returns what to do, in order. The returned slice is valid until the next Step.
+func (s *State) Step(now time.Duration, e Event) []Action {
+	s.actions = s.actions[:0]
+	if s.Ended {
+		return nil
+	}
+	s.Now = max(s.Now, now)
+	s.away()
+	switch e := e.(type) {
+	case Begin, Tick:
+	case Forked:
+		if p := s.Process(e.ID); p != nil {
+			p.PID = e.PID
+		}
+	case ForkFailed:
+		s.exited(e.ID, e.Reason)
+	case ProcessReady:
+		s.ready(e.ID)
+	case Beat:
+		s.beat(e)
+	case Exited:
+		s.exited(e.ID, e.Reason)
+	case Reload:
+		s.reload(e)
+	case Scale:
+		s.scale(e.Workers)
+	case Shutdown:
+		s.shutdown()
+	}
+	s.limits()
+	s.reconcile()
+	s.wake = s.Next()
+	return s.actions
+}
+
+// away forgives silence during a time in which the master itself did not run: stopped, swapped out, or on a machine that
+// was. What the processes said meanwhile is still waiting to be read.
+func (s *State) away() {
+	if s.wake == never || s.Now-s.wake < s.Config.AwayLimit {
+		return
+	}
+	gap := s.Now - s.wake
+	for _, p := range s.Processes {
+		switch p.Phase {
+		case Starting:
+			p.Deadline += gap
+		case Ready:
+			p.LastBeat = s.Now
+		case Leaving, Killed:
+		}
+	}
+	if s.Rollout != nil {
+		s.Rollout.Progress = s.Now
+	}
+	s.do(Note{Kind: NoteAway, Wait: gap})
+}
+
+func (s *State) ready(id ID) {
+	p := s.Process(id)
+	if p == nil || p.Phase != Starting {
+		return
+	}
+	p.Phase, p.WasReady, p.ReadyAt, p.LastBeat = Ready, true, s.Now, s.Now
+	s.EverReady = true
+	if s.Rollout != nil {
+		s.Rollout.Progress = s.Now
+	}
+	s.note(NoteReady, p, "")
+}
+
+func (s *State) beat(e Beat) {
+	p := s.Process(e.ID)
+	if p == nil {
+		return
+	}
+	p.LastBeat, p.Memory = s.Now, e.Memory
+	if s.Plan != nil && s.Plan.New == p.ID && s.Plan.Asked {
+		s.Plan.Answered = true
+	}
+	if late := e.Lag > s.Config.MaxLag; late != p.lagged {
+		p.lagged = late
+		if late {
+			s.do(Note{Kind: NoteLag, ID: p.ID, Slot: p.Slot, PID: p.PID, Release: p.Release, Wait: e.Lag})
+		}
+	}
+}
+
+// exited takes a process out that was reaped, and tells a crash from an exit that was asked for (M3).
+func (s *State) exited(id ID, reason string) {
+	p := s.Process(id)
+	if p == nil {
+		return
+	}
+	s.Processes = slices.DeleteFunc(s.Processes, func(q *Process) bool { return q == p })
+	plan := s.Plan
+	if plan != nil && plan.Old == p.ID {
+		plan.Old = 0 // its replacement fills the slot, whatever became of it
+	}
+	if p.Phase == Leaving || p.Wanted || s.Stopping > 0 {
+		s.note(NoteLeft, p, reason)
+		return
+	}
+	reason = s.tell(p, reason)
+	if plan != nil && plan.New == p.ID {
+		s.Plan = nil
+	}
+	if s.Rollout != nil && !s.Rollout.Back && p.Release == s.Rollout.Release {
+		s.note(NoteCrashed, p, reason)
+		s.abort(reason, p.ID)
+		return
+	}
+	note := Note{Kind: NoteCrashed, ID: p.ID, Slot: p.Slot, PID: p.PID, Release: p.Release, Reason: reason}
+	if p.Slot <= s.Target {
+		s.Slots[p.Slot-1].Release = p.Release
+		note.Wait, note.Crashes = s.backoff(p, reason)
+	}
+	s.do(note)
+	s.crashed(p, reason)
+	if s.Rollout != nil && s.Rollout.Back && p.Release == s.Serving {
+		s.answer(fmt.Sprintf("%s; the way back to the release before failed too: %s", s.Rollout.Reason, reason), p.ID)
+	}
+}
+
+// tell puts how a process ended into words.
+func (s *State) tell(p *Process, reason string) string {
+	switch {
+	case p.Why != "":
+		return p.Why
+	case !p.WasReady:
+		return reason + " before it was ready"
+	default:
+		return fmt.Sprintf("%s %v after it was ready", reason, (s.Now - p.ReadyAt).Round(10*time.Millisecond))
+	}
+}
+
+func (s *State) reload(e Reload) {
+	if s.Stopping > 0 {
+		s.do(Verdict{Ticket: e.Ticket, Reason: "the master is shutting down"})
+		s.do(Retire{Release: e.Release})
+		return
+	}
+	tickets := []Ticket{e.Ticket}
+	if r := s.Rollout; r != nil {
+		switch {
+		case e.Same && !r.Back: // asked for twice: the second one is done in full, and answers the first
+			tickets = append(r.Tickets, e.Ticket)
+		default:
+			s.answer("a newer reload took its place", 0)
+		}
+		s.dropNew()
+	}
+	if s.Plan != nil { // recycling: the rollout replaces that process too
+		s.dropNew()
+	}
+	s.breaker(e.Release)
+	s.Rollout = &Rollout{Tickets: tickets, Release: e.Release, Progress: s.Now}
+	s.do(Note{Kind: NoteRollout, Release: e.Release})
+}
+
+// dropNew gives up the plan under way: the replacement goes, the old process stays.
+func (s *State) dropNew() {
+	if s.Plan == nil {
+		return
+	}
+	if p := s.Process(s.Plan.New); p != nil {
+		s.drain(p, 0)
+	}
+	s.Plan = nil
+}
+
+func (s *State) scale(workers int) {
+	workers = max(workers, 1)
+	if s.Stopping > 0 || workers == s.Target {
+		return
+	}
+	s.Target = workers
+	for len(s.Slots) < workers {
+		s.Slots = append(s.Slots, Slot{})
+	}
+	s.Slots = s.Slots[:workers]
+	if s.Plan != nil {
+		if p := s.Process(s.Plan.New); p != nil && p.Slot > workers {
+			s.dropNew()
+		}
+	}
+	if s.Rollout != nil {
+		s.Rollout.Progress = s.Now
+	}
+	s.do(Note{Kind: NoteScaled})
+}
+
+func (s *State) shutdown() {
+	s.Stopping++
+	if s.Stopping == 1 {
+		s.do(Note{Kind: NoteShutdown})
+		s.answer("the master is shutting down", 0)
+		s.Plan, s.Rollout = nil, nil
+		for _, p := range s.Processes {
+			s.drain(p, s.Config.ShutdownDelay)
+		}
+		return
+	}
+	s.do(Note{Kind: NoteShutdownNow})
+	for _, p := range s.Processes {
+		switch {
+		case s.Stopping > 2:
+			s.kill(p, true, "")
+		case p.Phase == Leaving:
+			p.Deadline = min(p.Deadline, s.Now+s.Config.HurryTimeout)
+			s.do(Hurry{ID: p.ID})
+		}
+	}
+}
