@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -23,8 +22,7 @@ import (
 	"doorbuster/app/pricing"
 )
 
-// App is one worker of the shop. Make it with [New], serve with [App.Serve] or by its [App.Handler], end it with
-// [App.Close].
+// App is one worker of the shop. Make it with [New], serve its [App.HTTPServer] or [App.Handler], end it with [App.Close].
 type App struct {
 	cfg     Config
 	log     *slog.Logger
@@ -46,10 +44,8 @@ type App struct {
 	categories *answerCache // one
 	skuIDs     *skuIDs
 
-	handler  http.Handler
-	requests requests
-	unready  atomic.Bool // told to stop: /readyz says no
-	closing  atomic.Bool // draining: answers ask clients to close their connection
+	handler http.Handler
+	metrics *metrics
 
 	background sync.WaitGroup
 	stop       context.CancelFunc // ends the background work
@@ -59,7 +55,9 @@ type App struct {
 // malformed, or names something that does not answer. Its background work ends with [App.Close].
 func New(ctx context.Context, cfg Config) (*App, error) {
 	cfg.MaxConns = cmp.Or(cfg.MaxConns, 10)
-	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 10*time.Second)
+	if cfg.Host == nil {
+		cfg.Host = nowhere{}
+	}
 	cfg.SweepInterval = cmp.Or(cfg.SweepInterval, 5*time.Second)
 	pool, err := openPostgres(ctx, cfg)
 	if err != nil {
@@ -84,6 +82,7 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 	a.lists = newAnswerCache(listCacheSize, a.loadList, cfg.Log)
 	a.categories = newAnswerCache(1, a.loadCategories, cfg.Log)
 	a.skuIDs = newSKUIDs(a.catalog)
+	a.metrics = a.newMetrics()
 	if a.handler, err = a.routes(); err != nil {
 		a.Close()
 		return nil, fmt.Errorf("set up routes: %w", err)

@@ -28,10 +28,8 @@ type Config struct {
 	// PlainHTTP lets the session cookie go over plain HTTP. For demonstrations and tests.
 	PlainHTTP bool
 
-	// ShutdownDelay is how long a worker goes on as before, but unready, once it is told to stop. Default 0.
-	ShutdownDelay time.Duration
-	// DrainTimeout bounds the drain after that. Default 10 s.
-	DrainTimeout time.Duration
+	// Host is the server that the App runs in. Default: one that is always ready and knows no numbers.
+	Host Host
 	// SweepInterval is the pause between two looks for orders that nobody settled. Default 5 s.
 	SweepInterval time.Duration
 

@@ -2,7 +2,7 @@
 //
 // # The life of a request
 //
-// [App.edge] counts it, names it (X-Request-Id) and answers for panics. routes.go, one screen, sends it on:
+// [App.edge] names it (X-Request-Id) and answers for panics. routes.go, one screen, sends it on:
 //
 //   - Catalogue reads are plain handlers on an answer cache (answers.go): encoded answers, half a second old at most while
 //     PostgreSQL answers, older while it does not.

@@ -2,11 +2,8 @@ package app
 
 import (
 	"net/http"
-	"os"
 	"runtime"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -36,7 +33,7 @@ func (a *App) livez(w http.ResponseWriter, r *http.Request) {
 // readyz says whether a load balancer should send traffic. PostgreSQL or Redis being away does not make a worker unready:
 // they are away for all workers alike, the catalogue still serves, and the rest gets a clear 503 instead of no server.
 func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
-	if a.unready.Load() {
+	if a.cfg.Host.Unready() {
 		a.writeProbe(w, r, http.StatusServiceUnavailable, Probe{"draining"})
 		return
 	}
@@ -44,12 +41,12 @@ func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *App) health(w http.ResponseWriter, r *http.Request) {
-	inFlight, _ := a.requests.waitingFor()
+	host := a.cfg.Host
 	h := Health{
 		Status: "ok", PID: pid(), Slot: a.cfg.Slot, Release: a.cfg.Release, UptimeSeconds: time.Since(a.started).Seconds(),
-		RSSBytes: residentBytes(), Goroutines: runtime.NumGoroutine(), InFlight: inFlight, RequestsTotal: a.requests.total.Load(),
+		RSSBytes: host.Memory(), Goroutines: runtime.NumGoroutine(), InFlight: host.InFlight(), RequestsTotal: host.Requests(),
 	}
-	if a.unready.Load() {
+	if a.cfg.Host.Unready() {
 		h.Status = "draining"
 	}
 	a.writeProbe(w, r, http.StatusOK, h)
@@ -69,21 +66,6 @@ func (a *App) writeProbe(w http.ResponseWriter, r *http.Request, status int, v a
 	}
 	w.WriteHeader(status)
 	w.Write(body) //nolint:errcheck // the client may be gone
-}
-
-// residentBytes returns the resident memory: by /proc where there is one (proc_pid_statm(5)), else what Go has from the
-// system.
-func residentBytes() int64 {
-	if statm, err := os.ReadFile("/proc/self/statm"); err == nil {
-		if fields := strings.Fields(string(statm)); len(fields) > 1 {
-			if pages, err := strconv.ParseInt(fields[1], 10, 64); err == nil {
-				return pages * int64(os.Getpagesize())
-			}
-		}
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.Sys - m.HeapReleased)
 }
 
 // ReleaseName names the running executable for logs and /health: the version and commit it was built from.

@@ -22,8 +22,8 @@ const (
 // response notes what an answer has come to. One lives for one request; they are pooled.
 type response struct {
 	http.ResponseWriter
-	status  int // 0: nothing was sent yet
-	closing *atomic.Bool
+	status int // 0: nothing was sent yet
+	host   Host
 }
 
 func (w *response) WriteHeader(status int) {
@@ -43,7 +43,7 @@ func (w *response) Write(b []byte) (int, error) {
 // begin is the last moment for headers: a drain may have begun since the request did (W2).
 func (w *response) begin(status int) {
 	w.status = status
-	if w.closing.Load() {
+	if w.host.Draining() {
 		w.Header()["Connection"] = closeConnection
 	}
 }
@@ -55,7 +55,7 @@ var closeConnection = []string{"close"}
 
 var responses = sync.Pool{New: func() any { return new(response) }}
 
-// edge is the outermost handler: it counts and names every request, and answers for what panics in it (W1, W8). It is
+// edge is the outermost handler: it names every request, and answers for what panics in it (W8). It is
 // one function and not a stack of middleware because it runs for the reads that are served from memory, where each
 // layer would cost a measurable part of the whole.
 func (a *App) edge(next http.Handler) http.Handler {
@@ -63,8 +63,6 @@ func (a *App) edge(next http.Handler) http.Handler {
 	worker := []string{strconv.Itoa(pid())}
 	nosniff := []string{"nosniff"}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a.requests.begin(r)
-		defer a.requests.end(r)
 		h := w.Header()
 		id := r.Header.Get(headerRequestID)
 		if !validRequestID(id) {
@@ -74,7 +72,7 @@ func (a *App) edge(next http.Handler) http.Handler {
 		h[headerWorker] = worker
 		h["X-Content-Type-Options"] = nosniff
 		rw := responses.Get().(*response) //nolint:forcetypeassert // the pool holds nothing else
-		rw.ResponseWriter, rw.status, rw.closing = w, 0, &a.closing
+		rw.ResponseWriter, rw.status, rw.host = w, 0, a.cfg.Host
 		defer func() {
 			if cause := recover(); cause != nil {
 				a.recovered(rw, r, cause)
@@ -155,43 +153,4 @@ func validRequestID(id string) bool {
 		}
 	}
 	return true
-}
-
-// requests counts the requests in flight exactly, streaming ones included, and knows which they are, for a drain to say
-// what it waits for.
-type requests struct {
-	total    atomic.Int64
-	mu       sync.Mutex
-	inFlight map[*http.Request]struct{}
-}
-
-func (q *requests) begin(r *http.Request) {
-	q.total.Add(1)
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.inFlight == nil {
-		q.inFlight = map[*http.Request]struct{}{}
-	}
-	q.inFlight[r] = struct{}{}
-}
-
-func (q *requests) end(r *http.Request) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	delete(q.inFlight, r)
-}
-
-// waitingFor describes the requests in flight: how many, and which some of them are.
-func (q *requests) waitingFor() (int, []string) {
-	const most = 10
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	var some []string
-	for r := range q.inFlight {
-		if len(some) == most {
-			break
-		}
-		some = append(some, r.Method+" "+r.URL.Path)
-	}
-	return len(q.inFlight), some
 }

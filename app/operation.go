@@ -67,13 +67,19 @@ func handle[In, Out any](a *App, api huma.API, op huma.Operation, handler func(c
 	huma.Register(api, op, func(ctx context.Context, in *In) (*Out, error) {
 		ctx, cancel := context.WithTimeoutCause(ctx, requestTimeout, errRequestTimeout)
 		defer cancel()
+		start, outcome := time.Now(), "internal" // unless it gets further than a panic
+		defer func() {
+			a.metrics.operations.WithLabelValues(op.OperationID, outcome).Observe(time.Since(start).Seconds())
+		}()
 		out, err := handler(ctx, in)
 		if err != nil {
 			p := problemFor(err)
+			outcome = p.Code
 			p.RequestID = requestIDFrom(ctx)
 			a.report(ctx, p, op.Method, op.Path)
 			return nil, &problemError{p}
 		}
+		outcome = "ok"
 		return out, nil
 	})
 }

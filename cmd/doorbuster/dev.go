@@ -5,15 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
+	"runtime"
 
 	"doorbuster/app"
 	"doorbuster/app/devstack"
+	"doorbuster/cluster"
 	"doorbuster/migrations"
 )
 
 type devCommand struct {
 	databaseFlags
 	shopFlags
+	clusterFlags
 	seedFlags
 	Data string `name:"data" env:"DATA" type:"path" help:"Keep the data in this directory. Without it, it is thrown away at the end."`
 }
@@ -21,14 +26,9 @@ type devCommand struct {
 // Run brings up the servers that are not given, the schema and the catalogue, and then serves until it is told to stop.
 func (c *devCommand) Run(env *environment) (err error) {
 	ctx := env.signals.stop
-	if err := c.seedFlags.check(); err != nil {
+	if err := c.check(ctx); err != nil {
 		return err
 	}
-	listener, err := c.listen(env)
-	if err != nil {
-		return err
-	}
-	defer listener.Close() // serve closes it too
 	say := func(format string, args ...any) { fmt.Fprintf(env.stdout, format+"\n", args...) }
 	stop, databases, err := c.start(ctx, func(msg string) { say("  %s", msg) })
 	if err != nil {
@@ -47,7 +47,25 @@ func (c *devCommand) Run(env *environment) (err error) {
 	}
 	say("  %s", describe(seeded))
 	c.PlainHTTP = true // there is no TLS in front of it
-	return c.serve(env, listener, databases, func() { say("%s", c.welcome(listener.Addr(), databases)) })
+	return c.runShop(env, databases, func(addr string) { say("%s", c.welcome(addr, databases)) })
+}
+
+// check finds what can't work before anything slow is begun.
+func (c *devCommand) check(ctx context.Context) error {
+	if err := errors.Join(c.seedFlags.check(), c.shopFlags.check()); err != nil {
+		return err
+	}
+	if err := c.clusterFlags.check(&c.shopFlags); err != nil {
+		return err
+	}
+	if _, err := cluster.Dial(ctx, c.ControlSocket); err == nil {
+		return fmt.Errorf("a shop is running already, on control socket %s: end it with \"doorbuster stop\", or set PID_FILE, CONTROL_SOCKET, ADDR and ADMIN_ADDR for another", c.ControlSocket)
+	}
+	listener, err := c.listen(ctx)
+	if err != nil {
+		return err
+	}
+	return listener.Close()
 }
 
 // start runs the servers that no URL was given for. The function that it returns stops them.
@@ -99,10 +117,10 @@ func migrateUpTo(ctx context.Context, databaseURL string) error {
 }
 
 // welcome says where everything is and what to try.
-func (c *devCommand) welcome(addr net.Addr, databases databaseFlags) string {
-	shop := "http://" + addr.String()
-	if tcp, ok := addr.(*net.TCPAddr); ok && (tcp.IP.IsUnspecified() || tcp.IP.Equal(net.IPv4(127, 0, 0, 1))) {
-		shop = fmt.Sprintf("http://localhost:%d", tcp.Port)
+func (c *devCommand) welcome(addr string, databases databaseFlags) string {
+	shop := "http://" + addr
+	if host, port, err := net.SplitHostPort(addr); err == nil && (host == "127.0.0.1" || net.ParseIP(host).IsUnspecified()) {
+		shop = "http://localhost:" + port
 	}
 	return fmt.Sprintf(`
 The shop is open:  %[1]s        (documentation: %[1]s/docs)
@@ -114,9 +132,26 @@ Buy a television, in another terminal:
   curl -s -c jar -b jar %[1]s/v1/checkout -H 'Content-Type: application/json' -H 'Idempotency-Key: my-first-order' \
        -d '{"email": "you@example.com", "payment_token": "tok_ok"}'
   curl -s -b jar %[1]s/v1/orders
-%[2]s
-Ctrl-C stops everything%[3]s.
-`, shop, c.books(databases), c.afterwards())
+%[2]s%[3]s
+Ctrl-C stops everything%[4]s.
+`, shop, c.commands(), c.books(databases), c.afterwards())
+}
+
+// commands says how to look at the workers, and how to replace them.
+func (c *devCommand) commands() string {
+	if runtime.GOOS == "windows" {
+		return ""
+	}
+	self, socket := os.Args[0], ""
+	if c.ControlSocket != filepath.Join(runtimeDir(), controlSocketName) {
+		socket = " --control-socket " + c.ControlSocket
+	}
+	return fmt.Sprintf(`
+Look at its workers, replace them in the middle of a sale, and kill one:
+  %[1]s status%[2]s
+  %[1]s reload%[2]s
+  kill -9 $(%[1]s status%[2]s --json | grep -m2 '"pid"' | tail -1 | tr -dc 0-9)
+`, self, socket)
 }
 
 // books says how to look into the private database. A URL that was given is not repeated: there may be a password in it.

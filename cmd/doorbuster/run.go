@@ -12,25 +12,55 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"doorbuster/app"
+	"doorbuster/cluster"
 )
 
 // commands is the whole command line. A flag's environment variable has its name in capitals.
 type commands struct {
-	LogFormat string `name:"log-format" env:"LOG_FORMAT" enum:"auto,text,json" default:"auto" help:"text, json, or auto: text on a terminal, else json."`
-	LogLevel  string `name:"log-level" env:"LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error."`
+	logFlags
 
 	Dev     devCommand     `cmd:"" help:"Run a shop with its own PostgreSQL and Redis, filled with a catalogue. Needs no setting."`
-	Worker  workerCommand  `cmd:"" help:"Run one worker of the shop on a PostgreSQL and a Redis."`
+	Serve   serveCommand   `cmd:"" help:"Run the shop on a PostgreSQL and a Redis: a master, and a worker for each core."`
+	Worker  workerCommand  `cmd:"" help:"Run one worker of the shop, without a master."`
+	Status  statusCommand  `cmd:"" help:"Show how the workers of a running shop are."`
+	Reload  reloadCommand  `cmd:"" help:"Replace the workers by the program that is now on disk, one after the other, and tell how it went."`
+	Scale   scaleCommand   `cmd:"" help:"Set the number of workers of a running shop."`
+	Set     setCommand     `cmd:"" help:"Change a setting of a running shop: log-level=debug."`
+	Stop    stopCommand    `cmd:"" help:"Stop a running shop in order, and wait for that. Again: at once."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database's schema up to date, or back, or show where it is."`
 	Seed    seedCommand    `cmd:"" help:"Fill a migrated database with a catalogue, and set its sale."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
+// logFlags say how the log is written.
+type logFlags struct {
+	LogFormat string `name:"log-format" env:"LOG_FORMAT" enum:"auto,text,json" default:"auto" help:"text, json, or auto: text on a terminal, else json."`
+	LogLevel  string `name:"log-level" env:"LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error."`
+}
+
+// errSaid ends a command whose failure was told already.
+var errSaid = errors.New("said already")
+
 // environment is what commands get from run.
 type environment struct {
-	signals signals
-	stdout  io.Writer
-	log     *slog.Logger
+	signals        signals
+	stdout, stderr io.Writer
+	log            *slog.Logger
+	level          *slog.LevelVar
+	logFlags       logFlags
+}
+
+// set changes a setting of the running process (M14).
+func (e *environment) set(key, value string) error {
+	if key != "log-level" {
+		return fmt.Errorf("there is no setting %q that can be changed while the shop runs: log-level can", key)
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(value)); err != nil {
+		return fmt.Errorf("log-level can be debug, info, warn or error, and not %q", value)
+	}
+	e.level.Set(level)
+	return nil
 }
 
 // run carries out one command line and returns the exit code.
@@ -58,13 +88,19 @@ func run(signals signals, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "doorbuster: %v. Try doorbuster --help.\n", err)
 		return 2
 	}
-	log := newLog(stderr, cli.LogFormat, cli.LogLevel)
+	level := new(slog.LevelVar)
+	log := newLog(stderr, cli.LogFormat, level)
+	env := &environment{signals, stdout, stderr, log, level, cli.logFlags}
+	if err := env.set("log-level", cli.LogLevel); err != nil { // kong has checked it
+		fmt.Fprintln(stderr, "doorbuster:", err)
+		return 2
+	}
 	redis.SetLogger(redisLog{log}) // it would write to standard error in a form of its own
-	switch err := parsed.Run(&environment{signals, stdout, log}); {
+	switch err := parsed.Run(env); {
 	case err == nil:
 		return 0
-	case errors.Is(err, app.ErrCut):
-		return 1 // said in the log, with the requests
+	case errors.Is(err, cluster.ErrCut), errors.Is(err, errSaid):
+		return 1 // the former is in the log, with the requests
 	default:
 		fmt.Fprintln(stderr, "doorbuster:", err)
 		return 1
@@ -72,18 +108,12 @@ func run(signals signals, args []string, stdout, stderr io.Writer) int {
 }
 
 // newLog returns a logger that puts the process on every line (W4).
-func newLog(w io.Writer, format, level string) *slog.Logger {
-	var options slog.HandlerOptions
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err == nil { // kong has checked it
-		options.Level = l
-	}
+func newLog(w io.Writer, format string, level *slog.LevelVar) *slog.Logger {
+	options := slog.HandlerOptions{Level: level}
 	if format == "auto" {
 		format = "json"
-		if f, ok := w.(*os.File); ok {
-			if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-				format = "text"
-			}
+		if f, ok := w.(*os.File); ok && isTerminal(f) {
+			format = "text"
 		}
 	}
 	var handler slog.Handler = slog.NewJSONHandler(w, &options)
@@ -91,6 +121,11 @@ func newLog(w io.Writer, format, level string) *slog.Logger {
 		handler = slog.NewTextHandler(w, &options)
 	}
 	return slog.New(handler).With("pid", os.Getpid())
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // redisLog takes what go-redis has to say about its connections. Whoever asked for one gets the error, and reports it.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"doorbuster/app"
 	"doorbuster/app/checkout"
 	"doorbuster/app/payment"
+	"doorbuster/cluster"
 	"doorbuster/migrations"
 )
 
@@ -41,11 +43,26 @@ type workerCommand struct {
 
 // Run serves until it is told to stop.
 func (c *workerCommand) Run(env *environment) error {
-	listener, err := c.listen(env)
+	listener, err := c.listen(env.signals.stop)
 	if err != nil {
 		return err
 	}
-	return c.serve(env, listener, c.databaseFlags, func() {})
+	return c.serve(env, c.databaseFlags, seat{
+		release: app.ReleaseName(), stop: env.signals.stop, close: listener.Close,
+		serve: func(s *cluster.Server, _ *app.App) error {
+			env.log.Info("serving", "addr", listener.Addr().String())
+			return s.Serve(env.signals.stop, env.signals.hurry, listener)
+		},
+	})
+}
+
+// seat is where a worker sits: alone, or in a slot of a master.
+type seat struct {
+	slot    int
+	release string
+	stop    context.Context
+	serve   func(*cluster.Server, *app.App) error
+	close   func() error // what was opened for a worker that never served
 }
 
 // check refuses settings that would make a shop that does not work (M7).
@@ -70,48 +87,54 @@ func atLeast(variable string, value, least time.Duration) error {
 
 // listen checks the settings and takes the address, before anything slower: a taken port is the cheapest thing to find out.
 // Nobody is answered before the worker is ready.
-func (c *shopFlags) listen(env *environment) (net.Listener, error) {
+func (c *shopFlags) listen(ctx context.Context) (net.Listener, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	listener, err := new(net.ListenConfig).Listen(env.signals.stop, "tcp", c.Addr)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Addr)
 	if err != nil {
-		return nil, listenError(c.Addr, err)
+		return nil, listenError("ADDR", c.Addr, err)
 	}
 	return listener, nil
 }
 
-// serve runs one worker on a listener, which it closes, and calls ready when it serves.
-func (c *shopFlags) serve(env *environment, listener net.Listener, databases databaseFlags, ready func()) error {
-	release := app.ReleaseName()
-	log := env.log.With("slot", 0, "release", release)
+// serve runs one worker until it was told to stop and has drained.
+func (c *shopFlags) serve(env *environment, databases databaseFlags, seat seat) (err error) {
+	log := env.log.With("slot", seat.slot, "release", seat.release)
+	if err := c.check(); err != nil {
+		return err
+	}
 	tuneMemory(log)
-	worker, err := app.New(env.signals.stop, app.Config{
+	server := &cluster.Server{ShutdownDelay: c.ShutdownDelay, DrainTimeout: c.DrainTimeout, Log: log}
+	shop, err := app.New(seat.stop, app.Config{
 		DatabaseURL: databases.DatabaseURL, RedisURL: databases.RedisURL, SchemaVersion: migrations.Latest, MaxConns: c.DatabaseMaxConns,
-		Release: release, PlainHTTP: c.PlainHTTP, ShutdownDelay: c.ShutdownDelay, DrainTimeout: c.DrainTimeout,
+		Slot: seat.slot, Release: seat.release, Host: server, PlainHTTP: c.PlainHTTP,
 		Payment:  payment.SimulatorConfig{Latency: c.PaymentLatency, Outage: c.PaymentOutage, Hang: c.PaymentHang},
 		Checkout: checkout.Config{PaymentTimeout: c.PaymentTimeout, HoldTTL: c.HoldTTL},
 		Log:      log,
 	})
 	if err != nil {
-		return errors.Join(unlessStopped(env.signals.stop, err), listener.Close())
+		err = unlessStopped(seat.stop, err)
+		if seat.close != nil {
+			err = errors.Join(err, seat.close())
+		}
+		return err
 	}
-	log.Info("serving", "addr", listener.Addr().String())
-	ready()
-	err = worker.Serve(env.signals.stop, listener, env.signals.hurry)
-	if !errors.Is(err, app.ErrCut) {
-		worker.Close() // it waits for requests that still hold a connection, and those that were cut may
+	server.HTTP = shop.HTTPServer()
+	err = seat.serve(server, shop)
+	if !errors.Is(err, cluster.ErrCut) {
+		shop.Close() // it waits for requests that still hold a connection, and those that were cut may
 	}
 	return err
 }
 
 // listenError says in a sentence why an address can't be had.
-func listenError(addr string, err error) error {
+func listenError(variable, addr string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("ADDR %s is taken by another program: stop it, or choose another address, such as ADDR=:3100", addr)
+		return fmt.Errorf("%[1]s %[2]s is taken by another program: stop it, or choose another address, such as %[1]s=:3100", variable, addr)
 	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("ADDR %s needs more rights than this user has: choose a port above 1023", addr)
+		return fmt.Errorf("%s %s needs more rights than this user has: choose a port above 1023", variable, addr)
 	}
-	return fmt.Errorf("ADDR %s can't be listened on: %w", addr, err)
+	return fmt.Errorf("%s %s can't be listened on: %w", variable, addr, err)
 }

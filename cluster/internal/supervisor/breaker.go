@@ -10,6 +10,8 @@ type Breaker struct {
 	Release Release
 	Crashes []time.Duration // within the window, the oldest first
 	Open    bool
+	Reason  string // of the crash that opened it
+	Culprit ID
 	Pause   time.Duration // before the next probe
 	ProbeAt time.Duration
 	Probe   ID // half open: the process that is tried
@@ -40,23 +42,14 @@ func (s *State) crashed(p *Process, reason string) {
 	default:
 		return
 	}
-	b.Crashes = nil // what comes next is counted anew
-	b.ProbeAt = s.Now + b.Pause
-	s.do(Note{Kind: NoteOpened, ID: p.ID, Slot: p.Slot, PID: p.PID, Release: p.Release, Reason: reason, Wait: b.Pause})
+	b.Reason, b.Culprit, b.ProbeAt = reason, p.ID, s.Now+b.Pause
+	s.do(about(p, Note{Kind: NoteOpened, Reason: reason, Wait: b.Pause}))
 }
 
-// mayFork reports whether a release may be forked to fill a slot.
-func (s *State) mayFork(r Release) bool {
+// mayFork reports whether a release may be forked into a slot now, as far as crashes are concerned.
+func (s *State) mayFork(r Release, slot int) bool {
 	b := s.breaker(r)
-	return !b.Open || b.Probe == 0 && s.Now >= b.ProbeAt
-}
-
-// forked notes the probe of an open breaker.
-func (s *State) forked(p *Process) {
-	if b := s.breaker(p.Release); b.Open && b.Probe == 0 {
-		b.Probe = p.ID
-		s.note(NoteProbe, p, "")
-	}
+	return s.Now >= s.Slots[slot-1].NotBefore && (!b.Open || b.Probe == 0 && s.Now >= b.ProbeAt)
 }
 
 // closeBreakers closes those whose probe has been ready for long enough, and lets go of a probe that is not tried any more.
@@ -76,7 +69,7 @@ func (s *State) closeBreakers() {
 }
 
 // backoff makes the slot of a process that crashed wait (M5).
-func (s *State) backoff(p *Process, reason string) (wait time.Duration, crashes int) {
+func (s *State) backoff(p *Process) (wait time.Duration, crashes int) {
 	slot := &s.Slots[p.Slot-1]
 	if p.WasReady {
 		slot.Crashes = max(0, slot.Crashes-int((s.Now-p.ReadyAt)/s.Config.BackoffDecay))
@@ -87,6 +80,6 @@ func (s *State) backoff(p *Process, reason string) (wait time.Duration, crashes 
 		wait = s.Config.BackoffMin << shift
 	}
 	wait += s.jitter(wait / 4)
-	slot.NotBefore, slot.Reason = s.Now+wait, reason
+	slot.NotBefore = s.Now + wait
 	return wait, slot.Crashes
 }

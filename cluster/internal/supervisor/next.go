@@ -6,6 +6,9 @@ import "time"
 // anything. It is never for the state that has nothing to wait for.
 func (s *State) Next() time.Duration {
 	next := never
+	if s.Ended {
+		return next
+	}
 	at := func(t time.Duration) {
 		if t > s.Now { // what is due and still not done waits for something else
 			next = min(next, t)

@@ -7,6 +7,7 @@ import (
 )
 
 // State is all that a master knows. Make it with [New]; change it with [State.Step] only. It belongs to one goroutine.
+// What is written as JSON and read again goes on in the same way.
 type State struct {
 	Config    Config
 	Now       time.Duration
@@ -14,25 +15,22 @@ type State struct {
 	Serving   Release    // what crash restarts and new slots run
 	Processes []*Process // by ID
 	Slots     []Slot     // Slots[0] is slot 1
-	Breakers  []*Breaker // by release
+	Breakers  []*Breaker // one of each release that is not retired
 	Plan      *Plan
 	Rollout   *Rollout
 	Stopping  int // how often Shutdown was heard
 	Ended     bool
 	EverReady bool
 	LastID    ID
+	Random    uint64 // of the jitter
 
-	wake    time.Duration // when the next step was asked for
-	random  uint64
 	actions []Action
 }
 
-// Slot is a place for a process.
+// Slot is a place for a process. It remembers the crashes of the release that it is filled with.
 type Slot struct {
-	Release   Release // what it is filled with; 0: what serves
 	Crashes   int
 	NotBefore time.Duration
-	Reason    string // of the last crash
 }
 
 // Plan is the token of planned exits: who is being replaced by whom.
@@ -57,7 +55,7 @@ type Rollout struct {
 
 // New returns the state of a master that runs a release. The first event is [Begin].
 func New(cfg Config, release Release, now time.Duration) *State {
-	s := &State{Config: cfg, Now: now, Target: max(cfg.Workers, 1), Serving: release, random: cfg.Seed, wake: never}
+	s := &State{Config: cfg, Now: now, Target: max(cfg.Workers, 1), Serving: release, Random: cfg.Seed}
 	s.Slots = make([]Slot, s.Target)
 	s.breaker(release)
 	return s
@@ -77,14 +75,17 @@ func (s *State) Process(id ID) *Process {
 // Ready returns the number of processes that serve and were not told to leave.
 func (s *State) Ready() int { return s.count(func(p *Process) bool { return p.Phase == Ready }) }
 
-// MaxLeaving is how many processes a planned exit may let leave at the same time: a quarter of target, rounded up, as
-// Kubernetes' maxSurge, so that old generations can't pile up and eat the machine.
+// MaxLeaving is how many processes may be on their way out when one more is told to leave, itself included: a quarter of
+// target, rounded up, as Kubernetes' maxSurge, so that old generations can't pile up and eat the machine.
 func (s *State) MaxLeaving() int { return (s.Target + 3) / 4 }
 
 // leaving counts the processes that are on their way out and still there.
 func (s *State) leaving() int {
 	return s.count(func(p *Process) bool { return p.Phase == Leaving || p.Phase == Killed })
 }
+
+// spare reports whether a process that serves may be told to leave. Everyone who asks one to, except Shutdown, asks here.
+func (s *State) spare() bool { return s.Ready() > s.Target && s.leaving() < s.MaxLeaving() }
 
 func (s *State) count(f func(*Process) bool) int {
 	n := 0
@@ -97,17 +98,38 @@ func (s *State) count(f func(*Process) bool) int {
 }
 
 // covered reports whether a slot needs no process: it has one, or one that is killed but not reaped yet, so that a
-// process that can't be killed (in uninterruptible sleep) does not multiply. A replacement covers the slot of a process
-// that is no more.
+// process that can't be killed (in uninterruptible sleep) does not multiply.
 func (s *State) covered(slot int) bool {
-	return slices.ContainsFunc(s.Processes, func(p *Process) bool {
-		return p.Slot == slot && (p.serving() || p.Phase == Killed && !p.Wanted)
-	})
+	return slices.ContainsFunc(s.Processes, func(p *Process) bool { return p.Slot == slot && p.Phase != Leaving })
 }
+
+// surplus returns a process that shares its slot with an older one and is not about to replace it, or nil: the
+// replacement of a plan that was given up.
+func (s *State) surplus() *Process {
+	for _, p := range s.Processes {
+		if p.serving() && (s.Plan == nil || s.Plan.New != p.ID) && slices.ContainsFunc(s.Processes, func(q *Process) bool {
+			return q.Slot == p.Slot && q.ID < p.ID && q.serving()
+		}) {
+			return p
+		}
+	}
+	return nil
+}
+
+// forward reports whether a rollout is under way that has not failed.
+func (s *State) forward() bool { return s.Rollout != nil && !s.Rollout.Back }
 
 // want is the release that every process should run.
 func (s *State) want() Release {
-	if s.Rollout != nil && !s.Rollout.Back {
+	if s.forward() {
+		return s.Rollout.Release
+	}
+	return s.Serving
+}
+
+// fills is the release that empty slots are filled with: that of a rollout only once it has proven itself.
+func (s *State) fills() Release {
+	if s.forward() && s.Rollout.Baked {
 		return s.Rollout.Release
 	}
 	return s.Serving
@@ -116,15 +138,25 @@ func (s *State) want() Release {
 func (s *State) do(a Action) { s.actions = append(s.actions, a) }
 
 func (s *State) note(kind NoteKind, p *Process, reason string) {
-	s.do(Note{Kind: kind, ID: p.ID, Slot: p.Slot, PID: p.PID, Release: p.Release, Reason: reason})
+	s.do(about(p, Note{Kind: kind, Reason: reason}))
 }
 
-// fork starts a process in a slot.
+// about fills in who a note is about.
+func about(p *Process, n Note) Note {
+	n.ID, n.Slot, n.PID, n.Release = p.ID, p.Slot, p.PID, p.Release
+	return n
+}
+
+// fork starts a process in a slot. When the breaker of its release is open, it is the probe.
 func (s *State) fork(slot int, release Release) *Process {
 	s.LastID++
 	p := &Process{ID: s.LastID, Slot: slot, Release: release, ForkedAt: s.Now, Deadline: s.Now + s.Config.ReadyTimeout}
 	s.Processes = append(s.Processes, p)
 	s.do(Fork{ID: p.ID, Slot: slot, Release: release})
+	if b := s.breaker(release); b.Open {
+		b.Probe = p.ID
+		s.note(NoteProbe, p, "")
+	}
 	return p
 }
 
@@ -145,16 +177,15 @@ func (s *State) kill(p *Process, wanted bool, why string) {
 	if p.Phase == Killed {
 		return
 	}
-	p.Wanted, p.Why = wanted || p.Phase == Leaving, why
-	p.Phase = Killed
+	p.Phase, p.Wanted, p.Why = Killed, wanted, why
 	s.do(Kill{ID: p.ID})
 }
 
 // jitter returns a random part of d, by splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators,
 // 2014): good enough to keep slots apart, and the whole generator is one number of the state.
 func (s *State) jitter(d time.Duration) time.Duration {
-	s.random += 0x9e3779b97f4a7c15
-	z := s.random
+	s.Random += 0x9e3779b97f4a7c15
+	z := s.Random
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 	z = (z ^ z>>27) * 0x94d049bb133111eb
 	z ^= z >> 31

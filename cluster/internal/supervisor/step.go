@@ -12,8 +12,11 @@ func (s *State) Step(now time.Duration, e Event) []Action {
 	if s.Ended {
 		return nil
 	}
+	wake := s.Next()
 	s.Now = max(s.Now, now)
-	s.away()
+	if late := s.Now - wake; late >= s.Config.AwayLimit {
+		s.away(late)
+	}
 	switch e := e.(type) {
 	case Begin, Tick:
 	case Forked:
@@ -21,7 +24,10 @@ func (s *State) Step(now time.Duration, e Event) []Action {
 			p.PID = e.PID
 		}
 	case ForkFailed:
-		s.exited(e.ID, e.Reason)
+		if p := s.Process(e.ID); p != nil {
+			p.Why = e.Reason
+			s.exited(e.ID, e.Reason)
+		}
 	case ProcessReady:
 		s.ready(e.ID)
 	case Beat:
@@ -37,30 +43,20 @@ func (s *State) Step(now time.Duration, e Event) []Action {
 	}
 	s.limits()
 	s.reconcile()
-	s.wake = s.Next()
 	return s.actions
 }
 
 // away forgives silence during a time in which the master itself did not run: stopped, swapped out, or on a machine that
-// was. What the processes said meanwhile is still waiting to be read.
-func (s *State) away() {
-	if s.wake == never || s.Now-s.wake < s.Config.AwayLimit {
-		return
-	}
-	gap := s.Now - s.wake
+// was. What the processes said meanwhile is still waiting to be read: everyone has AwayLimit at least to be heard.
+func (s *State) away(late time.Duration) {
 	for _, p := range s.Processes {
-		switch p.Phase {
-		case Starting:
-			p.Deadline += gap
-		case Ready:
-			p.LastBeat = s.Now
-		case Leaving, Killed:
-		}
+		p.LastBeat = s.Now
+		p.Deadline = max(p.Deadline+late, s.Now+s.Config.AwayLimit)
 	}
 	if s.Rollout != nil {
 		s.Rollout.Progress = s.Now
 	}
-	s.do(Note{Kind: NoteAway, Wait: gap})
+	s.do(Note{Kind: NoteAway, Wait: late})
 }
 
 func (s *State) ready(id ID) {
@@ -70,10 +66,15 @@ func (s *State) ready(id ID) {
 	}
 	p.Phase, p.WasReady, p.ReadyAt, p.LastBeat = Ready, true, s.Now, s.Now
 	s.EverReady = true
-	if s.Rollout != nil {
-		s.Rollout.Progress = s.Now
-	}
 	s.note(NoteReady, p, "")
+	if s.baking(p) {
+		s.do(about(p, Note{Kind: NoteBaking, Wait: s.Config.Bake}))
+	}
+}
+
+// baking reports whether a process is the one that has to prove a release.
+func (s *State) baking(p *Process) bool {
+	return s.forward() && !s.Rollout.Baked && s.Plan != nil && s.Plan.New == p.ID
 }
 
 func (s *State) beat(e Beat) {
@@ -85,12 +86,11 @@ func (s *State) beat(e Beat) {
 	if s.Plan != nil && s.Plan.New == p.ID && s.Plan.Asked {
 		s.Plan.Answered = true
 	}
-	if late := e.Lag > s.Config.MaxLag; late != p.lagged {
-		p.lagged = late
-		if late {
-			s.do(Note{Kind: NoteLag, ID: p.ID, Slot: p.Slot, PID: p.PID, Release: p.Release, Wait: e.Lag})
-		}
+	lags := e.Lag > s.Config.MaxLag
+	if lags && !p.Lagged {
+		s.do(about(p, Note{Kind: NoteLag, Wait: e.Lag}))
 	}
+	p.Lagged = lags
 }
 
 // exited takes a process out that was reaped, and tells a crash from an exit that was asked for (M3).
@@ -100,32 +100,31 @@ func (s *State) exited(id ID, reason string) {
 		return
 	}
 	s.Processes = slices.DeleteFunc(s.Processes, func(q *Process) bool { return q == p })
-	plan := s.Plan
-	if plan != nil && plan.Old == p.ID {
-		plan.Old = 0 // its replacement fills the slot, whatever became of it
+	replacement := s.Plan != nil && s.Plan.New == p.ID
+	switch {
+	case replacement:
+		s.Plan = nil
+	case s.Plan != nil && s.Plan.Old == p.ID:
+		s.Plan.Old = 0 // its replacement fills the slot, whatever became of it
 	}
 	if p.Phase == Leaving || p.Wanted || s.Stopping > 0 {
 		s.note(NoteLeft, p, reason)
 		return
 	}
 	reason = s.tell(p, reason)
-	if plan != nil && plan.New == p.ID {
-		s.Plan = nil
-	}
-	if s.Rollout != nil && !s.Rollout.Back && p.Release == s.Rollout.Release {
-		s.note(NoteCrashed, p, reason)
+	note := Note{Kind: NoteCrashed, Reason: reason}
+	if s.forward() && p.Release == s.Rollout.Release {
+		s.do(about(p, note))
 		s.abort(reason, p.ID)
 		return
 	}
-	note := Note{Kind: NoteCrashed, ID: p.ID, Slot: p.Slot, PID: p.PID, Release: p.Release, Reason: reason}
-	if p.Slot <= s.Target {
-		s.Slots[p.Slot-1].Release = p.Release
-		note.Wait, note.Crashes = s.backoff(p, reason)
+	if p.Slot <= s.Target && p.Release == s.fills() { // a slot waits to run again what has crashed there, and nothing else
+		note.Wait, note.Crashes = s.backoff(p)
 	}
-	s.do(note)
+	s.do(about(p, note))
 	s.crashed(p, reason)
-	if s.Rollout != nil && s.Rollout.Back && p.Release == s.Serving {
-		s.answer(fmt.Sprintf("%s; the way back to the release before failed too: %s", s.Rollout.Reason, reason), p.ID)
+	if s.Rollout != nil && s.Rollout.Back && p.Release == s.Serving && (replacement || !p.WasReady) {
+		s.answer(fmt.Sprintf("%s; the way back to the release before failed too: %s", s.Rollout.Reason, reason), s.Rollout.Culprit)
 	}
 }
 
@@ -150,28 +149,28 @@ func (s *State) reload(e Reload) {
 	tickets := []Ticket{e.Ticket}
 	if r := s.Rollout; r != nil {
 		switch {
-		case e.Same && !r.Back: // asked for twice: the second one is done in full, and answers the first
+		case r.Back:
+			s.answer(r.Reason+"; a newer reload took its place on the way back", r.Culprit)
+		case e.Same: // asked for twice: the second one is done in full, and answers the first
 			tickets = append(r.Tickets, e.Ticket)
 		default:
 			s.answer("a newer reload took its place", 0)
 		}
-		s.dropNew()
 	}
-	if s.Plan != nil { // recycling: the rollout replaces that process too
-		s.dropNew()
-	}
+	s.giveUp()
 	s.breaker(e.Release)
 	s.Rollout = &Rollout{Tickets: tickets, Release: e.Release, Progress: s.Now}
 	s.do(Note{Kind: NoteRollout, Release: e.Release})
 }
 
-// dropNew gives up the plan under way: the replacement goes, the old process stays.
-func (s *State) dropNew() {
+// giveUp ends the planned exit under way: the old process stays. A replacement that serves already is surplus now, and
+// leaves when it can be spared; in a slot that has no other it stays.
+func (s *State) giveUp() {
 	if s.Plan == nil {
 		return
 	}
-	if p := s.Process(s.Plan.New); p != nil {
-		s.drain(p, 0)
+	if p := s.Process(s.Plan.New); p != nil && p.Phase == Starting {
+		s.kill(p, true, "")
 	}
 	s.Plan = nil
 }
@@ -188,7 +187,7 @@ func (s *State) scale(workers int) {
 	s.Slots = s.Slots[:workers]
 	if s.Plan != nil {
 		if p := s.Process(s.Plan.New); p != nil && p.Slot > workers {
-			s.dropNew()
+			s.giveUp()
 		}
 	}
 	if s.Rollout != nil {

@@ -64,7 +64,7 @@ type Process struct {
 	Memory   int64
 	Wanted   bool   // Killed: its end is no crash
 	Why      string // Killed: for what
-	lagged   bool   // warned of its lag already
+	Lagged   bool   // warned of its lag already
 }
 
 // serving reports whether a process is or is about to be part of the capacity.

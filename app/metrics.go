@@ -1,0 +1,49 @@
+package app
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics are what an App counts. Reads of the catalogue are counted by the server as a whole: at their rate, a histogram
+// of their own would cost a measurable part of them.
+type metrics struct {
+	registry   *prometheus.Registry
+	operations *prometheus.HistogramVec
+}
+
+// operationBuckets reach from a read of the session to a payment that is as slow as it may be, in seconds.
+var operationBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+
+func (a *App) newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		operations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "shop_operation_seconds", Buckets: operationBuckets,
+			Help: "How long operations took, by outcome: ok, or the code of the problem. The catalogue's reads are not among them.",
+		}, []string{"operation", "outcome"}),
+	}
+	host, pool := a.cfg.Host, a.pool
+	m.registry.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), m.operations,
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "http_requests_total", Help: "Requests, of the catalogue too."},
+			func() float64 { return float64(host.Requests()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "http_requests_in_flight", Help: "Requests being worked on."},
+			func() float64 { return float64(host.InFlight()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "postgres_connections_in_use", Help: "PostgreSQL connections that work."},
+			func() float64 { return float64(pool.Stat().AcquiredConns()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "postgres_connections_max", Help: "PostgreSQL connections that there may be."},
+			func() float64 { return float64(pool.Stat().MaxConns()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "postgres_acquire_waits_total", Help: "How often work waited for a PostgreSQL connection."},
+			func() float64 { return float64(pool.Stat().EmptyAcquireCount()) }),
+	)
+	return m
+}
+
+// Metrics returns what Prometheus scrapes. It is for an address that customers can't reach.
+func (a *App) Metrics() http.Handler {
+	return promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{})
+}

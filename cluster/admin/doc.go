@@ -1,0 +1,17 @@
+// Package admin is the HTTP face of a cluster's master, for an address of its own:
+//
+//	/api/v1/…                     status, reload, scale, stop, settings: see cluster.Master.Handler
+//	/metrics                      all workers in one scrape, for Prometheus
+//	/livez /readyz                of the cluster, in the style of Kubernetes
+//	/debug/workers/{pid}/…        what that one worker serves under /debug/, such as pprof
+//
+// On a loopback address it trusts whoever can reach it, except for browsers that were led there by another site. On any
+// other address every request but the probes needs the header "Authorization: Bearer TOKEN".
+//
+// # Metrics
+//
+// Each worker serves its own under /metrics to its master (cluster.Worker.HandleAdmin). A scrape asks all of them at once,
+// gives every series the label slot, adds up what the two processes of a slot say while one replaces the other, and
+// merges the families. A worker that does not answer in time is left out; cluster_worker_up tells. To that come the
+// master's own, whose names begin with cluster_.
+package admin

@@ -1,0 +1,296 @@
+//go:build unix
+
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"doorbuster/cluster/internal/supervisor"
+)
+
+// child is a worker as its master sees it.
+type child struct {
+	id      supervisor.ID
+	slot    int
+	pid     int
+	place   int // on the board
+	release *release
+	link    *link
+	output  *os.File // what it writes
+	said    tail
+	forked  time.Time
+	beat    beat
+	unsent  []message // it did not read for a while
+
+	// After its end its last words may still be on their way.
+	reaped                bool
+	how                   string // it ended
+	linkDone, outputDone  bool
+	settleAt              time.Time // the end of that patience
+}
+
+// lastWords is how long the last messages and lines of a worker that was reaped are waited for. They are there already,
+// unless a process that it started keeps its end open.
+const lastWords = 200 * time.Millisecond
+
+// inbound is what the readers of a child pass on: a message, or the end of its link or of its output.
+type inbound struct {
+	child   *child
+	message *message
+	output  bool
+}
+
+// fork starts a worker. The answer to the supervisor comes at once.
+func (l *loop) fork(a supervisor.Fork) {
+	c := &child{id: a.ID, slot: a.Slot, release: l.releases[a.Release], forked: time.Now(), place: slices.Index(l.places, 0)}
+	if err := l.start(c); err != nil {
+		l.bury(c)
+		l.step(supervisor.ForkFailed{ID: a.ID, Reason: fmt.Sprintf("could not be started: %v", err)})
+		return
+	}
+	l.children[c.id], l.places[c.place] = c, c.id
+	l.cfg.Log.Debug("worker started", "slot", c.slot, "worker_pid", c.pid, "worker_release", c.release.name)
+	l.step(supervisor.Forked{ID: c.id, PID: c.pid})
+}
+
+func (l *loop) start(c *child) error {
+	if err := c.release.changed(); err != nil {
+		l.cfg.Log.Error("the release is not what it was", "error", err)
+	}
+	conn, theirs, err := newPair(pairKind)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(theirs)
+	c.link = &link{conn: conn, stream: pairStream}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return errors.Join(fmt.Errorf("make a pipe for its output: %w", err), conn.Close())
+	}
+	defer write.Close()
+	c.output = read
+	inv := invitation{
+		Protocol: protocol, Slot: c.slot, Release: c.release.name, Place: c.place, Listeners: len(l.listeners),
+		Heartbeat: l.cfg.HeartbeatInterval, Settings: maps.Clone(l.settings),
+	}
+	// Fd puts the writing end, which is the worker's alone, into blocking mode, as programs expect of their output.
+	if c.pid, err = l.spawn(c.release, inv, theirs, int(write.Fd())); err != nil {
+		return errors.Join(err, conn.Close(), read.Close())
+	}
+	l.readers.Go(func() { l.readLink(c) })
+	go l.readOutput(c) // it may be stuck in a write to a terminal that is stopped
+	return nil
+}
+
+func (m *Master) readLink(c *child) {
+	for {
+		msg, fd, err := c.link.receive()
+		if fd >= 0 {
+			unix.Close(fd) // no message to the master has one
+		}
+		in := inbound{child: c, message: &msg}
+		if err != nil {
+			in.message = nil
+		}
+		select {
+		case m.inbox <- in:
+		case <-m.quit:
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (m *Master) readOutput(c *child) {
+	m.output.relay(c.output, &c.said)
+	select {
+	case m.inbox <- inbound{child: c, output: true}:
+	case <-m.quit:
+	}
+}
+
+// send sends a message to a worker. What it can't take now it gets when it is heard of again.
+func (l *loop) send(id supervisor.ID, msg message) {
+	c := l.children[id]
+	if c == nil {
+		return
+	}
+	c.unsent = append(c.unsent, msg)
+	l.flush(c)
+}
+
+func (l *loop) flush(c *child) {
+	for len(c.unsent) > 0 {
+		err := c.link.send(c.unsent[0])
+		if errors.Is(err, errFull) {
+			return
+		}
+		if err != nil {
+			l.cfg.Log.Debug("worker is not there to be told", "worker_pid", c.pid, "kind", c.unsent[0].Kind, "error", err)
+		}
+		c.unsent = c.unsent[1:]
+	}
+}
+
+// receive takes in what a worker says.
+func (l *loop) receive(in inbound) {
+	c := in.child
+	if in.message == nil {
+		if in.output {
+			c.outputDone = true
+		} else {
+			c.linkDone = true
+			l.forget(c)
+		}
+		if c.reaped && c.linkDone && c.outputDone {
+			l.settle(c)
+		}
+		return
+	}
+	l.flush(c)
+	switch msg := in.message; msg.Kind {
+	case msgReady:
+		l.step(supervisor.ProcessReady{ID: c.id})
+	case msgBeat:
+		if msg.Beat == nil {
+			return
+		}
+		c.beat = *msg.Beat
+		l.step(supervisor.Beat{ID: c.id, Memory: c.beat.Memory, Lag: c.beat.Lag})
+		l.heard(c, msgBeat, 0, nil)
+	case msgApplied:
+		var err error
+		if msg.Error != "" {
+			err = fmt.Errorf("worker %d refuses: %s", c.slot, msg.Error)
+		}
+		l.heard(c, msgApplied, msg.ID, err)
+	case msgBroadcast:
+		l.broadcast(c, msg.Data)
+	default:
+		l.cfg.Log.Debug("message of an unknown kind", "worker_pid", c.pid, "kind", msg.Kind)
+	}
+}
+
+// broadcast passes a worker's message on to its siblings. It is a hint: one that does not read misses it.
+func (l *loop) broadcast(from *child, data []byte) {
+	for _, c := range l.children {
+		if c == from || c.reaped || len(c.unsent) > 0 {
+			continue
+		}
+		if err := c.link.send(message{Kind: msgMessage, From: from.slot, Data: data}); err != nil {
+			l.cfg.Log.Debug("broadcast missed", "worker_pid", c.pid, "error", err)
+		}
+	}
+}
+
+// reap collects processes that have ended. It is the only place that waits for any, so that no status is lost. A master
+// that is process 1 also collects orphans that it was made the parent of (M17); it must not use os/exec then.
+func (l *loop) reap() {
+	if os.Getpid() == 1 {
+		for {
+			var ws syscall.WaitStatus
+			pid, err := wait4(-1, &ws)
+			if err != nil || pid <= 0 {
+				return
+			}
+			l.reaped(pid, ws)
+		}
+	}
+	var pids []int
+	for _, c := range l.children {
+		if !c.reaped {
+			pids = append(pids, c.pid)
+		}
+	}
+	for _, pid := range slices.AppendSeq(pids, maps.Keys(l.helpers)) {
+		var ws syscall.WaitStatus
+		switch got, err := wait4(pid, &ws); {
+		case got == pid:
+			l.reaped(pid, ws)
+		case errors.Is(err, syscall.ECHILD): // somebody else in this process has waited for it
+			l.cfg.Log.Error("the status of a worker was taken away", "worker_pid", pid)
+			l.reaped(pid, 0)
+		}
+	}
+}
+
+func wait4(pid int, ws *syscall.WaitStatus) (int, error) {
+	for {
+		got, err := syscall.Wait4(pid, ws, syscall.WNOHANG, nil)
+		if !errors.Is(err, syscall.EINTR) {
+			return got, err
+		}
+	}
+}
+
+func (l *loop) reaped(pid int, ws syscall.WaitStatus) {
+	if _, ok := l.helpers[pid]; ok {
+		delete(l.helpers, pid)
+		if ws != 0 {
+			l.cfg.Log.Warn("alert command failed", "status", howItEnded(ws))
+		}
+		return
+	}
+	for _, c := range l.children {
+		if c.pid == pid && !c.reaped {
+			c.reaped, c.how, c.settleAt = true, howItEnded(ws), time.Now().Add(lastWords)
+			l.board.reset(c.place)
+			l.places[c.place] = 0
+			if c.linkDone && c.outputDone {
+				l.settle(c)
+			}
+			return
+		}
+	}
+	l.cfg.Log.Debug("reaped an orphan", "orphan_pid", pid)
+}
+
+// settle is the end of a worker: it was reaped, and all that it had to say was heard.
+func (l *loop) settle(c *child) {
+	if l.children[c.id] == nil {
+		return
+	}
+	delete(l.children, c.id)
+	l.forget(c)
+	c.link.conn.Close()
+	c.output.Close()
+	l.bury(c)
+	l.step(supervisor.Exited{ID: c.id, Reason: c.how})
+}
+
+// grave remembers a worker that has ended.
+type grave struct {
+	id      supervisor.ID
+	subject string
+	said    []string
+}
+
+// maxGraves is how many are remembered: a verdict comes right after the end that it is about.
+const maxGraves = 16
+
+func (l *loop) bury(c *child) {
+	l.graves = append(l.graves, grave{c.id, subjectOf(c), c.said.lines()})
+	l.graves = l.graves[max(0, len(l.graves)-maxGraves):]
+}
+
+// settleAll lets go of what is left when the master ends.
+func (l *loop) settleAll() {
+	for _, c := range l.children {
+		c.link.conn.Close()
+		c.output.Close()
+	}
+	l.readers.Wait()
+	for _, r := range l.releases {
+		r.Close()
+	}
+}

@@ -1,0 +1,157 @@
+package cluster
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+)
+
+// Client gives commands to a running master. Make it with [Dial].
+type Client struct {
+	http http.Client
+	path string
+}
+
+// Dial reaches the master that listens on a control socket. The error says if there is none.
+func Dial(ctx context.Context, path string) (*Client, error) {
+	var d net.Dialer
+	c := &Client{path: path}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", path) }
+	conn, err := dial(ctx, "", "")
+	if err != nil {
+		return nil, fmt.Errorf("no master listens on %s: %w", path, err)
+	}
+	if err := conn.Close(); err != nil {
+		return nil, err
+	}
+	c.http.Transport = &http.Transport{DialContext: dial, DisableKeepAlives: true}
+	return c, nil
+}
+
+// Status returns the state of the cluster.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var s Status
+	resp, err := c.send(ctx, http.MethodGet, "status", nil, "")
+	if err != nil {
+		return s, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return s, failure(resp)
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
+		return s, fmt.Errorf("read the status: %w", err)
+	}
+	return s, nil
+}
+
+// Reload replaces all workers and waits for the outcome, which is that of [Master.Reload]. Meanwhile watch is called with
+// what happens.
+func (c *Client) Reload(ctx context.Context, watch func(Event)) error {
+	resp, err := c.send(ctx, http.MethodPost, "reload", nil, "application/x-ndjson")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewReader(resp.Body)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			return fmt.Errorf("the master ended before the reload did: %w", err)
+		}
+		var got struct {
+			Event
+			OK     *bool    `json:"ok"`
+			Reason string   `json:"reason"`
+			Output []string `json:"output"`
+		}
+		if err := json.Unmarshal(line, &got); err != nil {
+			return fmt.Errorf("read what the master says: %w", err)
+		}
+		if got.OK == nil {
+			got.Event.Reason = got.Reason
+			watch(got.Event)
+			continue
+		}
+		if *got.OK {
+			return nil
+		}
+		return &VerdictError{Reason: got.Reason, Output: got.Output}
+	}
+}
+
+// Scale sets how many workers there should be.
+func (c *Client) Scale(ctx context.Context, workers int) error {
+	_, err := c.command(ctx, "scale", map[string]int{"workers": workers})
+	return err
+}
+
+// Stop shuts the cluster down, as [Master.Stop] does, and waits until the last worker is gone.
+func (c *Client) Stop(ctx context.Context) error {
+	_, err := c.command(ctx, "stop?wait=true", nil)
+	return err
+}
+
+// Set gives a setting to all workers and returns how many have it.
+func (c *Client) Set(ctx context.Context, key, value string) (applied int, err error) {
+	return c.command(ctx, "settings", map[string]string{"key": key, "value": value})
+}
+
+func (c *Client) command(ctx context.Context, name string, body any) (workers int, err error) {
+	resp, err := c.send(ctx, http.MethodPost, name, body, "")
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return 0, failure(resp)
+	}
+	var o struct {
+		Workers int `json:"workers"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&o); err != nil {
+		return 0, fmt.Errorf("read what the master says: %w", err)
+	}
+	return o.Workers, nil
+}
+
+func (c *Client) send(ctx context.Context, method, name string, body any, accept string) (*http.Response, error) {
+	var content io.Reader
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		content = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://master/api/v1/"+name, content)
+	if err != nil {
+		return nil, err
+	}
+	if accept != "" {
+		req.Header.Set("Accept", accept)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("talk to the master on %s: %w", c.path, err)
+	}
+	return resp, nil
+}
+
+// failure reads why a command failed.
+func failure(resp *http.Response) error {
+	var o struct {
+		Reason string `json:"reason"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&o); err != nil || o.Reason == "" {
+		return fmt.Errorf("the master answered %s", resp.Status)
+	}
+	return errors.New(o.Reason)
+}
+

@@ -1,0 +1,212 @@
+//go:build unix
+
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// Time limits of the control socket. Answers may take as long as a rolling restart.
+const (
+	controlHeaderTimeout = 5 * time.Second
+	controlCloseTimeout  = time.Second
+)
+
+// Handler returns the commands as HTTP: what the control socket serves, and what an admin address may. It asks nobody for
+// a password.
+//
+//	GET  /api/v1/status                  Status
+//	POST /api/v1/reload                  waits; {"ok": true}, or 409 with {"ok": false, "reason", "output"}
+//	POST /api/v1/scale     {"workers"}   {"ok": true}
+//	POST /api/v1/stop                    {"ok": true}; with ?wait=true when the last worker is gone
+//	POST /api/v1/settings  {"key", "value"}  {"ok": true, "workers": how many have it}
+//
+// With "Accept: application/x-ndjson" a reload answers line by line: an [Event] for each thing that happens, and the
+// outcome last.
+func (m *Master) Handler() http.Handler { return m.handler }
+
+// outcome is the answer to a command.
+type outcome struct {
+	OK      bool     `json:"ok"`
+	Reason  string   `json:"reason,omitempty"`
+	Output  []string `json:"output,omitempty"`
+	Workers int      `json:"workers,omitempty"`
+}
+
+func (m *Master) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /api/v1/status", m.handleStatus)
+	mux.HandleFunc("POST /api/v1/reload", m.handleReload)
+	mux.HandleFunc("POST /api/v1/scale", m.handleScale)
+	mux.HandleFunc("POST /api/v1/stop", m.handleStop)
+	mux.HandleFunc("POST /api/v1/settings", m.handleSettings)
+	return mux
+}
+
+func (m *Master) handleStatus(w http.ResponseWriter, r *http.Request) {
+	s, err := m.Status(r.Context())
+	if err != nil {
+		writeOutcome(w, http.StatusServiceUnavailable, outcome{Reason: err.Error()})
+		return
+	}
+	writeJSON(w, http.StatusOK, s)
+}
+
+func (m *Master) handleReload(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Accept") != ndjson {
+		code, o := outcomeOf(m.Reload(r.Context(), nil))
+		writeOutcome(w, code, o)
+		return
+	}
+	w.Header().Set("Content-Type", ndjson)
+	flush := http.NewResponseController(w)
+	lines := json.NewEncoder(w)
+	events, done := make(chan Event, 256), make(chan error, 1)
+	go func() { done <- m.Reload(r.Context(), events) }()
+	for {
+		select {
+		case e := <-events:
+			lines.Encode(e)
+			flush.Flush()
+		case err := <-done:
+			_, o := outcomeOf(err)
+			lines.Encode(o)
+			return
+		}
+	}
+}
+
+func outcomeOf(err error) (code int, o outcome) {
+	var verdict *VerdictError
+	switch {
+	case err == nil:
+		return http.StatusOK, outcome{OK: true}
+	case errors.As(err, &verdict):
+		return http.StatusConflict, outcome{Reason: verdict.Reason, Output: verdict.Output}
+	}
+	return http.StatusServiceUnavailable, outcome{Reason: err.Error()}
+}
+
+func (m *Master) handleScale(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		Workers int `json:"workers"`
+	}
+	if !readJSON(w, r, &body) {
+		return
+	}
+	if err := m.Scale(r.Context(), body.Workers); err != nil {
+		code := http.StatusUnprocessableEntity
+		if errors.Is(err, ErrStopped) {
+			code = http.StatusServiceUnavailable
+		}
+		writeOutcome(w, code, outcome{Reason: err.Error()})
+		return
+	}
+	writeOutcome(w, http.StatusOK, outcome{OK: true, Workers: body.Workers})
+}
+
+func (m *Master) handleStop(w http.ResponseWriter, r *http.Request) {
+	if err := m.Stop(r.Context()); err != nil && !errors.Is(err, ErrStopped) {
+		writeOutcome(w, http.StatusServiceUnavailable, outcome{Reason: err.Error()})
+		return
+	}
+	if wait, err := strconv.ParseBool(r.URL.Query().Get("wait")); err == nil && wait {
+		select {
+		case <-m.ended:
+		case <-r.Context().Done():
+			return
+		}
+	}
+	writeOutcome(w, http.StatusOK, outcome{OK: true})
+}
+
+func (m *Master) handleSettings(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		Key   string `json:"key"`
+		Value string `json:"value"`
+	}
+	if !readJSON(w, r, &body) {
+		return
+	}
+	n, err := m.Set(r.Context(), body.Key, body.Value)
+	if err != nil {
+		writeOutcome(w, http.StatusUnprocessableEntity, outcome{Reason: err.Error(), Workers: n})
+		return
+	}
+	writeOutcome(w, http.StatusOK, outcome{OK: true, Workers: n})
+}
+
+const (
+	ndjson          = "application/x-ndjson"
+	maxRequestBytes = 64 << 10
+)
+
+func readJSON(w http.ResponseWriter, r *http.Request, into any) bool {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequestBytes)).Decode(into); err != nil {
+		writeOutcome(w, http.StatusBadRequest, outcome{Reason: "the body is not the JSON that is expected: " + err.Error()})
+		return false
+	}
+	return true
+}
+
+func writeOutcome(w http.ResponseWriter, code int, o outcome) { writeJSON(w, code, o) }
+
+func writeJSON(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	json.NewEncoder(w).Encode(v) // the client is gone, or has it
+}
+
+// listenControl opens the control socket. The lock on the PID file makes sure that one that is there already is a remnant.
+func listenControl(path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of the control socket: %w", err)
+	}
+	if c, err := net.Dial("unix", path); err == nil { //nolint:noctx // a Unix socket answers at once
+		c.Close()
+		return nil, fmt.Errorf("control socket %s is in use by another master: choose another path", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove the control socket of a master that is no more: %w", err)
+	}
+	l, err := net.Listen("unix", path) //nolint:noctx // binding does not wait for anybody
+	if err != nil {
+		return nil, fmt.Errorf("open the control socket %s (a path of more than about 100 bytes does not work): %w", path, err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("close the control socket to others: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+// serveControl serves the control socket until the returned function is called, which lets answers that are under way
+// arrive.
+func (m *Master) serveControl() (stop func()) {
+	if m.control == nil {
+		return func() {}
+	}
+	server := &http.Server{Handler: m.handler, ReadHeaderTimeout: controlHeaderTimeout}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		server.Serve(m.control) // it ends by Shutdown
+	}()
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), controlCloseTimeout)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			server.Close()
+		}
+		<-done
+	}
+}

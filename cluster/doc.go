@@ -1,0 +1,92 @@
+// Package cluster runs a service as a master and a number of workers that share its listening sockets: it replaces workers
+// that crash, without fork bombs, and all of them by a new release in the middle of the traffic, without losing a request.
+// It knows nothing about the service but that it is a program which calls [Join]; it needs the standard library and
+// golang.org/x/sys. Example shows a whole service.
+//
+// # Processes
+//
+//	master ── PID file, control socket, signals; binds the addresses, and never accepts on them
+//	  ├─ worker, slot 1, release A    ⟵ the same listening sockets, inherited
+//	  ├─ worker, slot 2, release A
+//	  └─ …                            one socket pair each; their output is a pipe to the master
+//
+// The master forks every worker from a release: an executable as it was when the master adopted it, held open, so that a
+// crash restart runs what ran before, whatever became of the file. All workers accept from the same queue of the kernel,
+// so nothing that waits in it is lost when one leaves or dies. Counters in shared memory keep the number of connections
+// even: a worker with more than its share waits a moment before it accepts.
+//
+// What the master decides is decided by a deterministic state machine, internal/supervisor; its documentation is part of
+// this one. The master itself is one goroutine that owns all state; others send it functions.
+//
+// # The life of a worker
+//
+//	 started ──────▶ joined ──────▶ ready ──────▶ draining ──────▶ gone
+//	    │   Join        │   Ready      │   drain, SIGTERM,  │ all answered: exit code 0
+//	    │               │   or Serve   │   or the end of    │ the drain limit: exit code 1
+//	    └───────────────┴──────────────┴── the master ──────┘
+//	        any end that was not asked for is a crash, whatever the exit code
+//
+// A worker drains in this order (W2; [Server]): it closes its copy of the listening socket; answers what it has accepted, and
+// what still arrives on connections that are open, with Connection: close; closes idle connections last, when nothing is in
+// flight and at least a second has passed; answers 503 to what arrives even then. At its drain limit it cuts what is left,
+// says in the log what that is, and exits with 1.
+//
+// # The life of a master
+//
+//	starting ──▶ running ⇄ rolling ──▶ (verdict)
+//	                ⇅          └─▶ rolling back ──▶ (verdict)
+//	             degraded: a breaker is open, or workers are missing
+//	any of them ── SIGTERM ──▶ stopping ── the last worker was reaped ──▶ exit 0
+//	starting ── no worker was ever ready, and the breaker opens ──▶ exit with a *StartError
+//
+// # Signals
+//
+// To the master:
+//
+//	SIGUSR2            reload: replace all workers, one after the other, by the executable now on disk
+//	SIGTERM, SIGINT    shut down; again: cut what is in flight; a third time: kill
+//	SIGTTIN, SIGTTOU   one worker more, one fewer
+//	SIGHUP             kept for replacing the master in place; says so in the log
+//
+// Each has its command on the control socket ([Client]). To one worker: SIGTERM or SIGINT make it drain, again: cut. Since
+// the master has not asked for that, it starts another one. Workers are in process groups of their own, so that Ctrl-C
+// on a terminal reaches the master only.
+//
+// # Messages
+//
+// Each worker has a pair of connected Unix sockets with its master: SOCK_SEQPACKET on Linux, a stream with lengths elsewhere.
+// A message is one JSON object. The end of the file is the death of the other side; nobody polls.
+//
+//	to the master   ready                          it serves from now on
+//	                beat{memory, goroutines, in_flight, connections, requests, lag}
+//	                broadcast{data}                for all siblings
+//	                applied{id, error}             answers set
+//	to a worker     drain{delay}                   leave; serve on, unready, for delay
+//	                hurry                          cut what is in flight, and leave
+//	                ask                            a beat now
+//	                set{id, key, value}            a setting
+//	                message{from, data}            a sibling's broadcast
+//	                serve + descriptor             answer HTTP on this connection: metrics, profiles
+//
+// A worker starts with CLUSTER_WORKER in its environment and these descriptors: 3 its end of the pair, 4 the shared
+// counters, 5 the master's standard error, 6 its executable, 7 and on the listening sockets.
+//
+// # Failures
+//
+//	a worker crashes            the kernel gives its queue to the others; its slot is filled again after 1 s, 2 s, 4 s … 30 s
+//	a release crashes on and on 5 crashes in 60 s open its breaker: it is not forked any more; what is healthy serves on; a
+//	                            probe each 30 s and more, or a reload, closes it
+//	a worker hangs              no beat for 30 s: killed and replaced
+//	a worker grows too large    replaced, the new one first
+//	a bad release               the rollout ends with a verdict that names the reason and the last lines of the worker; the
+//	                            old release never gives up a worker for one that has not proven itself
+//	a drain never ends          killed after KillTimeout, by the master's clock
+//	the master is killed        workers read the end of the file at once, close their sockets, finish what they hold within
+//	                            their drain limit, and exit; a new master can start meanwhile
+//	the master is stopped       nothing changes; when it goes on it holds nobody's silence against them
+//	the executable is replaced  by rename: as it should be. Overwritten in place: the kernel refuses that while a process
+//	                            runs it (ETXTBSY); where it does not, the log says that crash restarts run what is there now
+//	the executable is damaged   truncated, for another machine, not executable, still being written: refused before a
+//	                            process is started
+//	memory runs out             the kernel kills a worker: that is a crash like any other
+package cluster

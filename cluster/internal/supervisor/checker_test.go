@@ -1,0 +1,404 @@
+package supervisor_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	. "doorbuster/cluster/internal/supervisor"
+)
+
+// checker holds each step against the promises. It keeps books of its own from what it sees: events and actions.
+type checker struct {
+	s       *State
+	now     time.Duration
+	members map[ID]*member
+	slots   map[int]*memory
+	breaker breaker // of the release that serves
+	tickets map[Ticket]bool
+	asked   map[ID]bool
+	retired map[Release]bool
+	since   time.Duration // of the last reload or change of target, or when the master was last away
+	stopped int
+	ended   bool
+	everyUp bool // one was ready once
+
+	event   Event
+	away    bool
+	serving Release // before the step
+	rolling *Rollout
+	errs    []error
+}
+
+// member is a process as the checker knows it.
+type member struct {
+	id                      ID
+	slot                    int
+	release                 Release
+	phase                   Phase
+	wasReady, wanted, isNew bool
+	readyAt, heard, limit   time.Duration
+}
+
+// memory is what a slot remembers.
+type memory struct {
+	crashes   int
+	notBefore time.Duration
+}
+
+type breaker struct {
+	crashes []time.Duration
+	open    bool
+	pause   time.Duration
+	probeAt time.Duration
+	probe   ID
+}
+
+func newChecker(s *State) *checker {
+	return &checker{
+		s: s, members: map[ID]*member{}, slots: map[int]*memory{}, tickets: map[Ticket]bool{}, asked: map[ID]bool{},
+		retired: map[Release]bool{}, serving: s.Serving,
+	}
+}
+
+// standstill is how long a rollout may stand still.
+func standstill(c *Config) time.Duration {
+	return c.KillTimeout + 2*c.ReadyTimeout + c.Bake + c.HeartbeatTimeout + c.BackoffMax + c.BackoffMax/4
+}
+
+// verdictWithin is how long a verdict may take: the bake, each process there, and each process back.
+func verdictWithin(c *Config, target int) time.Duration {
+	return time.Duration(2*target+3) * standstill(c)
+}
+
+// settlesWithin adds what else there may be to do: a breaker to close, processes to recycle, and those that are surplus or
+// can't be killed for a while.
+func settlesWithin(c *Config) time.Duration {
+	return verdictWithin(c, maxTarget) + c.BreakerPauseMax + c.BreakerProbe + 3*maxTarget*(c.ReadyTimeout+c.KillTimeout+unkillable)
+}
+
+// endsWithin is how long the end may take when all is well.
+func endsWithin(c *Config) time.Duration { return c.ShutdownDelay + c.KillTimeout }
+
+func (c *checker) failf(format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	c.errs = append(c.errs, err)
+	return err
+}
+
+func (c *checker) rollout() bool { return c.s.Rollout != nil }
+
+func (c *checker) forward() bool { return c.rolling != nil && !c.rolling.Back }
+
+func (c *checker) count(f func(*member) bool) int {
+	n := 0
+	for _, m := range c.members {
+		if f(m) {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *checker) in(phase Phase) int {
+	return c.count(func(m *member) bool { return m.phase == phase })
+}
+
+func (c *checker) slot(i int) *memory {
+	if c.slots[i] == nil {
+		c.slots[i] = &memory{}
+	}
+	return c.slots[i]
+}
+
+// before takes the event in.
+func (c *checker) before(now time.Duration, e Event) {
+	cfg := &c.s.Config
+	next := c.s.Next()
+	c.now, c.event, c.errs = max(c.s.Now, now), e, nil
+	c.serving, c.rolling = c.s.Serving, nil
+	if c.s.Rollout != nil {
+		r := *c.s.Rollout
+		c.rolling = &r
+	}
+	late := c.now - next
+	if c.away = late >= cfg.AwayLimit; c.away {
+		c.since = c.now
+		for _, m := range c.members {
+			m.heard, m.limit = c.now, max(m.limit+late, c.now+cfg.AwayLimit)
+		}
+	}
+	switch e := e.(type) {
+	case ProcessReady:
+		if m := c.members[e.ID]; m != nil && m.phase == Starting {
+			m.phase, m.wasReady, m.readyAt, m.heard = Ready, true, c.now, c.now
+			c.everyUp = true
+		}
+	case Beat:
+		if m := c.members[e.ID]; m != nil {
+			m.heard = c.now
+		}
+	case Exited:
+		c.gone(e.ID)
+	case ForkFailed:
+		c.gone(e.ID)
+	case Reload:
+		c.tickets[e.Ticket], c.since = true, c.now
+	case Scale:
+		if c.stopped == 0 && e.Workers != c.s.Target {
+			c.since = c.now
+		}
+		for i := range c.slots {
+			if i > e.Workers {
+				delete(c.slots, i)
+			}
+		}
+	case Shutdown:
+		c.stopped++
+	}
+}
+
+// gone tells a crash from an exit that was asked for.
+func (c *checker) gone(id ID) {
+	m := c.members[id]
+	if m == nil {
+		return
+	}
+	delete(c.members, id)
+	if m.phase == Leaving || m.wanted || c.stopped > 0 || m.release != c.serving {
+		return
+	}
+	cfg, b := &c.s.Config, &c.breaker
+	if m.slot <= c.s.Target && (!c.forward() || !c.rolling.Baked) {
+		slot := c.slot(m.slot)
+		if m.wasReady {
+			slot.crashes = max(0, slot.crashes-int((c.now-m.readyAt)/cfg.BackoffDecay))
+		}
+		slot.crashes++
+	}
+	b.crashes = slices.DeleteFunc(append(b.crashes, c.now), func(t time.Duration) bool { return t <= c.now-cfg.BreakerWindow })
+	switch {
+	case b.open && b.probe == id:
+		b.pause, b.probe = min(2*b.pause, cfg.BreakerPauseMax), 0
+		b.probeAt = c.now + b.pause
+	case !b.open && len(b.crashes) >= cfg.BreakerCrashes:
+		b.open, b.pause = true, cfg.BreakerPause
+		b.probeAt = c.now + b.pause
+	}
+}
+
+// after takes in what was done about it, and returns what was wrong with that.
+func (c *checker) after(actions []Action) error {
+	if c.ended && len(actions) > 0 {
+		c.failf("%d actions after the end", len(actions))
+	}
+	for _, a := range actions {
+		switch a := a.(type) {
+		case Fork:
+			c.fork(a)
+		case Drain:
+			c.drain(a)
+		case Kill:
+			c.kill(a)
+		case Hurry:
+			if m := c.members[a.ID]; m == nil || m.phase != Leaving || c.stopped < 2 {
+				c.failf("process %d is hurried", a.ID)
+			} else {
+				m.limit = min(m.limit, c.now+c.s.Config.HurryTimeout)
+			}
+		case Ask:
+			m := c.members[a.ID]
+			if m == nil || m.phase != Ready || !c.forward() || c.rolling.Baked || c.asked[m.id] || c.now < m.readyAt+c.s.Config.Bake {
+				c.failf("process %d is asked", a.ID)
+			} else {
+				c.asked[m.id] = true
+			}
+		case Retire:
+			if c.retired[a.Release] || a.Release == c.s.Serving || c.count(func(m *member) bool { return m.release == a.Release }) > 0 {
+				c.failf("release %d is retired", a.Release)
+			}
+			c.retired[a.Release] = true
+		case Verdict:
+			c.verdict(a)
+		case Exit:
+			hopeless := !c.everyUp && c.breaker.open && a.Reason != "" && a.Culprit > 0
+			if c.ended || len(c.members) > 0 || c.stopped == 0 && !hopeless || c.stopped > 0 && a.Reason != "" {
+				c.failf("exit %+v with %d processes", a, len(c.members))
+			}
+			c.ended = true
+		case Note:
+			c.note(a)
+		}
+	}
+	if !c.ended {
+		c.state()
+	}
+	return errors.Join(c.errs...)
+}
+
+func (c *checker) fork(a Fork) {
+	if c.stopped > 0 || c.retired[a.Release] || a.Slot < 1 || a.Slot > c.s.Target {
+		c.failf("process %d is forked", a.ID)
+	}
+	for _, m := range c.members {
+		if m.id >= a.ID {
+			c.failf("id %d after %d", a.ID, m.id)
+		}
+	}
+	rollouts := a.Release != c.serving
+	if now := c.s.Rollout; rollouts && (now == nil && a.Release != c.s.Serving || now != nil && now.Release != a.Release) {
+		c.failf("process %d is forked of another release", a.ID)
+	}
+	if !rollouts {
+		if t := c.slot(a.Slot).notBefore; c.now < t {
+			c.failf("slot %d is filled before %v", a.Slot, t)
+		}
+		if b := &c.breaker; b.open {
+			if b.probe != 0 || c.now < b.probeAt {
+				c.failf("process %d is forked of a broken release: probe %d, or from %v", a.ID, b.probe, b.probeAt)
+			}
+			b.probe = a.ID
+		}
+	}
+	c.members[a.ID] = &member{id: a.ID, slot: a.Slot, release: a.Release, limit: c.now + c.s.Config.ReadyTimeout}
+}
+
+func (c *checker) drain(a Drain) {
+	m := c.members[a.ID]
+	if m == nil || m.phase != Ready {
+		c.failf("process %d is told to leave", a.ID)
+		return
+	}
+	m.phase, m.limit = Leaving, c.now+a.Delay+c.s.Config.KillTimeout
+	if c.stopped > 0 {
+		return
+	}
+	if a.Delay != 0 || c.in(Ready) < c.s.Target {
+		c.failf("process %d is told to leave, and %d are left", a.ID, c.in(Ready))
+	}
+	if n := c.in(Leaving) + c.in(Killed); n > (c.s.Target+3)/4 {
+		c.failf("%d are on their way out", n)
+	}
+	if r := c.s.Rollout; r != nil && !r.Back && !r.Baked && !m.isNew && m.slot <= c.s.Target {
+		c.failf("process %d is told to leave before anything has proven itself", a.ID)
+	}
+}
+
+func (c *checker) kill(a Kill) {
+	m := c.members[a.ID]
+	if m == nil || m.phase == Killed {
+		c.failf("process %d is killed", a.ID)
+		return
+	}
+	atFault := c.now >= m.limit
+	if m.phase == Ready {
+		atFault = c.now >= m.heard+c.s.Config.HeartbeatTimeout
+	}
+	_, tick := c.event.(Tick)
+	if m.phase != Starting && !atFault && c.stopped < 3 || c.away && tick {
+		c.failf("process %d is killed for nothing", a.ID)
+	}
+	m.wanted = !atFault || m.phase == Leaving || c.forward() && m.release == c.rolling.Release
+	m.phase = Killed
+}
+
+func (c *checker) verdict(a Verdict) {
+	if !c.tickets[a.Ticket] {
+		c.failf("verdict for ticket %d", a.Ticket)
+	}
+	delete(c.tickets, a.Ticket)
+	if a.Reason != "" {
+		return
+	}
+	c.breaker = breaker{}
+	all := c.count(func(m *member) bool { return m.phase != Killed && m.release != c.s.Serving })
+	if c.s.Serving == c.serving || all > 0 || c.in(Ready) < c.s.Target {
+		c.failf("ticket %d is told that all went well", a.Ticket)
+	}
+}
+
+func (c *checker) note(n Note) {
+	cfg := &c.s.Config
+	switch n.Kind { //nolint:exhaustive // the others promise nothing
+	case NoteCrashed:
+		if n.Wait == 0 {
+			return
+		}
+		slot := c.slot(n.Slot)
+		want := min(cfg.BackoffMin<<min(slot.crashes-1, 20), cfg.BackoffMax)
+		if n.Wait < want || n.Wait > want+want/4 || n.Crashes != slot.crashes {
+			c.failf("slot %d waits %v after %d crashes, want %v after %d", n.Slot, n.Wait, n.Crashes, want, slot.crashes)
+		}
+		slot.notBefore = c.now + n.Wait
+	case NoteOpened:
+		if n.Release == c.serving && (!c.breaker.open || n.Wait != c.breaker.pause) {
+			c.failf("the breaker opens: %+v", n)
+		}
+	case NoteClosed:
+		m := c.members[n.ID]
+		if m == nil || m.phase != Ready || c.now < m.readyAt+cfg.BreakerProbe || c.breaker.probe != n.ID {
+			c.failf("the breaker closes: %+v", n)
+		}
+		c.breaker = breaker{}
+	}
+}
+
+// state checks what must be true between any two steps.
+func (c *checker) state() {
+	s, cfg := c.s, &c.s.Config
+	if r := s.Rollout; c.forward() && !c.rolling.Baked && (r == nil && s.Serving == c.rolling.Release || r != nil && r.Baked) {
+		clear(c.slots)
+	}
+	if b := &c.breaker; b.probe != 0 {
+		if m := c.members[b.probe]; m == nil || m.phase == Leaving || m.wanted {
+			b.probe, b.probeAt = 0, c.now+b.pause
+		}
+	}
+	if len(s.Processes) != len(c.members) {
+		c.failf("%d processes, want %d", len(s.Processes), len(c.members))
+	}
+	held, shared := map[int]int{}, 0
+	for _, p := range s.Processes {
+		m := c.members[p.ID]
+		if m == nil || m.phase != p.Phase || m.slot != p.Slot || m.release != p.Release {
+			c.failf("process %+v, want %+v", p, m)
+			return
+		}
+		m.isNew = m.isNew || s.Plan != nil && s.Plan.New == p.ID
+		if (p.Phase == Starting || p.Phase == Leaving) && c.now >= m.limit || p.Phase == Ready && c.now >= m.heard+cfg.HeartbeatTimeout {
+			c.failf("process %d (%v) lives on", p.ID, p.Phase)
+		}
+		if p.Phase == Starting || p.Phase == Ready || p.Phase == Killed && !p.Wanted {
+			if held[p.Slot]++; held[p.Slot] > 1 {
+				shared++
+				if !m.isNew {
+					c.failf("process %d shares slot %d", p.ID, p.Slot)
+				}
+			}
+		}
+		if s.Rollout == nil && c.stopped == 0 && p.Phase != Killed && p.Release != s.Serving {
+			c.failf("process %d runs release %d, and %d serves", p.ID, p.Release, s.Serving)
+		}
+	}
+	if shared > 1 {
+		c.failf("%d processes above target", shared)
+	}
+	if len(c.tickets) > 0 && c.now > c.since+verdictWithin(cfg, s.Target) {
+		c.failf("no verdict since %v", c.since)
+	}
+	if s.Next() <= s.Now {
+		c.failf("next is %v", s.Next())
+	}
+	for _, m := range c.members {
+		if m.phase != Ready && m.phase != Killed && s.Next() > m.limit {
+			c.failf("next is %v, and process %d has a limit of %v", s.Next(), m.id, m.limit)
+		}
+	}
+	if c.s.Serving != c.serving && c.retired[c.s.Serving] {
+		c.failf("release %d serves and is retired", c.s.Serving)
+	}
+	if c.stopped == 0 && s.Rollout == nil && len(c.tickets) > 0 {
+		c.failf("a reload was forgotten")
+	}
+}

@@ -1,0 +1,278 @@
+//go:build unix
+
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"doorbuster/cluster/internal/supervisor"
+)
+
+// loop is the state of a running master. It belongs to the goroutine of Run; everyone else sends functions to it.
+type loop struct {
+	*Master
+	began    time.Time
+	sup      *supervisor.State
+	children map[supervisor.ID]*child
+	releases map[supervisor.Release]*release
+	tickets  map[supervisor.Ticket]chan<- error
+	watchers map[chan<- Event]struct{}
+	settings map[string]string
+	waiting  map[*wait]struct{} // for answers of workers
+	graves   []grave // of those that ended last, for verdicts about them
+	helpers  map[int]time.Time // pids of commands that were run, and when they are killed
+	places   []supervisor.ID   // who has which place on the board
+
+	queue    []supervisor.Event
+	stepping bool
+	statusAt time.Time
+	watchdog time.Time
+	told     bool // the service manager, that the cluster is ready
+	complete bool // all workers were ready once
+	exit     *supervisor.Exit
+
+	newest                          supervisor.Release
+	ticket                          supervisor.Ticket
+	lastSet                         int64
+	crashes, reloads, reloadsFailed int
+}
+
+// Run starts the workers and supervises them until the master was told to stop, by ctx, a signal or a command, and the
+// last worker is gone. It returns nil after a shutdown, and a *[StartError] when no worker was ever ready. It may be
+// called once.
+func (m *Master) Run(ctx context.Context) error {
+	l := &loop{
+		Master: m, began: time.Now(), children: map[supervisor.ID]*child{}, releases: map[supervisor.Release]*release{1: m.first},
+		tickets: map[supervisor.Ticket]chan<- error{}, watchers: map[chan<- Event]struct{}{}, settings: map[string]string{},
+		waiting: map[*wait]struct{}{}, helpers: map[int]time.Time{}, places: make([]supervisor.ID, 2*maxWorkers), newest: 1,
+	}
+	l.statusAt, l.watchdog = l.began.Add(m.cfg.StatusInterval), l.began
+	l.sup = supervisor.New(l.supervisorConfig(), 1, 0)
+	m.cfg.Log.Info("master started", "release", m.first.name, "listening", m.Addrs(), "workers", m.workers, "because", m.reason)
+	stopControl := m.serveControl()
+	l.step(supervisor.Begin{})
+	l.run(ctx)
+	close(m.quit)
+	l.settleAll()
+	m.close()
+	close(m.ended) // whoever waits for the end may start another master now
+	stopControl()
+	if l.exit.Reason != "" {
+		err := &StartError{Reason: l.exit.Reason}
+		if n := len(l.graves); n > 0 {
+			err.Reason, err.Output = l.graves[n-1].subject+err.Reason, l.graves[n-1].said
+		}
+		return err
+	}
+	m.cfg.Log.Info("master stopped")
+	return nil
+}
+
+// supervisorConfig adds the numbers that nobody has asked to change: PROMISES M5, M6, M12.
+func (m *Master) supervisorConfig() supervisor.Config {
+	c := &m.cfg
+	return supervisor.Config{
+		Workers: m.workers, ReadyTimeout: c.ReadyTimeout, Bake: c.Bake, KillTimeout: c.KillTimeout, ShutdownDelay: c.ShutdownDelay,
+		HurryTimeout: 2 * time.Second, HeartbeatTimeout: c.HeartbeatTimeout, AwayLimit: c.HeartbeatInterval,
+		MaxMemory: c.MaxWorkerMemory, MaxLag: time.Second,
+		BackoffMin: time.Second, BackoffMax: 30 * time.Second, BackoffDecay: time.Minute,
+		BreakerCrashes: 5, BreakerWindow: time.Minute, BreakerPause: 30 * time.Second, BreakerPauseMax: 5 * time.Minute,
+		BreakerProbe: 10 * time.Second,
+		Seed:         uint64(os.Getpid())<<32 ^ uint64(time.Now().UnixNano()),
+	}
+}
+
+// listen takes the signals that a master answers to.
+func (m *Master) listen() {
+	signal.Notify(m.signals, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGCHLD)
+}
+
+func (m *Master) unlisten() { signal.Stop(m.signals) }
+
+// run takes in what happens until the supervisor says that it is over.
+func (l *loop) run(ctx context.Context) {
+	stopped := ctx.Done()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for l.exit == nil {
+		timer.Reset(time.Until(l.next()))
+		select {
+		case f := <-l.calls:
+			f(l)
+		case in := <-l.inbox:
+			l.receive(in)
+		case s := <-l.signals:
+			l.signal(s)
+		case <-timer.C:
+			l.tick()
+		case <-stopped:
+			stopped = nil
+			l.step(supervisor.Shutdown{})
+		}
+	}
+}
+
+// now is the supervisor's time.
+func (l *loop) now() time.Duration { return time.Since(l.began) }
+
+// next is when something has to be done, if nothing happens before.
+func (l *loop) next() time.Time {
+	next := l.statusAt
+	at := func(t time.Time) {
+		if t.Before(next) {
+			next = t
+		}
+	}
+	if d := l.sup.Next(); d < time.Hour+l.now() {
+		at(l.began.Add(d))
+	}
+	for _, c := range l.children {
+		if c.reaped {
+			at(c.settleAt)
+		}
+	}
+	for w := range l.waiting {
+		at(w.until)
+	}
+	for _, t := range l.helpers {
+		at(t)
+	}
+	if d := l.notify.interval(); d > 0 {
+		at(l.watchdog.Add(d))
+	}
+	return next
+}
+
+func (l *loop) tick() {
+	now := time.Now()
+	if !now.Before(l.statusAt) {
+		l.statusAt = now.Add(l.cfg.StatusInterval)
+		l.logStatus()
+	}
+	if d := l.notify.interval(); d > 0 && now.Sub(l.watchdog) >= d {
+		l.watchdog = now
+		l.tell(l.notify.watchdog())
+	}
+	for _, c := range l.children {
+		if c.reaped && !now.Before(c.settleAt) {
+			l.settle(c)
+		}
+	}
+	for w := range l.waiting {
+		if !now.Before(w.until) {
+			l.answered(w)
+		}
+	}
+	for pid, t := range l.helpers {
+		if !now.Before(t) {
+			l.kill(pid)
+			delete(l.helpers, pid)
+			l.helpers[pid] = now.Add(time.Hour) // until it is reaped
+		}
+	}
+	l.step(supervisor.Tick{})
+}
+
+// signal does what the table in doc.go says.
+func (l *loop) signal(s os.Signal) {
+	switch s {
+	case syscall.SIGCHLD:
+		l.reap()
+		return
+	case syscall.SIGUSR2:
+		go l.reloadBySignal()
+	case syscall.SIGTERM, syscall.SIGINT:
+		l.step(supervisor.Shutdown{})
+	case syscall.SIGTTIN:
+		l.scale(l.sup.Target + 1)
+	case syscall.SIGTTOU:
+		l.scale(l.sup.Target - 1)
+	case syscall.SIGHUP:
+		l.cfg.Log.Warn("SIGHUP is kept for replacing the master in place, which this version does not do: SIGUSR2 replaces the workers, SIGTERM stops")
+	}
+}
+
+func (l *loop) scale(workers int) {
+	if workers < 1 || workers > maxWorkers {
+		l.cfg.Log.Warn("can't scale", "workers", workers, "least", 1, "most", maxWorkers)
+		return
+	}
+	l.step(supervisor.Scale{Workers: workers})
+}
+
+// step hands events to the supervisor and does what it says. What that brings about on the spot comes right after.
+func (l *loop) step(e supervisor.Event) {
+	l.queue = append(l.queue, e)
+	if l.stepping {
+		return
+	}
+	l.stepping = true
+	for len(l.queue) > 0 {
+		e, l.queue = l.queue[0], l.queue[1:]
+		for _, a := range l.sup.Step(l.now(), e) {
+			l.do(a)
+		}
+	}
+	l.stepping = false
+	l.tellReady()
+}
+
+func (l *loop) do(a supervisor.Action) {
+	switch a := a.(type) {
+	case supervisor.Fork:
+		l.fork(a)
+	case supervisor.Drain:
+		l.send(a.ID, message{Kind: msgDrain, Delay: a.Delay})
+	case supervisor.Hurry:
+		l.send(a.ID, message{Kind: msgHurry})
+	case supervisor.Ask:
+		l.send(a.ID, message{Kind: msgAsk})
+	case supervisor.Kill:
+		if c := l.children[a.ID]; c != nil && !c.reaped {
+			l.kill(c.pid)
+		}
+	case supervisor.Retire:
+		if r := l.releases[a.Release]; r != nil {
+			delete(l.releases, a.Release)
+			r.Close()
+		}
+	case supervisor.Verdict:
+		l.verdict(a)
+	case supervisor.Exit:
+		l.exit = &a
+	case supervisor.Note:
+		l.note(a)
+	}
+}
+
+// kill sends SIGKILL to a child. Nobody but this goroutine reaps, so the pid is still that of the child.
+func (l *loop) kill(pid int) {
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		l.cfg.Log.Error("kill worker", "pid", pid, "error", err)
+	}
+}
+
+// tell logs what went wrong when the service manager was told something.
+func (l *loop) tell(err error) {
+	if err != nil {
+		l.cfg.Log.Warn("tell the service manager", "error", err)
+	}
+}
+
+// tellReady tells the service manager, and those who read the log, when the cluster serves.
+func (l *loop) tellReady() {
+	ready := l.sup.Ready()
+	if !l.told && ready > 0 && l.sup.Stopping == 0 {
+		l.told = true
+		l.tell(l.notify.ready(fmt.Sprintf("serving on %v", l.Addrs())))
+	}
+	if !l.complete && ready >= l.sup.Target && l.sup.Stopping == 0 {
+		l.complete = true
+		l.cfg.Log.Info("all workers are ready", "workers", ready, "after", time.Since(l.began).Round(time.Millisecond).String())
+	}
+}

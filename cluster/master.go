@@ -1,0 +1,261 @@
+//go:build unix
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Master supervises workers. Make it with [New] and let it [Master.Run]. Its other methods may be called from any
+// goroutine while it runs.
+type Master struct {
+	cfg       Config
+	env       []string // of workers
+	workers   int
+	reason    string // for that number
+	pid       *pidFile
+	listeners []socket
+	board     *board
+	boardFD   int
+	null      int
+	stderr    int
+	first     *release
+	control   net.Listener
+	handler   http.Handler
+	notify    *notifier
+	output    *output
+
+	calls   chan func(*loop)
+	inbox   chan inbound
+	signals chan os.Signal
+	quit    chan struct{} // closed when the loop has ended
+	ended   chan struct{} // closed when all is given back
+	readers sync.WaitGroup
+}
+
+// socket is a listening socket as workers inherit it. It is no net.Listener: that would wake the master up for
+// connections that it will never accept (M2).
+type socket struct {
+	fd   int
+	addr string
+}
+
+// startingAnew is how long a master waits for its addresses when the one before it was killed: the workers of that one
+// close them as soon as they notice.
+const startingAnew = 2 * time.Second
+
+// New checks the settings, takes the PID file, and binds the addresses, so that all that can be wrong before the first
+// worker is found here. An error is one sentence. Signals are taken from here on.
+func New(cfg Config) (_ *Master, err error) {
+	cfg.setDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	m := &Master{
+		cfg: cfg, env: workerEnv(os.Environ(), cfg.Env), output: &output{w: cfg.Output},
+		boardFD: -1, null: -1, stderr: -1,
+		calls: make(chan func(*loop)), inbox: make(chan inbound), quit: make(chan struct{}), ended: make(chan struct{}), signals: make(chan os.Signal, 16),
+	}
+	m.handler = m.routes()
+	m.listen()
+	defer func() {
+		if err != nil {
+			m.close()
+		}
+	}()
+	if len(cfg.Command) == 0 {
+		path, err := ownPath()
+		if err != nil {
+			return nil, err
+		}
+		m.cfg.Command = append([]string{path}, os.Args[1:]...)
+	}
+	m.workers, m.reason = cfg.Workers, "as set"
+	if m.workers == 0 {
+		m.workers, m.reason = DefaultWorkers(cfg.MaxWorkerMemory)
+	}
+	if m.first, err = adopt(context.Background(), m.cfg.Command[0]); err != nil {
+		return nil, err
+	}
+	patience := time.Duration(0)
+	if cfg.PIDFile != "" {
+		if m.pid, err = lockPidFile(cfg.PIDFile); err != nil {
+			return nil, err
+		}
+		if m.pid.stale() {
+			patience = startingAnew
+		}
+	}
+	for _, addr := range cfg.Listen {
+		s, err := bind(addr, patience)
+		if err != nil {
+			return nil, err
+		}
+		m.listeners = append(m.listeners, s)
+	}
+	if m.notify, err = newNotifier(environment(os.Environ())); err != nil {
+		return nil, err
+	}
+	if cfg.ControlSocket != "" {
+		if m.control, err = listenControl(cfg.ControlSocket); err != nil {
+			return nil, err
+		}
+	}
+	return m, m.openForWorkers()
+}
+
+// openForWorkers opens what workers inherit besides their executable and the sockets.
+func (m *Master) openForWorkers() (err error) {
+	if m.board, err = newBoard(2 * maxWorkers); err != nil {
+		return err
+	}
+	if m.boardFD, err = dupCloseOnExec(int(m.board.file().Fd())); err != nil {
+		return err
+	}
+	if m.null, err = unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+		return fmt.Errorf("open %s: %w", os.DevNull, err)
+	}
+	if m.stderr, err = dupCloseOnExec(unix.Stderr); err != nil {
+		return fmt.Errorf("duplicate standard error: %w", err)
+	}
+	return nil
+}
+
+// bind listens on an address. While the address is taken it tries again until its patience ends.
+func bind(addr string, patience time.Duration) (socket, error) {
+	deadline := time.Now().Add(patience)
+	for {
+		l, err := net.Listen("tcp", addr) //nolint:noctx // binding does not wait for anybody
+		if errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(deadline) {
+			<-time.After(10 * time.Millisecond) // nothing tells when a socket of another process is closed
+			continue
+		}
+		if err != nil {
+			return socket{}, listenError(addr, err)
+		}
+		defer l.Close()
+		raw, err := l.(*net.TCPListener).SyscallConn() //nolint:forcetypeassert // of "tcp"
+		if err != nil {
+			return socket{}, fmt.Errorf("reach the socket of %s: %w", addr, err)
+		}
+		s := socket{fd: -1, addr: l.Addr().String()}
+		var dupErr error
+		if err := raw.Control(func(fd uintptr) { s.fd, dupErr = dupCloseOnExec(int(fd)) }); err != nil {
+			return socket{}, fmt.Errorf("reach the socket of %s: %w", addr, err)
+		}
+		return s, dupErr
+	}
+}
+
+func listenError(addr string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("address %s is taken by another program: stop it, or choose another address", addr)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("address %s needs more rights than this user has: choose a port above 1023", addr)
+	}
+	return fmt.Errorf("address %s can't be listened on: %w", addr, err)
+}
+
+// ownPath is the path that this program was started by, symbolic links and all: a deployment may move the link.
+func ownPath() (string, error) {
+	own, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find the running program: %w", err)
+	}
+	path := os.Args[0]
+	if !strings.ContainsRune(path, filepath.Separator) {
+		if path, err = exec.LookPath(path); err != nil {
+			return own, nil //nolint:nilerr // started by another name: the file itself is known
+		}
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return "", fmt.Errorf("find the running program: %w", err)
+	}
+	a, errA := os.Stat(own)
+	b, errB := os.Stat(path)
+	if errA != nil || errB != nil || !os.SameFile(a, b) {
+		return own, nil //nolint:nilerr // the name says something else
+	}
+	return path, nil
+}
+
+// environment looks variables up in a list.
+func environment(list []string) func(string) string {
+	return func(name string) string {
+		for _, kv := range list {
+			if n, v, _ := strings.Cut(kv, "="); n == name {
+				return v
+			}
+		}
+		return ""
+	}
+}
+
+// Addrs returns the addresses that are listened on, in the order of Config.Listen.
+func (m *Master) Addrs() []string {
+	addrs := make([]string, len(m.listeners))
+	for i, l := range m.listeners {
+		addrs[i] = l.addr
+	}
+	return addrs
+}
+
+// call runs a function on the master's goroutine, and waits until it has.
+func (m *Master) call(ctx context.Context, f func(*loop)) error {
+	done := make(chan struct{})
+	select {
+	case m.calls <- func(l *loop) { defer close(done); f(l) }:
+	case <-m.ended:
+		return ErrStopped
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	<-done
+	return nil
+}
+
+// close gives back what New took. The PID file goes last: its lock is what keeps the next master from starting.
+func (m *Master) close() {
+	m.unlisten()
+	if m.control != nil {
+		m.control.Close() // and remove it; commands under way are still answered
+	}
+	for _, l := range m.listeners {
+		unix.Close(l.fd)
+	}
+	for _, fd := range []int{m.boardFD, m.null, m.stderr} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+	if m.board != nil {
+		if err := m.board.Close(); err != nil {
+			m.cfg.Log.Warn("close the board", "error", err)
+		}
+	}
+	if m.pid != nil {
+		if err := m.pid.Close(); err != nil {
+			m.cfg.Log.Warn("remove the PID file", "error", err)
+		}
+	}
+}
+
+// Close gives back what New took, of a master that is not going to run.
+func (m *Master) Close() error {
+	m.close()
+	return m.first.Close()
+}

@@ -1,0 +1,26 @@
+package cluster
+
+import (
+	"bytes"
+	"os"
+	"runtime/metrics"
+	"strconv"
+)
+
+// residentBytes returns the resident memory of this process, from the second field of /proc/self/statm (proc(5)). Where
+// there is none it returns what the Go runtime holds, the nearest thing that is the same on all systems.
+func residentBytes() int64 {
+	if statm, err := os.ReadFile("/proc/self/statm"); err == nil {
+		if fields := bytes.Fields(statm); len(fields) > 1 {
+			if pages, err := strconv.ParseInt(string(fields[1]), 10, 64); err == nil {
+				return pages * int64(os.Getpagesize())
+			}
+		}
+	}
+	sample := []metrics.Sample{{Name: "/memory/classes/total:bytes"}}
+	metrics.Read(sample)
+	return int64(sample[0].Value.Uint64())
+}
+
+// Memory returns the resident memory of this process in bytes.
+func (s *Server) Memory() int64 { return residentBytes() }

@@ -1,0 +1,57 @@
+//go:build !unix
+
+package cluster
+
+import (
+	"context"
+	"net/http"
+)
+
+// Master needs a Unix system.
+type Master struct{}
+
+// New returns [ErrUnsupported].
+func New(Config) (*Master, error) { return nil, ErrUnsupported }
+
+// Run returns [ErrUnsupported].
+func (*Master) Run(context.Context) error { return ErrUnsupported }
+
+// Close returns [ErrUnsupported].
+func (*Master) Close() error { return ErrUnsupported }
+
+// Addrs returns nothing.
+func (*Master) Addrs() []string { return nil }
+
+// Status returns [ErrUnsupported].
+func (*Master) Status(context.Context) (Status, error) { return Status{}, ErrUnsupported }
+
+// Reload returns [ErrUnsupported].
+func (*Master) Reload(context.Context, chan<- Event) error { return ErrUnsupported }
+
+// Scale returns [ErrUnsupported].
+func (*Master) Scale(context.Context, int) error { return ErrUnsupported }
+
+// Stop returns [ErrUnsupported].
+func (*Master) Stop(context.Context) error { return ErrUnsupported }
+
+// Set returns [ErrUnsupported].
+func (*Master) Set(context.Context, string, string) (int, error) { return 0, ErrUnsupported }
+
+// Get returns [ErrUnsupported].
+func (*Master) Get(context.Context, int, string) (*http.Response, error) { return nil, ErrUnsupported }
+
+// Handler refuses everything.
+func (*Master) Handler() http.Handler { return http.NotFoundHandler() }
+
+// Join returns [ErrNoMaster]: there are no masters on this system.
+func Join() (*Worker, error) { return nil, ErrNoMaster }
+
+// Ready returns [ErrUnsupported].
+func (*Worker) Ready() error { return ErrUnsupported }
+
+// Broadcast returns [ErrUnsupported].
+func (*Worker) Broadcast([]byte) error { return ErrUnsupported }
+
+type link struct{}
+
+type message struct{ Key, Value string }

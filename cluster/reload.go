@@ -1,0 +1,211 @@
+//go:build unix
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+
+	"doorbuster/cluster/internal/supervisor"
+)
+
+// alertLimit is how long Config.AlertCommand may run.
+const alertLimit = 30 * time.Second
+
+// Reload replaces all workers, one after the other, by such that run the executable that is now on disk (M8). It waits
+// for the outcome: nil when all run the new release, a *[VerdictError] when the old one serves on (M9). Meanwhile watch
+// gets what happens, if it is not nil; an event is dropped when it is full. Once it has begun a reload goes on, also when
+// ctx ends. A reload during a reload takes its place.
+func (m *Master) Reload(ctx context.Context, watch chan<- Event) error {
+	r, err := adopt(ctx, m.cfg.Command[0])
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		verdict := &VerdictError{Reason: err.Error()}
+		if err := m.call(context.WithoutCancel(ctx), func(l *loop) {
+			l.reloads++
+			l.reloadsFailed++
+			l.cfg.Log.Error("reload refused", "reason", verdict.Reason)
+		}); err != nil {
+			return err
+		}
+		return verdict
+	}
+	verdict := make(chan error, 1)
+	if err := m.call(ctx, func(l *loop) { l.reload(r, verdict, watch) }); err != nil {
+		return errors.Join(err, r.Close())
+	}
+	if watch != nil {
+		defer m.call(context.WithoutCancel(ctx), func(l *loop) { delete(l.watchers, watch) }) //nolint:errcheck // it has ended: nobody is told anything any more
+	}
+	select {
+	case err := <-verdict:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-m.ended:
+		select {
+		case err := <-verdict:
+			return err
+		default:
+			return ErrStopped
+		}
+	}
+}
+
+func (m *Master) reloadBySignal() {
+	if err := m.Reload(context.Background(), nil); errors.Is(err, ErrStopped) {
+		m.cfg.Log.Warn("not reloaded", "error", err)
+	} // any other verdict is in the log already
+}
+
+func (l *loop) reload(r *release, verdict chan<- error, watch chan<- Event) {
+	if watch != nil {
+		l.watchers[watch] = struct{}{}
+	}
+	l.newest++
+	l.ticket++
+	r.id = int(l.newest)
+	same := l.sup.Rollout != nil && l.releases[l.sup.Rollout.Release].same(r)
+	l.releases[l.newest], l.tickets[l.ticket] = r, verdict
+	l.reloads++
+	l.step(supervisor.Reload{Ticket: l.ticket, Release: l.newest, Same: same})
+}
+
+func (l *loop) verdict(v supervisor.Verdict) {
+	reply := l.tickets[v.Ticket]
+	delete(l.tickets, v.Ticket)
+	if l.sup.Stopping == 0 && l.sup.Ready() > 0 {
+		l.tell(l.notify.ready(fmt.Sprintf("serving on %v", l.Addrs())))
+	}
+	if v.Reason == "" {
+		l.cfg.Log.Info("reloaded", "workers_release", l.releases[l.sup.Serving].name)
+		reply <- nil
+		return
+	}
+	l.reloadsFailed++
+	failed := &VerdictError{Reason: v.Reason}
+	if v.Culprit != 0 {
+		culprit := l.remembered(v.Culprit)
+		failed.Reason, failed.Output = culprit.subject+v.Reason, culprit.said
+	}
+	l.cfg.Log.Error("reload failed", "reason", failed.Reason)
+	reply <- failed
+}
+
+// remembered finds a worker that has ended, or has been told to.
+func (l *loop) remembered(id supervisor.ID) grave {
+	if i := slices.IndexFunc(l.graves, func(g grave) bool { return g.id == id }); i >= 0 {
+		return l.graves[i]
+	}
+	if c := l.children[id]; c != nil {
+		return grave{id, subjectOf(c), c.said.lines()}
+	}
+	return grave{id: id, subject: "a worker "}
+}
+
+// subjectOf begins a sentence about a worker.
+func subjectOf(c *child) string {
+	if c.pid == 0 {
+		return fmt.Sprintf("worker %d (release %s) ", c.slot, c.release.name)
+	}
+	return fmt.Sprintf("worker %d (pid %d, release %s) ", c.slot, c.pid, c.release.name)
+}
+
+// note puts what the supervisor finds worth telling into the log and to those who watch.
+func (l *loop) note(n supervisor.Note) {
+	e := Event{Time: time.Now(), Kind: string(n.Kind), Slot: n.Slot, PID: n.PID, Reason: n.Reason, Wait: n.Wait.Seconds(), Total: l.sup.Target}
+	if r := l.releases[n.Release]; r != nil {
+		e.Release = r.name
+	}
+	if l.sup.Rollout != nil {
+		e.Done = l.readyWith(l.sup.Rollout.Release)
+	}
+	for watch := range l.watchers {
+		select {
+		case watch <- e:
+		default:
+		}
+	}
+	l.logNote(n, e)
+	switch n.Kind {
+	case supervisor.NoteCrashed:
+		l.crashes++
+	case supervisor.NoteRollout:
+		l.tell(l.notify.reloading())
+	case supervisor.NoteShutdown:
+		l.tell(l.notify.stopping())
+	case supervisor.NoteOpened:
+		l.alert(e)
+	}
+}
+
+func (l *loop) logNote(n supervisor.Note, e Event) {
+	log := l.cfg.Log.With("slot", e.Slot, "worker_pid", e.PID, "worker_release", e.Release)
+	switch n.Kind {
+	case supervisor.NoteReady:
+		log.Info("worker ready", "after", time.Since(l.children[n.ID].forked).Round(time.Millisecond).String())
+	case supervisor.NoteLeft:
+		log.Info("worker left", "how", n.Reason)
+	case supervisor.NoteCrashed:
+		log.Error("worker crashed", "reason", n.Reason, "crashes", n.Crashes, "again_in", n.Wait.Round(time.Millisecond).String())
+	case supervisor.NoteLate, supervisor.NoteSilent, supervisor.NoteStuck:
+		log.Error("killing worker", "reason", n.Reason)
+	case supervisor.NoteLag:
+		log.Warn("worker lags: its goroutines wait for a processor", "lag", n.Wait.String())
+	case supervisor.NoteRecycle:
+		log.Warn("replacing worker", "reason", n.Reason)
+	case supervisor.NoteRollout:
+		l.cfg.Log.Info("reloading", "workers_release", e.Release)
+	case supervisor.NoteReplaced:
+		log.Info("worker takes over", "done", e.Done, "of", e.Total)
+	case supervisor.NoteRollback:
+		l.cfg.Log.Error("going back to the release before", "workers_release", e.Release, "reason", n.Reason)
+	case supervisor.NoteOpened:
+		log.Error("circuit breaker open: this release is not started again for now", "reason", n.Reason, "probe_in", n.Wait.String())
+	case supervisor.NoteProbe:
+		log.Warn("circuit breaker half open: trying one worker")
+	case supervisor.NoteClosed:
+		log.Info("circuit breaker closed")
+	case supervisor.NoteScaled:
+		l.cfg.Log.Info("scaling", "workers", e.Total)
+	case supervisor.NoteShutdown:
+		l.cfg.Log.Info("master stopping", "workers", len(l.children))
+	case supervisor.NoteShutdownNow:
+		l.cfg.Log.Warn("stopping at once")
+	case supervisor.NoteAway:
+		l.cfg.Log.Warn("the master itself did not run for a while; nobody's silence is held against them", "while", n.Wait.Round(time.Millisecond).String())
+	}
+}
+
+func (l *loop) readyWith(r supervisor.Release) int {
+	n := 0
+	for _, p := range l.sup.Processes {
+		if p.Release == r && p.Phase == supervisor.Ready {
+			n++
+		}
+	}
+	return n
+}
+
+// alert runs the operator's command (M6).
+func (l *loop) alert(e Event) {
+	command := l.cfg.AlertCommand
+	if len(command) == 0 {
+		return
+	}
+	env := append(workerEnv(l.env, nil), "ALERT_REASON="+e.Reason, "ALERT_RELEASE="+e.Release, fmt.Sprintf("ALERT_PID=%d", e.PID))
+	pid, err := syscall.ForkExec(command[0], command, &syscall.ProcAttr{
+		Env: env, Files: []uintptr{uintptr(l.null), uintptr(l.stderr), uintptr(l.stderr)}, Sys: &syscall.SysProcAttr{Setpgid: true},
+	})
+	if err != nil {
+		l.cfg.Log.Error("run the alert command", "command", command, "error", err)
+		return
+	}
+	l.helpers[pid] = time.Now().Add(alertLimit)
+}

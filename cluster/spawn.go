@@ -1,0 +1,96 @@
+//go:build unix
+
+package cluster
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// joinVariable tells a process that it is a worker, and what for.
+const joinVariable = "CLUSTER_WORKER"
+
+// The descriptors of a worker beyond standard input, output and error.
+const (
+	fdLink       = 3 // its end of the pair
+	fdBoard      = 4 // the shared counters
+	fdStderr     = 5 // the master's standard error, for when there is no master to take the output any more
+	fdExecutable = 6 // what it runs
+	fdListeners  = 7 // and on
+)
+
+// invitation is the value of joinVariable.
+type invitation struct {
+	Protocol  int               `json:"protocol"`
+	Slot      int               `json:"slot"`
+	Release   string            `json:"release"`
+	Place     int               `json:"place"` // on the board
+	Listeners int               `json:"listeners"`
+	Heartbeat time.Duration     `json:"heartbeat"`
+	Settings  map[string]string `json:"settings,omitempty"`
+}
+
+// spawn starts a worker. It works on raw descriptors: (*os.File).Fd and exec.Cmd would put the shared listening sockets
+// into blocking mode for every process (golang/go#43894), and exec.Cmd would wait for the process behind the reaper's
+// back. No PDEATHSIG either: it fires when the thread that forked ends (golang/go#27505); the end of the pair tells.
+func (m *Master) spawn(r *release, inv invitation, link, output int) (pid int, err error) {
+	value, err := json.Marshal(inv)
+	if err != nil {
+		return 0, err
+	}
+	env := make([]string, 0, len(m.env)+1)
+	env = append(env, m.env...)
+	env = append(env, joinVariable+"="+string(value))
+	argv := append([]string{fmt.Sprintf("%s: worker %d", filepath.Base(r.path), inv.Slot)}, m.cfg.Command[1:]...)
+	files := []uintptr{uintptr(m.null), uintptr(output), uintptr(output), uintptr(link), uintptr(m.boardFD), uintptr(m.stderr), r.file.Fd()}
+	for _, l := range m.listeners {
+		files = append(files, uintptr(l.fd))
+	}
+	return syscall.ForkExec(executable(r), argv, &syscall.ProcAttr{
+		Env: env, Files: files,
+		// A group of its own: Ctrl-C on a terminal goes to the master, and workers hear of it from there.
+		Sys: &syscall.SysProcAttr{Setpgid: true},
+	})
+}
+
+// workerEnv is the environment of workers: the master's own, less what is only meant for the master.
+func workerEnv(own, added []string) []string {
+	var env []string
+	for _, kv := range own {
+		switch name, _, _ := strings.Cut(kv, "="); name {
+		case joinVariable, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES":
+		default:
+			env = append(env, kv)
+		}
+	}
+	return append(env, added...)
+}
+
+// dupCloseOnExec duplicates a descriptor for this process only.
+func dupCloseOnExec(fd int) (int, error) {
+	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("fcntl", err)
+	}
+	return n, nil
+}
+
+// howItEnded puts a wait status into words.
+func howItEnded(ws syscall.WaitStatus) string {
+	switch {
+	case ws.Exited():
+		return fmt.Sprintf("exited with code %d", ws.ExitStatus())
+	case ws.Signaled() && ws.Signal() == syscall.SIGKILL:
+		return "was killed by SIGKILL (by hand, or by the kernel when memory ran out)"
+	case ws.Signaled():
+		return fmt.Sprintf("crashed by %s", unix.SignalName(ws.Signal()))
+	}
+	return fmt.Sprintf("ended with wait status %#x", uint32(ws))
+}

@@ -1,0 +1,20 @@
+//go:build unix && !linux
+
+package cluster
+
+import (
+	"golang.org/x/sys/unix"
+)
+
+const (
+	pairKind = unix.SOCK_STREAM // macOS has no SOCK_SEQPACKET for Unix sockets
+	pairStream = true
+	noSignal = 0                // the Go runtime ignores SIGPIPE on sockets
+)
+
+// executable is the path to start a release by. Without /proc a descriptor can't be executed.
+func executable(r *release) string { return r.path }
+
+func nameProcess(string) error { return nil }
+
+func redirect(from, to int) error { return unix.Dup2(from, to) }

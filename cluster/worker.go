@@ -1,0 +1,165 @@
+package cluster
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Worker is this process as a worker of a master. Make it with [Join]. Its methods may be called from any goroutine.
+type Worker struct {
+	slot      int
+	release   string
+	heartbeat time.Duration
+	listeners []net.Listener
+	board     *board
+	place     int
+	link      *link
+
+	stop, hurry         context.Context
+	cancelStop, hurryUp context.CancelCauseFunc
+
+	mu        sync.Mutex
+	server    *Server // what heartbeats tell of
+	admin     http.Handler
+	onSetting func(key, value string) error
+	onMessage func(from int, data []byte)
+	settings  []message // before there was a handler
+	beatNow   chan struct{}
+	lag       lagMeter
+}
+
+// Slot is this worker's place in the cluster, from 1. Its replacement has the same.
+func (w *Worker) Slot() int { return w.slot }
+
+// Release names the executable that this worker runs, as its master knows it.
+func (w *Worker) Release() string { return w.release }
+
+// Listeners are the sockets of Config.Listen, in that order. They are shared with all workers: closing one closes it for
+// this process only.
+func (w *Worker) Listeners() []net.Listener { return w.listeners }
+
+// Stop ends when this worker should leave: the master, or a SIGTERM to this process, says so, or the master is no more.
+func (w *Worker) Stop() context.Context { return w.stop }
+
+// Hurry ends when this worker should cut what it holds.
+func (w *Worker) Hurry() context.Context { return w.hurry }
+
+// HandleAdmin sets what answers [Master.Get], such as metrics and profiles. Nobody else can reach it.
+func (w *Worker) HandleAdmin(h http.Handler) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.admin = h
+}
+
+// OnMessage sets what takes the broadcasts of siblings. It is called with one after the other, and should not block.
+func (w *Worker) OnMessage(f func(from int, data []byte)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.onMessage = f
+}
+
+// Serve says that this worker is ready and serves on the first listener until it is told to leave, as [Server.Serve]
+// does.
+func (w *Worker) Serve(s *Server) error {
+	s.board, s.place = w.board, w.place
+	w.mu.Lock()
+	w.server = s
+	w.mu.Unlock()
+	if err := w.Ready(); err != nil {
+		return err
+	}
+	return s.Serve(w.stop, w.hurry, w.listeners[0])
+}
+
+// drainOrder is why a worker leaves: the master told it to, and how long to serve on before.
+type drainOrder struct{ delay time.Duration }
+
+func (drainOrder) Error() string { return "told to leave" }
+
+// lagMeter measures how long goroutines wait for a processor: it wants to run every lagInterval, and notes how late it is.
+type lagMeter struct {
+	mu    sync.Mutex
+	worst time.Duration
+}
+
+const lagInterval = 100 * time.Millisecond
+
+func (g *lagMeter) run(ctx context.Context) {
+	timer := time.NewTimer(lagInterval)
+	defer timer.Stop()
+	for due := time.Now().Add(lagInterval); ; due = time.Now().Add(lagInterval) {
+		timer.Reset(time.Until(due))
+		select {
+		case <-timer.C:
+			g.mu.Lock()
+			g.worst = max(g.worst, time.Since(due))
+			g.mu.Unlock()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// take returns the worst since the last time.
+func (g *lagMeter) take() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	worst := g.worst
+	g.worst = 0
+	return worst
+}
+
+// applySetting hands a setting to the handler, or keeps it until there is one.
+func (w *Worker) applySetting(m message) error {
+	w.mu.Lock()
+	f := w.onSetting
+	if f == nil {
+		w.settings = append(w.settings, m)
+	}
+	w.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	return f(m.Key, m.Value)
+}
+
+// OnSetting sets what applies settings: those that were made before come at once. A setting that is refused is reported
+// to whoever made it.
+func (w *Worker) OnSetting(f func(key, value string) error) {
+	w.mu.Lock()
+	w.onSetting = f
+	kept := w.settings
+	w.settings = nil
+	w.mu.Unlock()
+	for _, m := range kept {
+		if err := f(m.Key, m.Value); err != nil {
+			slog.Warn("setting refused", "key", m.Key, "value", m.Value, "error", err)
+		}
+	}
+}
+
+// oneListener is a listener that one connection arrives on.
+type oneListener struct {
+	conns chan net.Conn
+	addr  net.Addr
+	once  sync.Once
+}
+
+func (l *oneListener) Accept() (net.Conn, error) {
+	c, ok := <-l.conns
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+func (l *oneListener) Close() error {
+	l.once.Do(func() { close(l.conns) })
+	return nil
+}
+
+func (l *oneListener) Addr() net.Addr { return l.addr }

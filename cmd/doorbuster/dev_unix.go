@@ -1,0 +1,121 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+
+	"doorbuster/cluster"
+)
+
+// runShop runs "doorbuster serve" as a child until that ends, and calls ready with the shop's address when it serves.
+// Signals are passed on, so that it does not matter which of the two gets one.
+func (c *devCommand) runShop(env *environment, databases databaseFlags, ready func(addr string)) error {
+	own, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find the running program: %w", err)
+	}
+	dir, err := os.MkdirTemp("", "doorbuster-dev-")
+	if err != nil {
+		return fmt.Errorf("make a folder for the shop's word that it is open: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	notified, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
+	if err != nil {
+		return fmt.Errorf("listen for the shop's word that it is open: %w", err)
+	}
+	defer notified.Close()
+
+	cmd := exec.Command(own, "serve") //nolint:noctx // it is stopped by a signal, and waited for
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+notified.LocalAddr().String(), "STOP_WITH_STDIN=true")
+	for _, flags := range []any{databases, c.shopFlags, c.clusterFlags, env.logFlags} {
+		cmd.Env = appendFlags(cmd.Env, reflect.ValueOf(flags))
+	}
+	cmd.Stdout, cmd.Stderr = env.stdout, env.stderr
+	// Ctrl-C goes to this process alone, which passes it on: a second one would cut the drain short.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	lifeline, err := cmd.StdinPipe() // its end tells the shop that this process is no more
+	if err != nil {
+		return err
+	}
+	defer lifeline.Close()
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGUSR2, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	if env.signals.stop.Err() != nil {
+		return nil // it came before signals were passed on
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start the shop: %w", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	open := make(chan string, 1)
+	go func() { open <- c.waitUntilOpen(env.signals.stop, notified) }()
+	for {
+		select {
+		case addr := <-open:
+			if addr != "" {
+				ready(addr)
+			}
+		case s := <-signals:
+			if s == syscall.SIGINT || s == syscall.SIGHUP {
+				s = syscall.SIGTERM
+			}
+			cmd.Process.Signal(s) // it has ended, or gets it
+		case err := <-done:
+			if exit := new(exec.ExitError); errors.As(err, &exit) {
+				return errSaid
+			}
+			return err
+		}
+	}
+}
+
+// waitUntilOpen returns the shop's address when it says that it is ready (sd_notify(3)), or nothing if it never does.
+func (c *devCommand) waitUntilOpen(ctx context.Context, notified *net.UnixConn) string {
+	buf := make([]byte, 4096)
+	for {
+		n, err := notified.Read(buf)
+		if err != nil {
+			return ""
+		}
+		for line := range strings.Lines(string(buf[:n])) {
+			if strings.TrimSpace(line) != "READY=1" {
+				continue
+			}
+			client, err := cluster.Dial(ctx, c.ControlSocket)
+			if err != nil {
+				return ""
+			}
+			status, err := client.Status(ctx)
+			if err != nil || len(status.Master.Listeners) == 0 {
+				return ""
+			}
+			return status.Master.Listeners[0]
+		}
+	}
+}
+
+// appendFlags adds flags to an environment, by the names that they have there.
+func appendFlags(env []string, flags reflect.Value) []string {
+	for i := range flags.NumField() {
+		field, value := flags.Type().Field(i), flags.Field(i)
+		if field.Anonymous {
+			env = appendFlags(env, value)
+		} else if name := field.Tag.Get("env"); name != "" && name != "STOP_WITH_STDIN" {
+			env = append(env, fmt.Sprintf("%s=%v", name, value.Interface()))
+		}
+	}
+	return env
+}

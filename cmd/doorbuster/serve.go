@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"doorbuster/app"
+	"doorbuster/cluster"
+	"doorbuster/cluster/admin"
+)
+
+type serveCommand struct {
+	databaseFlags
+	shopFlags
+	clusterFlags
+}
+
+// controlFlags say where a running master is reached.
+type controlFlags struct {
+	ControlSocket string `name:"control-socket" env:"CONTROL_SOCKET" type:"path" placeholder:"PATH" help:"Where the master takes commands. By default in the runtime directory."`
+}
+
+// clusterFlags say how a master runs its workers.
+type clusterFlags struct {
+	controlFlags
+	Workers           int           `name:"workers" env:"WORKERS" default:"0" help:"Number of workers. 0: one for each core that this process may use."`
+	WorkerProcs       int           `name:"worker-procs" env:"WORKER_PROCS" default:"0" help:"GOMAXPROCS of each worker. 0: the cores, divided by the workers, and rounded up."`
+	AdminAddr         string        `name:"admin-addr" env:"ADMIN_ADDR" default:"127.0.0.1:3001" help:"Address for status, commands and metrics. Empty: none."`
+	AdminToken        string        `name:"admin-token" env:"ADMIN_TOKEN" help:"Bearer token of the admin address. Required if that is not a loopback address."`
+	PIDFile           string        `name:"pid-file" env:"PID_FILE" type:"path" placeholder:"PATH" help:"PID file. By default in the runtime directory."`
+	ReadyTimeout      time.Duration `name:"ready-timeout" env:"READY_TIMEOUT" default:"30s" help:"How long a worker may take to be ready."`
+	Bake              time.Duration `name:"bake" env:"BAKE" default:"1s" help:"How long the first new worker of a reload has to stay healthy."`
+	KillTimeout       time.Duration `name:"kill-timeout" env:"KILL_TIMEOUT" default:"30s" help:"Kill a worker that takes longer to leave."`
+	HeartbeatInterval time.Duration `name:"heartbeat-interval" env:"HEARTBEAT_INTERVAL" default:"10s" help:"How often workers say that they are alive."`
+	HeartbeatTimeout  time.Duration `name:"heartbeat-timeout" env:"HEARTBEAT_TIMEOUT" default:"30s" help:"Kill and replace a worker that is silent for this long."`
+	MaxWorkerMemory   int64         `name:"max-worker-memory-mb" env:"MAX_WORKER_MEMORY_MB" default:"512" help:"Replace a worker whose resident memory grows beyond this. 0: never."`
+	StatusInterval    time.Duration `name:"status-interval" env:"STATUS_INTERVAL" default:"15s" help:"How often the log gets a line about all workers."`
+	StopWithStdin     bool          `name:"stop-with-stdin" env:"STOP_WITH_STDIN" help:"Stop when standard input ends: for a program that runs this one and may die." hidden:""`
+	AlertCommand      string        `name:"alert-command" env:"ALERT_COMMAND" help:"Run this with sh, with ALERT_REASON in its environment, when a release crashes too often."`
+}
+
+// Run is the master, or, where a master has started this program with the same command line, one of its workers.
+func (c *serveCommand) Run(env *environment) error {
+	worker, err := cluster.Join()
+	switch {
+	case err == nil:
+		return c.work(env, worker)
+	case errors.Is(err, cluster.ErrNoMaster):
+		return c.supervise(env)
+	default:
+		return err
+	}
+}
+
+// supervise runs the master. It neither checks nor uses what only workers need: a bad setting is found by the first
+// worker, in its own words, and a running master outlives it.
+func (c *serveCommand) supervise(env *environment) error {
+	log := env.log.With("role", "master")
+	if err := c.clusterFlags.check(&c.shopFlags); err != nil {
+		return err
+	}
+	cfg := cluster.Config{
+		Listen: []string{c.Addr}, Workers: c.Workers, Env: c.workerEnv(),
+		PIDFile: c.PIDFile, ControlSocket: c.ControlSocket,
+		ReadyTimeout: c.ReadyTimeout, Bake: c.Bake, KillTimeout: c.KillTimeout, ShutdownDelay: c.ShutdownDelay,
+		HeartbeatInterval: c.HeartbeatInterval, HeartbeatTimeout: c.HeartbeatTimeout, MaxWorkerMemory: c.MaxWorkerMemory << 20,
+		StatusInterval: c.StatusInterval, OnSetting: env.set, Output: env.stderr, Log: log,
+	}
+	if c.AlertCommand != "" {
+		cfg.AlertCommand = []string{"/bin/sh", "-c", c.AlertCommand}
+	}
+	master, err := cluster.New(cfg)
+	if err != nil {
+		return err
+	}
+	closeAdmin, err := c.serveAdmin(env, master)
+	if err != nil {
+		return errors.Join(err, master.Close())
+	}
+	defer closeAdmin()
+	ctx, cancel := context.WithCancel(context.Background()) // it takes the signals itself
+	defer cancel()
+	if c.StopWithStdin {
+		go func() {
+			io.Copy(io.Discard, os.Stdin)
+			cancel()
+		}()
+	}
+	return master.Run(ctx)
+}
+
+// check refuses settings of the master that can't work, and fills in those that have no fixed default.
+func (c *clusterFlags) check(shop *shopFlags) error {
+	dir := runtimeDir()
+	if c.ControlSocket == "" {
+		c.ControlSocket = filepath.Join(dir, controlSocketName)
+	}
+	if c.PIDFile == "" {
+		c.PIDFile = filepath.Join(dir, "doorbuster.pid")
+	}
+	if c.Workers == 0 {
+		c.Workers, _ = cluster.DefaultWorkers(c.MaxWorkerMemory << 20)
+	}
+	return errors.Join(
+		atLeast("READY_TIMEOUT", c.ReadyTimeout, time.Millisecond), atLeast("BAKE", c.Bake, 0),
+		// The worker ends the drain in order; the kill is for one that does not.
+		atLeast("KILL_TIMEOUT", c.KillTimeout, shop.DrainTimeout),
+		atLeast("HEARTBEAT_INTERVAL", c.HeartbeatInterval, time.Millisecond),
+		atLeast("HEARTBEAT_TIMEOUT", c.HeartbeatTimeout, 2*c.HeartbeatInterval),
+		atLeast("STATUS_INTERVAL", c.StatusInterval, time.Millisecond),
+	)
+}
+
+// workerEnv gives each worker its share of the cores: what a process takes that believes to be alone, another one lacks.
+func (c *clusterFlags) workerEnv() []string {
+	procs := c.WorkerProcs
+	if procs == 0 {
+		if os.Getenv("GOMAXPROCS") != "" {
+			return nil
+		}
+		cores, _ := cluster.DefaultWorkers(0)
+		procs = (cores + c.Workers - 1) / c.Workers
+	}
+	return []string{"GOMAXPROCS=" + strconv.Itoa(procs)}
+}
+
+const controlSocketName = "control.sock"
+
+// runtimeDir is where the PID file and the control socket are by default: what the service manager gave, or the user's
+// own.
+func runtimeDir() string {
+	if dirs := os.Getenv("RUNTIME_DIRECTORY"); dirs != "" { // systemd.exec(5)
+		dir, _, _ := strings.Cut(dirs, ":")
+		return dir
+	}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		return filepath.Join(dir, "doorbuster")
+	}
+	if os.Getuid() == 0 {
+		return "/run/doorbuster"
+	}
+	return filepath.Join(os.TempDir(), "doorbuster-"+strconv.Itoa(os.Getuid()))
+}
+
+// serveAdmin opens the admin address.
+func (c *clusterFlags) serveAdmin(env *environment, master *cluster.Master) (closeAll func(), err error) {
+	if c.AdminAddr == "" {
+		return func() {}, nil
+	}
+	handler, err := admin.New(master, admin.Config{Addr: c.AdminAddr, Token: c.AdminToken})
+	if err != nil {
+		return nil, fmt.Errorf("ADMIN_ADDR %s: %w", c.AdminAddr, err)
+	}
+	listener, err := new(net.ListenConfig).Listen(env.signals.stop, "tcp", c.AdminAddr)
+	if err != nil {
+		return nil, listenError("ADMIN_ADDR", c.AdminAddr, err)
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: adminHeaderTimeout}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		server.Serve(listener) // it ends by Close
+	}()
+	env.log.Info("admin address", "addr", listener.Addr().String())
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), adminCloseTimeout)
+		defer cancel()
+		if server.Shutdown(ctx) != nil {
+			server.Close()
+		}
+		<-done
+	}, nil
+}
+
+// Time limits of the admin address.
+const (
+	adminHeaderTimeout = 5 * time.Second
+	adminCloseTimeout  = time.Second
+)
+
+// work runs one worker of a master.
+func (c *serveCommand) work(env *environment, worker *cluster.Worker) error {
+	worker.OnSetting(env.set)
+	return c.serve(env, c.databaseFlags, seat{
+		slot: worker.Slot(), release: worker.Release(), stop: worker.Stop(),
+		serve: func(s *cluster.Server, shop *app.App) error {
+			worker.HandleAdmin(debugHandler(shop))
+			return worker.Serve(s)
+		},
+	})
+}
