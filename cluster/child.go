@@ -31,10 +31,10 @@ type child struct {
 	unsent  []message // it did not read for a while
 
 	// After its end its last words may still be on their way.
-	reaped                bool
-	how                   string // it ended
-	linkDone, outputDone  bool
-	settleAt              time.Time // the end of that patience
+	reaped               bool
+	how                  string // it ended
+	linkDone, outputDone bool
+	settleAt             time.Time // the end of that patience
 }
 
 // lastWords is how long the last messages and lines of a worker that was reaped are waited for. They are there already,

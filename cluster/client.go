@@ -154,4 +154,3 @@ func failure(resp *http.Response) error {
 	}
 	return errors.New(o.Reason)
 }
-

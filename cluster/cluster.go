@@ -86,7 +86,11 @@ func (c *Config) check() error {
 		d    time.Duration
 	}{
 		{"ReadyTimeout", c.ReadyTimeout},
-		{"Bake", c.Bake}, {"KillTimeout", c.KillTimeout}, {"ShutdownDelay", c.ShutdownDelay}, {"HeartbeatInterval", c.HeartbeatInterval}, {"StatusInterval", c.StatusInterval},
+		{"Bake", c.Bake},
+		{"KillTimeout", c.KillTimeout},
+		{"ShutdownDelay", c.ShutdownDelay},
+		{"HeartbeatInterval", c.HeartbeatInterval},
+		{"StatusInterval", c.StatusInterval},
 	} {
 		if limit.d < 0 {
 			return fmt.Errorf("%s is %v: a time limit can't be negative", limit.name, limit.d)

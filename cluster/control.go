@@ -75,11 +75,14 @@ func (m *Master) handleReload(w http.ResponseWriter, r *http.Request) {
 	for {
 		select {
 		case e := <-events:
-			lines.Encode(e)
+			lines.Encode(e) //nolint:errcheck // the client is gone, or has it
 			flush.Flush()
 		case err := <-done:
+			for len(events) > 0 { // they came before
+				lines.Encode(<-events) //nolint:errcheck // the client is gone, or has it
+			}
 			_, o := outcomeOf(err)
-			lines.Encode(o)
+			lines.Encode(o) //nolint:errcheck // as above
 			return
 		}
 	}
@@ -164,7 +167,7 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(code)
-	json.NewEncoder(w).Encode(v) // the client is gone, or has it
+	json.NewEncoder(w).Encode(v) //nolint:errcheck // the client is gone, or has it
 }
 
 // listenControl opens the control socket. The lock on the PID file makes sure that one that is there already is a remnant.
@@ -199,7 +202,7 @@ func (m *Master) serveControl() (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		server.Serve(m.control) // it ends by Shutdown
+		server.Serve(m.control) //nolint:errcheck // it ends by Shutdown
 	}()
 	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), controlCloseTimeout)

@@ -20,11 +20,11 @@
 //
 // # The life of a worker
 //
-//	 started ──────▶ joined ──────▶ ready ──────▶ draining ──────▶ gone
-//	    │   Join        │   Ready      │   drain, SIGTERM,  │ all answered: exit code 0
-//	    │               │   or Serve   │   or the end of    │ the drain limit: exit code 1
-//	    └───────────────┴──────────────┴── the master ──────┘
-//	        any end that was not asked for is a crash, whatever the exit code
+//	started ──────▶ joined ──────▶ ready ──────▶ draining ──────▶ gone
+//	   │   Join        │   Ready      │   drain, SIGTERM,  │ all answered: exit code 0
+//	   │               │   or Serve   │   or the end of    │ the drain limit: exit code 1
+//	   └───────────────┴──────────────┴── the master ──────┘
+//	       any end that was not asked for is a crash, whatever the exit code
 //
 // A worker drains in this order (W2; [Server]): it closes its copy of the listening socket; answers what it has accepted, and
 // what still arrives on connections that are open, with Connection: close; closes idle connections last, when nothing is in

@@ -194,7 +194,7 @@ func (w *Worker) read() {
 			if err := w.applySetting(m); err != nil {
 				applied.Error = err.Error()
 			}
-			w.link.send(applied) // the master waits for it for a while only
+			w.link.send(applied) //nolint:errcheck // the master waits for it for a while only
 		case msgMessage:
 			w.mu.Lock()
 			f := w.onMessage
@@ -215,8 +215,9 @@ func (w *Worker) read() {
 // orphaned lets a worker leave whose master is no more: it finishes what it holds, and what it says goes where the master
 // wrote to, since nobody reads the pipe any more and the next line would end the process by SIGPIPE.
 func (w *Worker) orphaned(err error) {
-	redirect(fdStderr, unix.Stdout)
-	redirect(fdStderr, unix.Stderr)
+	for _, fd := range []int{unix.Stdout, unix.Stderr} {
+		redirect(fdStderr, fd) //nolint:errcheck // nowhere to say it
+	}
 	if !errors.Is(err, io.EOF) {
 		err = fmt.Errorf("%w: %w", errOrphaned, err)
 	} else {
@@ -245,7 +246,7 @@ func (w *Worker) serveAdmin(fd int) {
 	}}
 	server.SetKeepAlivesEnabled(false)
 	one.conns <- conn
-	go server.Serve(one) // it ends with the connection
+	go server.Serve(one) //nolint:errcheck // it ends with the connection
 }
 
 const adminHeaderTimeout = 5 * time.Second

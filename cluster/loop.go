@@ -24,9 +24,9 @@ type loop struct {
 	watchers map[chan<- Event]struct{}
 	settings map[string]string
 	waiting  map[*wait]struct{} // for answers of workers
-	graves   []grave // of those that ended last, for verdicts about them
-	helpers  map[int]time.Time // pids of commands that were run, and when they are killed
-	places   []supervisor.ID   // who has which place on the board
+	graves   []grave            // of those that ended last, for verdicts about them
+	helpers  map[int]time.Time  // pids of commands that were run, and when they are killed
+	places   []supervisor.ID    // who has which place on the board
 
 	queue    []supervisor.Event
 	stepping bool

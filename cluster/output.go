@@ -50,7 +50,7 @@ func (o *output) relay(r io.Reader, t *tail) {
 func (o *output) write(p []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.w.Write(p) // nobody is left to tell when standard error is gone
+	o.w.Write(p) //nolint:errcheck // nobody is left to tell when standard error is gone
 }
 
 // tail keeps the last lines that were added. It may be used from several goroutines.

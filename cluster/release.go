@@ -180,8 +180,7 @@ func (r *release) inspect(ctx context.Context, size int64) error {
 }
 
 // changed returns nil while the file that is held open is the one that was adopted, and else a sentence that says it is
-// not. It reads the file only when something was done to it: renaming another over it or removing it counts, so after
-// a deploy each call costs what reading the program costs.
+// not. It reads the file only when something was done to it since the last look; renaming another one over it counts.
 func (r *release) changed() error {
 	now, err := r.look()
 	if err != nil {
@@ -196,6 +195,7 @@ func (r *release) changed() error {
 			return fmt.Errorf("release %s: read its file: %w", r.name, err)
 		}
 		if sum == r.sum {
+			r.stamp = now
 			return nil
 		}
 	}

@@ -123,6 +123,7 @@ func (l *loop) note(n supervisor.Note) {
 	if r := l.releases[n.Release]; r != nil {
 		e.Release = r.name
 	}
+	e.Done = l.readyWith(l.sup.Serving) // after a rollout
 	if l.sup.Rollout != nil {
 		e.Done = l.readyWith(l.sup.Rollout.Release)
 	}

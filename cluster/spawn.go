@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -60,16 +61,21 @@ func (m *Master) spawn(r *release, inv invitation, link, output int) (pid int, e
 	})
 }
 
-// workerEnv is the environment of workers: the master's own, less what is only meant for the master.
+// workerEnv is the environment of workers: the master's own, less what is only meant for the master, and less what is added:
+// of two values a program may take either.
 func workerEnv(own, added []string) []string {
-	var env []string
-	for _, kv := range own {
-		switch name, _, _ := strings.Cut(kv, "="); name {
-		case joinVariable, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES":
-		default:
-			env = append(env, kv)
-		}
+	gone := map[string]bool{
+		joinVariable: true, "NOTIFY_SOCKET": true, "WATCHDOG_USEC": true, "WATCHDOG_PID": true,
+		"LISTEN_FDS": true, "LISTEN_PID": true, "LISTEN_FDNAMES": true,
 	}
+	name := func(kv string) string {
+		n, _, _ := strings.Cut(kv, "=")
+		return n
+	}
+	for _, kv := range added {
+		gone[name(kv)] = true
+	}
+	env := slices.DeleteFunc(slices.Clone(own), func(kv string) bool { return gone[name(kv)] })
 	return append(env, added...)
 }
 

@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	pairKind = unix.SOCK_STREAM // macOS has no SOCK_SEQPACKET for Unix sockets
+	pairKind   = unix.SOCK_STREAM // macOS has no SOCK_SEQPACKET for Unix sockets
 	pairStream = true
-	noSignal = 0                // the Go runtime ignores SIGPIPE on sockets
+	noSignal   = 0 // the Go runtime ignores SIGPIPE on sockets
 )
 
 // executable is the path to start a release by. Without /proc a descriptor can't be executed.

@@ -150,7 +150,7 @@ func (c *devCommand) commands() string {
 Look at its workers, replace them in the middle of a sale, and kill one:
   %[1]s status%[2]s
   %[1]s reload%[2]s
-  kill -9 $(%[1]s status%[2]s --json | grep -m2 '"pid"' | tail -1 | tr -dc 0-9)
+  kill -9 PID        (of a worker; the status shows them)
 `, self, socket)
 }
 

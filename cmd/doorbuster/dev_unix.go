@@ -72,7 +72,7 @@ func (c *devCommand) runShop(env *environment, databases databaseFlags, ready fu
 			if s == syscall.SIGINT || s == syscall.SIGHUP {
 				s = syscall.SIGTERM
 			}
-			cmd.Process.Signal(s) // it has ended, or gets it
+			cmd.Process.Signal(s) //nolint:errcheck // it has ended, or gets it
 		case err := <-done:
 			if exit := new(exec.ExitError); errors.As(err, &exit) {
 				return errSaid

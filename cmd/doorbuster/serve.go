@@ -91,7 +91,7 @@ func (c *serveCommand) supervise(env *environment) error {
 	defer cancel()
 	if c.StopWithStdin {
 		go func() {
-			io.Copy(io.Discard, os.Stdin)
+			io.Copy(io.Discard, os.Stdin) //nolint:errcheck // whatever ends it
 			cancel()
 		}()
 	}
@@ -168,7 +168,7 @@ func (c *clusterFlags) serveAdmin(env *environment, master *cluster.Master) (clo
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		server.Serve(listener) // it ends by Close
+		server.Serve(listener) //nolint:errcheck // it ends by Close
 	}()
 	env.log.Info("admin address", "addr", listener.Addr().String())
 	return func() {

@@ -2,6 +2,7 @@ package supervisor_test
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -70,24 +71,22 @@ func (w *world) replay() error {
 	return nil
 }
 
+var worlds = flag.Int("worlds", 2400, "how many random worlds to live through")
+
 func TestRandomWorlds(t *testing.T) {
 	const shards = 4
-	runs := 2400
-	if testing.Short() {
-		runs = 240
-	}
 	for shard := range shards {
 		t.Run(fmt.Sprint(shard), func(t *testing.T) {
 			t.Parallel()
 			steps := 0
-			for seed := shard; seed < runs; seed += shards {
+			for seed := shard; seed < *worlds; seed += shards {
 				w := newWorld(randomly{rand.New(rand.NewPCG(uint64(seed), 0))})
 				if err := w.live(); err != nil {
 					t.Fatalf("seed %d: %v\n%s", seed, err, w.story())
 				}
 				steps += len(w.record)
 			}
-			t.Logf("%d worlds, %d steps", runs/shards, steps)
+			t.Logf("%d worlds, %d steps", *worlds/shards, steps)
 		})
 	}
 }

@@ -177,7 +177,7 @@ func (w *world) turn() error {
 	if err != nil {
 		return err
 	}
-	return w.until(w.now + w.span([]time.Duration{0, second, 10 * second, 60 * second, 600 * second}[w.choose.pick(5)]))
+	return w.until(w.now + w.span([]time.Duration{0, second, 10 * second, 60 * second, 300 * second}[w.choose.pick(5)]))
 }
 
 func (w *world) reload(quality nature, same bool) error {
@@ -283,7 +283,7 @@ func (w *world) happen(h happening) error {
 			return nil
 		}
 		if !h.extra {
-			w.later(10*second, h.id, e)
+			w.later(20*second, h.id, e)
 		}
 		e.Memory, e.Lag = a.memory, time.Duration(w.choose.pick(32)/31)*2*second
 		h.event = e
