@@ -71,12 +71,12 @@ func releasePrograms(t testing.TB) (one, two []byte) {
 	return releaseOne, releaseTwo
 }
 
-// longAgo is the mtime of files that a test does not want to be waited for.
-var longAgo = time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)
+// quietSince is the mtime of files that a test does not want to be waited for.
+var quietSince = time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func putRelease(t testing.TB, path string, content []byte, mode os.FileMode) string {
 	t.Helper()
-	if err := errors.Join(os.WriteFile(path, content, mode), os.Chmod(path, mode), os.Chtimes(path, longAgo, longAgo)); err != nil {
+	if err := errors.Join(os.WriteFile(path, content, mode), os.Chmod(path, mode), os.Chtimes(path, quietSince, quietSince)); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -112,7 +112,7 @@ func TestReleaseName(t *testing.T) {
 		t.Errorf("got %s, want %s", b.name, want)
 	}
 	again := putRelease(t, dir+"/again", one, 0o700)
-	if err := os.Chtimes(again, longAgo, longAgo.Add(time.Hour)); err != nil {
+	if err := os.Chtimes(again, quietSince, quietSince.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if c := mustAdopt(t, again); c.name != a.name {
@@ -357,7 +357,7 @@ func TestReleaseWrittenForEver(t *testing.T) {
 		writes := 0
 		err = r.settle(t.Context(), func(context.Context, int64) error {
 			writes++
-			later := longAgo.Add(time.Duration(writes) * time.Second)
+			later := quietSince.Add(time.Duration(writes) * time.Second)
 			return os.Chtimes(path, later, later)
 		})
 		if err == nil || !strings.Contains(err.Error(), "it is still being written: waited 2s") {
@@ -401,7 +401,7 @@ func TestReleaseChanged(t *testing.T) {
 	one, two := releasePrograms(t)
 	overwrite := func(content []byte) func(string) error {
 		return func(path string) error {
-			return errors.Join(os.WriteFile(path, content, 0o755), os.Chtimes(path, longAgo, longAgo))
+			return errors.Join(os.WriteFile(path, content, 0o755), os.Chtimes(path, quietSince, quietSince))
 		}
 	}
 	for name, c := range map[string]struct {

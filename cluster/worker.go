@@ -75,11 +75,6 @@ func (w *Worker) Serve(s *Server) error {
 	return s.Serve(w.stop, w.hurry, w.listeners[0])
 }
 
-// drainOrder is why a worker leaves: the master told it to, and how long to serve on before.
-type drainOrder struct{ delay time.Duration }
-
-func (drainOrder) Error() string { return "told to leave" }
-
 // lagMeter measures how long goroutines wait for a processor: it wants to run every lagInterval, and notes how late it is.
 type lagMeter struct {
 	mu    sync.Mutex

@@ -1,0 +1,220 @@
+package cluster
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// conn is a connection that can be kicked: told to go if no request has begun to arrive on it, and not otherwise.
+// [http.Server.Shutdown] can't do that. It takes a connection for idle as long as the head of a request is incomplete,
+// and drops a request whose head it has just read (net/http/server.go, conn.serve: "if c.server.shuttingDown()").
+//
+// A kick is a read deadline in the past: the pending Read ends by it, and so takes one last look at the socket. A request
+// that has arrived is answered; otherwise the deadline error makes net/http close the connection in silence.
+//
+// Embedding keeps ReadFrom (sendfile), CloseWrite and SyscallConn. Everything that net/http ever gets from the
+// connection between two requests passes through Read, which is why this is also the place from which an idle
+// connection could be handed to another process.
+type conn struct {
+	*net.TCPConn
+	server *Server
+	phase  atomic.Int32 // of connPhase
+
+	// deadlines counts the read deadlines that net/http has set since the connection became idle. It is neverIdle before.
+	deadlines atomic.Int32
+
+	mu     sync.Mutex
+	wanted time.Time // the read deadline that net/http has set last, unless a request was being answered
+	method string    // of the last request
+	path   string
+	loose  bool // hijacked, the handler has returned, and counted as in flight until it is closed
+}
+
+// connPhase is where a connection is in its life. Up to connHead it belongs to the goroutine that reads the next head, and
+// the kick.
+type connPhase = int32
+
+const (
+	connFresh    connPhase = iota // nothing of the next request has been read
+	connKicked                    // fresh, and told to go
+	connHead                      // a head has begun to arrive
+	connActive                    // a head is complete, or malformed
+	connServing                   // the handler was called, and the answer is not yet sent to the end
+	connHijacked                  // out of net/http's hands
+	connClosed
+)
+
+// neverIdle stands for any number of deadlines: no request has come before the next one.
+const neverIdle = -1 << 30
+
+// headBuffer is the size of the bufio.Reader through which net/http reads heads. Should it change, all connections are
+// taken to hold a part of a request, and are closed a little later.
+const headBuffer = 4 << 10
+
+// connKey finds the conn of a request in its context.
+var connKey = &struct{ name string }{"conn"}
+
+var longAgo = time.Unix(1, 0)
+
+func newConn(s *Server, inner *net.TCPConn) *conn {
+	c := &conn{TCPConn: inner, server: s}
+	c.deadlines.Store(neverIdle)
+	return c
+}
+
+// changed follows the state that net/http reports.
+func (c *conn) changed(state http.ConnState) {
+	switch state {
+	case http.StateActive:
+		if c.phase.Swap(connActive) == connKicked {
+			c.restoreDeadline()
+		}
+	case http.StateIdle:
+		c.deadlines.Store(0)
+		c.phase.Store(connFresh)
+		if c.server.phase.Load() == phaseLastCall {
+			c.kick()
+		}
+		if t := &c.server.traffic; t.working.Load() == 0 {
+			t.signal() // the answer has been sent to the end
+		}
+	case http.StateHijacked:
+		c.phase.Store(connHijacked)
+	case http.StateNew, http.StateClosed: // known from the listener, and from Close
+	}
+}
+
+// kick tells the connection to go, if it is idle.
+func (c *conn) kick() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phase.CompareAndSwap(connFresh, connKicked) {
+		c.TCPConn.SetReadDeadline(longAgo) //nolint:errcheck // fails when it is closed already
+	}
+}
+
+// spare ends the freshness of a connection because a request has begun to arrive, and undoes a kick.
+func (c *conn) spare() {
+	if !c.phase.CompareAndSwap(connFresh, connHead) && c.phase.CompareAndSwap(connKicked, connHead) {
+		c.restoreDeadline()
+	}
+}
+
+// restoreDeadline gives net/http's own deadline its effect back. The lock makes it wait for the end of the kick.
+func (c *conn) restoreDeadline() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.TCPConn.SetReadDeadline(c.wanted) //nolint:errcheck // the next Read reports what is wrong
+}
+
+// SetReadDeadline keeps a kick above the deadlines that net/http sets between requests.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if c.phase.Load() >= connActive {
+		return c.TCPConn.SetReadDeadline(t)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wanted = t
+	c.deadlines.Add(1)
+	if c.phase.Load() == connKicked {
+		return nil
+	}
+	return c.TCPConn.SetReadDeadline(t)
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	phase := c.phase.Load()
+	if phase >= connActive {
+		return c.TCPConn.Read(p)
+	}
+	if phase < connHead && c.leftover(len(p)) {
+		c.spare()
+	}
+	n, err := c.TCPConn.Read(p)
+	if phase == connHead {
+		return n, err
+	}
+	if n == 0 && c.phase.Load() == connKicked && errors.Is(err, os.ErrDeadlineExceeded) {
+		if seen, lookErr := lastLook(c.TCPConn, p); lookErr == nil {
+			n, err = seen, nil
+		}
+	}
+	if n > 0 {
+		c.spare()
+	}
+	return n, err
+}
+
+// leftover reports whether net/http may hold bytes of the next request already, at the first Read since the connection
+// became idle: it reads ahead. Then it begins with Peek(4), after one SetReadDeadline, into the free part of its buffer. So
+// only with exactly one deadline and room for a full buffer it is certain to hold nothing. (With more than 4 bytes
+// it reads after a second deadline, and has perhaps moved whole lines out of the buffer, which makes room.)
+func (c *conn) leftover(room int) bool {
+	n := c.deadlines.Load()
+	return n >= 0 && (n != 1 || room != headBuffer)
+}
+
+// begin notes that a request goes to the handler.
+func (c *conn) begin(r *http.Request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.method, c.path = r.Method, r.URL.Path
+	c.phase.Store(connServing)
+}
+
+// outlivesHandler reports, when a handler has returned, whether its connection is in flight all the same: it was hijacked
+// and is open. It counts as such until Close, from this moment on: before, it was counted as a request.
+func (c *conn) outlivesHandler() bool {
+	if c.phase.Load() == connServing {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.loose = c.phase.Load() == connHijacked
+	return c.loose
+}
+
+// work says what is being worked on, if anything is: the phase is connFresh otherwise.
+func (c *conn) work() (string, connPhase) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch phase := c.phase.Load(); phase {
+	case connServing, connHijacked:
+		return c.method + " " + c.path, phase
+	case connActive:
+		return "a request from " + c.RemoteAddr().String(), phase
+	}
+	return "", connFresh
+}
+
+// Close closes the connection, and ends its being counted.
+func (c *conn) Close() error {
+	if c.server.Draining() {
+		discardArrived(c.TCPConn)
+	}
+	err := c.TCPConn.Close()
+	c.mu.Lock()
+	loose := c.loose
+	c.loose = false
+	c.phase.Store(connClosed)
+	c.mu.Unlock()
+	c.server.traffic.remove(c, loose)
+	return err
+}
+
+// discardArrived takes what nobody will read out of the socket: closing a socket with unread bytes resets the connection,
+// and the reset may overtake the answer before it. Pipelining clients, whose first answer in a drain is the last, would
+// lose it.
+func discardArrived(c *net.TCPConn) {
+	var buf [4 << 10]byte
+	for range 16 {
+		if n, err := lastLook(c, buf[:]); n == 0 || err != nil {
+			return
+		}
+	}
+}
