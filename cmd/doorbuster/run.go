@@ -89,6 +89,12 @@ func run(signals signals, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	level := new(slog.LevelVar)
+	if cli.LogFormat == "auto" {
+		cli.LogFormat = "json"
+		if f, ok := stderr.(*os.File); ok && isTerminal(f) {
+			cli.LogFormat = "text"
+		}
+	}
 	log := newLog(stderr, cli.LogFormat, level)
 	env := &environment{signals, stdout, stderr, log, level, cli.logFlags}
 	if err := env.set("log-level", cli.LogLevel); err != nil { // kong has checked it
@@ -110,12 +116,6 @@ func run(signals signals, args []string, stdout, stderr io.Writer) int {
 // newLog returns a logger that puts the process on every line (W4).
 func newLog(w io.Writer, format string, level *slog.LevelVar) *slog.Logger {
 	options := slog.HandlerOptions{Level: level}
-	if format == "auto" {
-		format = "json"
-		if f, ok := w.(*os.File); ok && isTerminal(f) {
-			format = "text"
-		}
-	}
 	var handler slog.Handler = slog.NewJSONHandler(w, &options)
 	if format == "text" {
 		handler = slog.NewTextHandler(w, &options)

@@ -69,7 +69,7 @@ func (c *serveCommand) supervise(env *environment) error {
 		return err
 	}
 	cfg := cluster.Config{
-		Listen: []string{c.Addr}, Workers: c.Workers, Env: c.workerEnv(),
+		Listen: []string{c.Addr}, Workers: c.Workers, Env: c.workerEnv(env.logFlags),
 		PIDFile: c.PIDFile, ControlSocket: c.ControlSocket,
 		ReadyTimeout: c.ReadyTimeout, Bake: c.Bake, KillTimeout: c.KillTimeout, ShutdownDelay: c.ShutdownDelay,
 		HeartbeatInterval: c.HeartbeatInterval, HeartbeatTimeout: c.HeartbeatTimeout, MaxWorkerMemory: c.MaxWorkerMemory << 20,
@@ -121,16 +121,18 @@ func (c *clusterFlags) check(shop *shopFlags) error {
 }
 
 // workerEnv gives each worker its share of the cores: what a process takes that believes to be alone, another one lacks.
-func (c *clusterFlags) workerEnv() []string {
+// Their log looks like the master's, although they write it to a pipe.
+func (c *clusterFlags) workerEnv(logs logFlags) []string {
+	added := []string{"LOG_FORMAT=" + logs.LogFormat}
 	procs := c.WorkerProcs
 	if procs == 0 {
 		if os.Getenv("GOMAXPROCS") != "" {
-			return nil
+			return added
 		}
 		cores, _ := cluster.DefaultWorkers(0)
 		procs = (cores + c.Workers - 1) / c.Workers
 	}
-	return []string{"GOMAXPROCS=" + strconv.Itoa(procs)}
+	return append(added, "GOMAXPROCS="+strconv.Itoa(procs))
 }
 
 const controlSocketName = "control.sock"

@@ -54,11 +54,19 @@ func (s *State) finish() {
 	}
 }
 
+// cutShort answers a rollout that is ended by something else.
+func (s *State) cutShort(by string) {
+	switch r := s.Rollout; {
+	case r == nil:
+	case r.Back:
+		s.answer(r.Reason+"; the way back was cut short: "+by, r.Culprit)
+	default:
+		s.answer(by, 0)
+	}
+}
+
 // answer gives a verdict to all who wait for one.
 func (s *State) answer(reason string, culprit ID) {
-	if s.Rollout == nil {
-		return
-	}
 	for _, t := range s.Rollout.Tickets {
 		s.do(Verdict{Ticket: t, Reason: reason, Culprit: culprit})
 	}

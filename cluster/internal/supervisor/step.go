@@ -147,15 +147,10 @@ func (s *State) reload(e Reload) {
 		return
 	}
 	tickets := []Ticket{e.Ticket}
-	if r := s.Rollout; r != nil {
-		switch {
-		case r.Back:
-			s.answer(r.Reason+"; a newer reload took its place on the way back", r.Culprit)
-		case e.Same: // asked for twice: the second one is done in full, and answers the first
-			tickets = append(r.Tickets, e.Ticket)
-		default:
-			s.answer("a newer reload took its place", 0)
-		}
+	if e.Same && s.forward() { // asked for twice: the second one is done in full, and answers the first
+		tickets = append(s.Rollout.Tickets, e.Ticket)
+	} else {
+		s.cutShort("a newer reload took its place")
 	}
 	s.giveUp()
 	s.breaker(e.Release)
@@ -200,7 +195,7 @@ func (s *State) shutdown() {
 	s.Stopping++
 	if s.Stopping == 1 {
 		s.do(Note{Kind: NoteShutdown})
-		s.answer("the master is shutting down", 0)
+		s.cutShort("the master is shutting down")
 		s.Plan, s.Rollout = nil, nil
 		for _, p := range s.Processes {
 			s.drain(p, s.Config.ShutdownDelay)

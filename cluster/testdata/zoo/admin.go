@@ -1,0 +1,83 @@
+//go:build unix
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+
+	"doorbuster/cluster"
+)
+
+// mailbox keeps what the other workers and the operator said.
+type mailbox struct {
+	mu       sync.Mutex
+	arrived  sync.Cond
+	messages []string // "from: data"
+	settings map[string]string
+}
+
+// adminHandler is what a worker answers to its master alone.
+func adminHandler(w *cluster.Worker, found map[int]string) http.Handler {
+	box := &mailbox{settings: map[string]string{}}
+	box.arrived.L = &box.mu
+	w.OnMessage(func(from int, data []byte) {
+		box.mu.Lock()
+		defer box.mu.Unlock()
+		box.messages = append(box.messages, fmt.Sprintf("%d: %s", from, data))
+		box.arrived.Broadcast()
+	})
+	w.OnSetting(func(key, value string) error {
+		if key == "picky" && w.Slot() > 1 {
+			return errors.New("not here")
+		}
+		box.mu.Lock()
+		defer box.mu.Unlock()
+		box.settings[key] = value
+		return nil
+	})
+	mux := http.NewServeMux()
+	answer := func(path string, f func(r *http.Request) any) {
+		mux.HandleFunc(path, func(rw http.ResponseWriter, r *http.Request) { json.NewEncoder(rw).Encode(f(r)) })
+	}
+	answer("/found", func(*http.Request) any { return found })
+	answer("/descriptors", func(*http.Request) any { return descriptors() })
+	answer("/environment", func(*http.Request) any { return os.Environ() })
+	answer("/grow", func(r *http.Request) any {
+		n, _ := strconv.Atoi(r.URL.Query().Get("mb"))
+		grow(n)
+		return n
+	})
+	answer("/close", func(*http.Request) any {
+		for _, l := range w.Listeners() {
+			l.Close()
+		}
+		return nil
+	})
+	answer("/broadcast", func(r *http.Request) any {
+		if err := w.Broadcast([]byte(r.URL.Query().Get("data"))); err != nil {
+			return err.Error()
+		}
+		return nil
+	})
+	answer("/messages", func(r *http.Request) any { // when there are n of them
+		n, _ := strconv.Atoi(r.URL.Query().Get("n"))
+		box.mu.Lock()
+		defer box.mu.Unlock()
+		for len(box.messages) < n {
+			box.arrived.Wait()
+		}
+		return box.messages
+	})
+	answer("/settings", func(*http.Request) any {
+		box.mu.Lock()
+		defer box.mu.Unlock()
+		return box.settings
+	})
+	return mux
+}
