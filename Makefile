@@ -32,6 +32,10 @@ bench: ## Run the benchmarks: allocations and time per operation
 bench-reads: build ## Compare a product read with nginx and a bare net/http handler (takes wrk and nginx)
 	.ci/bench-reads $(ARGS)
 
+.PHONY: bench-cluster
+bench-cluster: build ## Compare one process with the cluster, and measure reloads and evenness (takes wrk)
+	.ci/bench-cluster $(ARGS)
+
 .PHONY: lint
 lint: ## Run the linters, in the versions of .ci/tools.mod
 	go tool -modfile=.ci/tools.mod golangci-lint run -c .ci/golangci.yml
