@@ -33,7 +33,7 @@ bench-reads: build ## Compare a product read with nginx and a bare net/http hand
 	.ci/bench-reads $(ARGS)
 
 .PHONY: bench-cluster
-bench-cluster: build ## Compare one process with the cluster, and measure reloads and evenness (takes wrk)
+bench-cluster: ## Compare one process with a cluster: throughput, memory, reloads, evenness (takes wrk and ten minutes)
 	.ci/bench-cluster $(ARGS)
 
 .PHONY: lint

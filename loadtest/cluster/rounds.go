@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// wideConnections is a crowd that keeps its connections.
+const wideConnections = 512
+
+// A load is something that all setups have to stand.
+type load struct {
+	subject, title, unit string
+	run                  func(context.Context, *server, time.Duration) (sample, error)
+}
+
+func (b *bench) loads() []load {
+	reads := func(connections int) func(context.Context, *server, time.Duration) (sample, error) {
+		return func(ctx context.Context, s *server, d time.Duration) (sample, error) {
+			return wrk(ctx, s.url(), connections, d)
+		}
+	}
+	orders := func(skus []string) func(context.Context, *server, time.Duration) (sample, error) {
+		return func(ctx context.Context, s *server, d time.Duration) (sample, error) {
+			return b.buy(ctx, s.addr, skus, d)
+		}
+	}
+	all := []load{
+		{"reads", fmt.Sprintf("Product reads: wrk -t1 -c%d on %s", b.cfg.connections, readPath), "req/s", reads(b.cfg.connections)},
+		{"wide", fmt.Sprintf("Product reads: wrk -t1 -c%d", wideConnections), "req/s", reads(wideConnections)},
+		{
+			"checkouts",
+			fmt.Sprintf("Orders: %d buyers, each a fresh cookie, one unit of one of %d SKUs, checkout; times are those of the checkout", b.cfg.connections, len(b.skus)),
+			"orders/s", orders(b.skus),
+		},
+		{"hot", fmt.Sprintf("Orders: %d buyers, all the same SKU", b.cfg.connections), "orders/s", orders(b.skus[:1])},
+	}
+	return slices.DeleteFunc(all, func(l load) bool { return !b.cfg.wants(l.subject) })
+}
+
+// figure is a sample, and what the setup took of the processor for it.
+type figure struct {
+	sample
+	cores float64
+}
+
+// throughput measures all setups under all loads, in turns.
+func (b *bench) throughput(ctx context.Context) (err error) {
+	loads := b.loads()
+	if len(loads) == 0 {
+		return nil
+	}
+	chosen := b.setups()
+	servers := make([]*server, len(chosen))
+	for i, s := range chosen {
+		if servers[i], err = b.start(ctx, s); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, servers[i].stop()) }()
+	}
+	if b.cfg.warmup > 0 {
+		b.say("warming up")
+		for _, l := range loads {
+			for _, s := range servers {
+				if _, err := l.run(ctx, s, b.cfg.warmup); err != nil {
+					return fmt.Errorf("warm up %s with %s: %w", s.letter, l.title, err)
+				}
+			}
+		}
+	}
+	figures := make([][][]figure, len(loads)) // by load, setup and round
+	for l := range figures {
+		figures[l] = make([][]figure, len(servers))
+	}
+	for round := range b.cfg.rounds {
+		for l := range loads {
+			for _, s := range order(round, len(servers)) {
+				f, err := b.measure(ctx, loads[l], servers[s])
+				if err != nil {
+					return fmt.Errorf("round %d, %s, %s: %w", round+1, servers[s].letter, loads[l].title, err)
+				}
+				figures[l][s] = append(figures[l][s], f)
+			}
+			b.say("round %d of %d, %s:%s", round+1, b.cfg.rounds, loads[l].subject, lastOf(chosen, figures[l]))
+		}
+	}
+	for l := range loads {
+		if err := b.printLoad(loads[l], chosen, figures[l]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setups returns those that were asked for.
+func (b *bench) setups() []setup {
+	return slices.DeleteFunc(setups(), func(s setup) bool { return !strings.Contains(b.cfg.setups, s.letter) })
+}
+
+func (b *bench) measure(ctx context.Context, l load, s *server) (figure, error) {
+	pids, err := s.pids(ctx)
+	if err != nil {
+		return figure{}, err
+	}
+	before, err := processorTime(pids)
+	if err != nil {
+		return figure{}, err
+	}
+	began := time.Now()
+	got, err := l.run(ctx, s, b.cfg.duration)
+	if err != nil {
+		return figure{}, err
+	}
+	took := time.Since(began)
+	after, err := processorTime(pids)
+	return figure{got, (after - before).Seconds() / took.Seconds()}, err
+}
+
+// order says in which order round i (counted from 0) visits n setups, so that none always runs first, or always after the
+// same neighbour.
+func order(i, n int) []int {
+	o := make([]int, n)
+	for j := range o {
+		o[j] = (i + j) % n
+	}
+	if i%2 == 1 {
+		slices.Reverse(o)
+	}
+	return o
+}
+
+func lastOf(chosen []setup, figures [][]figure) string {
+	var line strings.Builder
+	for i, s := range chosen {
+		fmt.Fprintf(&line, "  %s %s", s.letter, thousands(figures[i][len(figures[i])-1].perSecond))
+	}
+	return line.String()
+}
+
+// printLoad prints one table. What a setup is worth against A is the ratio within each round.
+func (b *bench) printLoad(l load, chosen []setup, figures [][]figure) error {
+	fmt.Fprintf(b.out, "\n%s\n\n", l.title)
+	t := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "\t\t%s\tp50 ms\tp99 ms\tcores\tCPU µs\tto A\n", l.unit)
+	a := slices.IndexFunc(chosen, func(s setup) bool { return s.letter == "A" })
+	for i, s := range chosen {
+		over := func(value func(figure) float64) spread { return spreadOver(figures[i], value) }
+		rate := over(func(f figure) float64 { return f.perSecond })
+		ratio := "-"
+		if a >= 0 {
+			ratios := make([]float64, len(figures[i]))
+			for round, f := range figures[i] {
+				ratios[round] = f.perSecond / figures[a][round].perSecond
+			}
+			ratio = spreadOf(ratios).String()
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s (%s-%s)\t%s\t%s\t%.2f\t%s\t%s\n", s.letter, s.what,
+			thousands(rate.median), thousands(rate.min), thousands(rate.max),
+			over(func(f figure) float64 { return milliseconds(f.p50) }), over(func(f figure) float64 { return milliseconds(f.p99) }),
+			over(func(f figure) float64 { return f.cores }).median,
+			thousands(over(func(f figure) float64 { return f.cores / f.perSecond * 1e6 }).median), ratio)
+	}
+	return t.Flush()
+}
