@@ -251,3 +251,27 @@ func TestFloodingRelease(t *testing.T) {
 	}
 	z.stop()
 }
+
+// M8, M10: when nobody reads what the master writes for its workers, as on a terminal that was stopped, these may have to
+// wait. The master does not.
+func TestNobodyReadsTheOutput(t *testing.T) {
+	t.Parallel()
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	defer write.Close()
+	z := newZoo(t, "good", config{"KillTimeout": time.Second})
+	z.cmd.Stdout = write
+	z.begin()
+	z.dial()
+	z.logged("all workers are ready", 1)
+	for _, behaviour := range []string{"ready:gush", "good next"} {
+		if _, err := z.reload(behaviour); err != nil {
+			t.Errorf("reload to %q: %v", behaviour, err)
+		}
+	}
+	z.settle(2)
+	z.stop()
+}

@@ -52,13 +52,16 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 }
 
 // Reload replaces all workers and waits for the outcome, which is that of [Master.Reload]. Meanwhile watch is called with
-// what happens.
+// what happens, if it is not nil.
 func (c *Client) Reload(ctx context.Context, watch func(Event)) error {
 	resp, err := c.send(ctx, http.MethodPost, "reload", nil, "application/x-ndjson")
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return failure(resp)
+	}
 	lines := bufio.NewReader(resp.Body)
 	for {
 		line, err := lines.ReadBytes('\n')
@@ -76,11 +79,16 @@ func (c *Client) Reload(ctx context.Context, watch func(Event)) error {
 		}
 		if got.OK == nil {
 			got.Event.Reason = got.Reason
-			watch(got.Event)
+			if watch != nil {
+				watch(got.Event)
+			}
 			continue
 		}
 		if *got.OK {
 			return nil
+		}
+		if got.Reason == ErrStopped.Error() { // that is no verdict: no release serves on
+			return ErrStopped
 		}
 		return &VerdictError{Reason: got.Reason, Output: got.Output}
 	}
@@ -151,6 +159,9 @@ func failure(resp *http.Response) error {
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&o); err != nil || o.Reason == "" {
 		return fmt.Errorf("the master answered %s", resp.Status)
+	}
+	if o.Reason == ErrStopped.Error() {
+		return ErrStopped
 	}
 	return errors.New(o.Reason)
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -107,14 +108,17 @@ func (m *Master) handleScale(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := m.Scale(r.Context(), body.Workers); err != nil {
-		code := http.StatusUnprocessableEntity
-		if errors.Is(err, ErrStopped) {
-			code = http.StatusServiceUnavailable
-		}
-		writeOutcome(w, code, outcome{Reason: err.Error()})
+		writeOutcome(w, refusalCode(err), outcome{Reason: err.Error()})
 		return
 	}
 	writeOutcome(w, http.StatusOK, outcome{OK: true, Workers: body.Workers})
+}
+
+func refusalCode(err error) int {
+	if errors.Is(err, ErrStopped) {
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusUnprocessableEntity
 }
 
 func (m *Master) handleStop(w http.ResponseWriter, r *http.Request) {
@@ -142,7 +146,7 @@ func (m *Master) handleSettings(w http.ResponseWriter, r *http.Request) {
 	}
 	n, err := m.Set(r.Context(), body.Key, body.Value)
 	if err != nil {
-		writeOutcome(w, http.StatusUnprocessableEntity, outcome{Reason: err.Error(), Workers: n})
+		writeOutcome(w, refusalCode(err), outcome{Reason: err.Error(), Workers: n})
 		return
 	}
 	writeOutcome(w, http.StatusOK, outcome{OK: true, Workers: n})
@@ -153,8 +157,15 @@ const (
 	maxRequestBytes = 64 << 10
 )
 
+// readJSON reads one object. A field that nobody knows is a typing error, and would change something else than was meant.
 func readJSON(w http.ResponseWriter, r *http.Request, into any) bool {
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequestBytes)).Decode(into); err != nil {
+	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequestBytes))
+	body.DisallowUnknownFields()
+	err := body.Decode(into)
+	if _, end := body.Token(); err == nil && !errors.Is(end, io.EOF) {
+		err = errors.New("something comes after it")
+	}
+	if err != nil {
 		writeOutcome(w, http.StatusBadRequest, outcome{Reason: "the body is not the JSON that is expected: " + err.Error()})
 		return false
 	}
@@ -178,6 +189,9 @@ func listenControl(path string) (net.Listener, error) {
 	if c, err := net.Dial("unix", path); err == nil { //nolint:noctx // a Unix socket answers at once
 		c.Close()
 		return nil, fmt.Errorf("control socket %s is in use by another master: choose another path", path)
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != os.ModeSocket {
+		return nil, fmt.Errorf("control socket %s: there is something else at this path, which is left alone: choose another one", path)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("remove the control socket of a master that is no more: %w", err)

@@ -190,7 +190,8 @@ func (t *traffic) quiet() bool {
 	if t.working.Load() != 0 { // saves looking through the connections in most cases
 		return false
 	}
-	return true
+	n, _, _ := t.inFlight(0)
+	return n == 0
 }
 
 // withoutOurs reports that all connections that can be kicked have gone, and all requests.

@@ -64,8 +64,9 @@ func (m *Master) Run(ctx context.Context) error {
 	stopControl()
 	if l.exit.Reason != "" {
 		err := &StartError{Reason: l.exit.Reason}
-		if n := len(l.graves); n > 0 {
-			err.Reason, err.Output = l.graves[n-1].subject+err.Reason, l.graves[n-1].said
+		if l.exit.Culprit != 0 {
+			culprit := l.remembered(l.exit.Culprit)
+			err.Reason, err.Output = culprit.subject+err.Reason, culprit.said
 		}
 		return err
 	}

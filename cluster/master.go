@@ -228,9 +228,10 @@ func (m *Master) call(ctx context.Context, f func(*loop)) error {
 	return nil
 }
 
-// close gives back what New took. The PID file goes last: its lock is what keeps the next master from starting.
+// close gives back what New took. The PID file goes last: its lock is what keeps the next master from starting. Signals
+// are taken until then: one that ends the process before would leave the files behind.
 func (m *Master) close() {
-	m.unlisten()
+	defer m.unlisten()
 	if m.control != nil {
 		m.control.Close() // and remove it; commands under way are still answered
 	}

@@ -22,18 +22,24 @@ type output struct {
 	w  io.Writer
 }
 
-// relay copies whole lines until the end of the file. A line longer than maxLine is passed on in pieces.
+// relay copies whole lines until the end of the file. A line longer than maxLine is passed on in pieces, and each of them
+// is made a line: what another process writes next must not end up in the middle of one.
 func (o *output) relay(r io.Reader, t *tail) {
-	buf := make([]byte, 0, maxLine)
+	buf := make([]byte, 0, maxLine+1) // with the end that the last line lacks, or a piece
+	cut := false                      // the line that is being read has lost its beginning
 	for {
-		n, err := r.Read(buf[len(buf):cap(buf)])
+		n, err := r.Read(buf[len(buf):maxLine])
 		buf = buf[:len(buf)+n]
-		whole := bytes.LastIndexByte(buf, '\n') + 1
-		if err != nil && len(buf) > whole {
-			buf = append(buf, '\n')
-			whole = len(buf)
+		if cut && n > 0 {
+			cut = false
+			if buf[0] == '\n' { // it ended with the piece
+				buf = buf[:copy(buf, buf[1:])]
+			}
 		}
-		if whole == 0 && len(buf) == cap(buf) {
+		whole := bytes.LastIndexByte(buf, '\n') + 1
+		cut = cut || whole == 0 && len(buf) == maxLine
+		if len(buf) > whole && (err != nil || cut) {
+			buf = append(buf, '\n')
 			whole = len(buf)
 		}
 		if whole > 0 {

@@ -28,22 +28,21 @@ const setLimit = 2 * time.Second
 type wait struct {
 	kind   string
 	id     int64
-	asked  int
+	agreed int
 	open   map[*child]struct{}
 	until  time.Time
-	errs   []error
-	answer func(asked, missing int, err error)
+	errs   []error // of those that answered so
+	answer func(agreed, missing int, err error)
 }
 
 // ask sends a message to all workers that are ready, and calls answer when all have answered, or their time is up.
-func (l *loop) ask(msg message, reply string, limit time.Duration, answer func(asked, missing int, err error)) {
+func (l *loop) ask(msg message, reply string, limit time.Duration, answer func(agreed, missing int, err error)) {
 	w := &wait{kind: reply, id: msg.ID, open: map[*child]struct{}{}, until: time.Now().Add(limit), answer: answer}
 	for _, c := range l.children {
 		if p := l.sup.Process(c.id); p != nil && p.Phase != supervisor.Starting && p.Phase != supervisor.Killed && !c.reaped && !c.linkDone {
 			w.open[c] = struct{}{}
 		}
 	}
-	w.asked = len(w.open)
 	l.waiting[w] = struct{}{}
 	for c := range w.open {
 		l.send(c.id, msg)
@@ -62,6 +61,8 @@ func (l *loop) heard(c *child, kind string, id int64, err error) {
 		delete(w.open, c)
 		if err != nil {
 			w.errs = append(w.errs, err)
+		} else {
+			w.agreed++
 		}
 		if len(w.open) == 0 {
 			l.answered(w)
@@ -83,7 +84,7 @@ func (l *loop) forget(c *child) {
 
 func (l *loop) answered(w *wait) {
 	delete(l.waiting, w)
-	w.answer(w.asked, len(w.open), errors.Join(w.errs...))
+	w.answer(w.agreed, len(w.open), errors.Join(w.errs...))
 }
 
 // Status asks the workers how they are and returns the state of the cluster.
@@ -197,11 +198,11 @@ func (m *Master) Set(ctx context.Context, key, value string) (applied int, err e
 		}
 		l.settings[key] = value
 		l.lastSet++
-		done := func(asked, missing int, err error) {
+		done := func(agreed, missing int, err error) {
 			if missing > 0 {
 				err = errors.Join(err, fmt.Errorf("%d workers did not answer within %v; they get it when they do", missing, setLimit))
 			}
-			reply <- outcome{asked - missing, err}
+			reply <- outcome{agreed, err}
 		}
 		for _, c := range l.children { // one that is starting reads it when it joins
 			if p := l.sup.Process(c.id); p != nil && p.Phase == supervisor.Starting {
@@ -239,12 +240,13 @@ func (m *Master) Get(ctx context.Context, pid int, path string) (*http.Response,
 		return nil, errors.Join(err, conn.Close())
 	}
 	once := &http.Transport{
-		DisableKeepAlives: true,
-		DialContext:       func(context.Context, string, string) (net.Conn, error) { return conn, nil },
+		DisableKeepAlives: true, DisableCompression: true, // it stays on this machine
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil },
 	}
 	resp, err := once.RoundTrip(req)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("ask worker %d for %s: %w", pid, path, err), conn.Close())
+		conn.Close() // where the transport has not got that far
+		return nil, fmt.Errorf("ask worker %d for %s: %w", pid, path, err)
 	}
 	return resp, nil
 }

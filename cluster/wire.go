@@ -49,6 +49,8 @@ type message struct {
 	Value string        `json:"value,omitempty"`
 	ID    int64         `json:"id,omitempty"` // set, applied
 	Error string        `json:"error,omitempty"`
+
+	Descriptor bool `json:"descriptor,omitempty"` // one comes along
 }
 
 // beat is what a heartbeat tells.
@@ -66,6 +68,7 @@ type link struct {
 	conn   *net.UnixConn
 	stream bool // no SOCK_SEQPACKET on this system: packets are told apart by their length
 	got    []byte
+	fds    []int // that came with what was got
 }
 
 // newPair returns both ends of a connection between a master and a worker: one for this process, and a descriptor for
@@ -109,6 +112,7 @@ var errFull = errors.New("the other side does not read its messages")
 
 // send sends a message, and descriptors with it, without ever waiting.
 func (l *link) send(m message, fds ...int) error {
+	m.Descriptor = len(fds) > 0
 	packet, err := json.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", m.Kind, err)
@@ -147,12 +151,22 @@ func (l *link) send(m message, fds ...int) error {
 // receive waits for the next message. The error is io.EOF when the other side is no more. A descriptor that came along
 // belongs to the caller; -1 if there is none.
 func (l *link) receive() (m message, fd int, err error) {
-	fd = -1
+	defer func() {
+		if err != nil {
+			l.closeDescriptors()
+		}
+	}()
 	rights := make([]byte, unix.CmsgSpace(4))
 	for {
-		if packet, ok := l.packet(); ok {
-			err := json.Unmarshal(packet, &m)
-			return m, fd, err
+		packet, err := l.packet()
+		if err != nil {
+			return m, -1, err
+		}
+		if packet != nil {
+			if err := json.Unmarshal(packet, &m); err != nil {
+				return m, -1, fmt.Errorf("decode a message: %w", err)
+			}
+			return m, l.descriptorOf(m), nil
 		}
 		have := len(l.got)
 		l.got = slices.Grow(l.got, maxMessage+3)
@@ -161,61 +175,76 @@ func (l *link) receive() (m message, fd int, err error) {
 			err = io.EOF
 		}
 		if err != nil {
-			return m, fd, err
+			return m, -1, err
 		}
 		l.got = l.got[:have+n]
-		if rn > 0 {
-			passed, err := parseRights(rights[:rn])
-			if err != nil || flags&unix.MSG_CTRUNC != 0 {
-				return m, fd, fmt.Errorf("take over a descriptor: %w", err)
-			}
-			fd = passed
+		if err := l.takeOver(rights[:rn]); err != nil {
+			return m, -1, fmt.Errorf("take over a descriptor: %w", err)
 		}
-		if !l.stream && len(l.got) == 0 {
-			continue
+		if flags&unix.MSG_CTRUNC != 0 {
+			return m, -1, errors.New("take over a descriptor: there were more than fit")
 		}
 	}
 }
 
-// packet takes the next whole packet out of what was received.
-func (l *link) packet() ([]byte, bool) {
+// packet takes the next whole packet out of what was received; nil if there is none yet.
+func (l *link) packet() ([]byte, error) {
 	if !l.stream {
 		p := l.got
 		l.got = nil
-		return p, len(p) > 0
+		return p, nil
 	}
 	if len(l.got) < 3 {
-		return nil, false
+		return nil, nil
 	}
 	n := int(l.got[0])<<16 | int(l.got[1])<<8 | int(l.got[2])
+	if n > maxMessage {
+		return nil, fmt.Errorf("a message of %d bytes: the limit is %d", n, maxMessage)
+	}
 	if len(l.got) < 3+n {
-		return nil, false
+		return nil, nil
 	}
 	p := l.got[3 : 3+n]
 	l.got = slices.Clone(l.got[3+n:])
-	return p, true
+	return p, nil
 }
 
-func parseRights(b []byte) (int, error) {
-	msgs, err := unix.ParseSocketControlMessage(b)
+// takeOver keeps the descriptors that came with a read for the messages that announce them: on a stream, a read may begin
+// with a message before that one.
+func (l *link) takeOver(rights []byte) error {
+	msgs, err := unix.ParseSocketControlMessage(rights)
 	if err != nil {
-		return -1, err
+		return err
 	}
-	if len(msgs) != 1 {
-		return -1, fmt.Errorf("got %d control messages", len(msgs))
-	}
-	fds, err := unix.ParseUnixRights(&msgs[0])
-	if err != nil {
-		return -1, err
-	}
-	for _, fd := range fds {
-		unix.CloseOnExec(fd)
-	}
-	if len(fds) != 1 {
-		for _, fd := range fds {
-			unix.Close(fd)
+	for _, msg := range msgs {
+		fds, err := unix.ParseUnixRights(&msg)
+		if err != nil {
+			return err
 		}
-		return -1, fmt.Errorf("got %d descriptors", len(fds))
+		for _, fd := range fds {
+			unix.CloseOnExec(fd) // where the kernel was not told to do that by itself
+			l.fds = append(l.fds, fd)
+		}
 	}
-	return fds[0], nil
+	return nil
+}
+
+// descriptorOf is what came along with a message, or -1.
+func (l *link) descriptorOf(m message) int {
+	if !l.stream && !m.Descriptor {
+		l.closeDescriptors() // nobody announced them
+	}
+	if !m.Descriptor || len(l.fds) == 0 {
+		return -1
+	}
+	fd := l.fds[0]
+	l.fds = l.fds[1:]
+	return fd
+}
+
+func (l *link) closeDescriptors() {
+	for _, fd := range l.fds {
+		unix.Close(fd)
+	}
+	l.fds = nil
 }

@@ -49,25 +49,28 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// linked is the zoo as it was linked, with blank space for the behaviour: a release costs a copy then and not a link,
-// which takes seconds.
+// blank is the behaviour that the zoo is linked with. A release is a copy with another one in its place: linking takes
+// seconds.
+var blank = "good" + strings.Repeat(" ", 200) + "."
+
 var (
-	blank  = "good" + strings.Repeat(" ", 200) + "."
-	linked = sync.OnceValues(func() ([]byte, error) {
-		path := filepath.Join(zooDir, "linked")
-		args := []string{"build", "-o", path, "-ldflags", "-s -w -X 'main.behaviour=" + blank + "'"}
-		if raced() {
-			args = append(args, "-race")
-		}
-		if out, err := exec.Command("go", append(args, "./testdata/zoo")...).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("build the zoo: %w\n%s", err, out)
-		}
-		return os.ReadFile(path)
-	})
-	releases sync.Map // by behaviour: func() (string, error)
+	linked = sync.OnceValues(func() ([]byte, error) { return link() })
+	// The master, and workers that say so in their behaviour, have the race detector when the tests have it. All of them
+	// would take three times as long.
+	linkedRaced = sync.OnceValues(func() ([]byte, error) { return link("-race") })
+	releases    sync.Map // by behaviour: func() (string, error)
 )
 
-// raced reports whether this test runs under the race detector. The zoo does then, too.
+func link(flags ...string) ([]byte, error) {
+	path := filepath.Join(zooDir, strings.Join(append([]string{"linked"}, flags...), ""))
+	args := append([]string{"build", "-o", path, "-ldflags", "-s -w -X 'main.behaviour=" + blank + "'"}, flags...)
+	if out, err := exec.Command("go", append(args, "./testdata/zoo")...).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build the zoo: %w\n%s", err, out)
+	}
+	return os.ReadFile(path)
+}
+
+// raced reports whether the tests run under the race detector.
 func raced() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
@@ -77,7 +80,11 @@ func raced() bool {
 func release(t *testing.T, behaviour string) string {
 	t.Helper()
 	build, _ := releases.LoadOrStore(behaviour, sync.OnceValues(func() (string, error) {
-		program, err := linked()
+		build := linked
+		if raced() && slices.Contains(strings.Fields(behaviour), "raced") {
+			build = linkedRaced
+		}
+		program, err := build()
 		if err != nil {
 			return "", err
 		}
@@ -149,8 +156,8 @@ func (z *zoo) prepare() {
 	if err != nil {
 		z.Fatal(err)
 	}
-	z.cmd = exec.Command(release(z.T, "good"))
-	z.cmd.Env = append(os.Environ(), "ZOO_CONFIG="+string(raw), "ZOO_GATE="+filepath.Join(z.dir, "gate"), "ZOO_DEBUG="+filepath.Join(z.dir, "debug"))
+	z.cmd = exec.Command(release(z.T, "good raced"))
+	z.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", "ZOO_CONFIG="+string(raw), "ZOO_GATE="+filepath.Join(z.dir, "gate"), "ZOO_DEBUG="+filepath.Join(z.dir, "debug"))
 }
 
 // deploy puts a release in place as deployments do, by a rename. It is a link to the program: a copy would be a file that
@@ -262,7 +269,7 @@ func (z *zoo) exit() int {
 	return z.cmd.ProcessState.ExitCode()
 }
 
-// stop ends the cluster and looks at what it leaves behind: nothing.
+// stop ends the cluster.
 func (z *zoo) stop() {
 	z.Helper()
 	z.gate.open()
@@ -270,6 +277,12 @@ func (z *zoo) stop() {
 	if code := z.exit(); code != 0 {
 		z.Errorf("the master ended with code %d", code)
 	}
+	z.nothingLeft()
+}
+
+// nothingLeft looks for the files of a master that has ended.
+func (z *zoo) nothingLeft() {
+	z.Helper()
 	for _, name := range []string{"PIDFile", "ControlSocket"} {
 		if _, err := os.Lstat(z.cfg[name].(string)); !errors.Is(err, os.ErrNotExist) {
 			z.Errorf("%s is left: %v", name, err)

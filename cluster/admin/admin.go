@@ -8,9 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -34,16 +37,19 @@ type Master interface {
 
 // New returns the handler. It refuses an address that others can reach when there is no token.
 func New(master Master, cfg Config) (http.Handler, error) {
-	local, err := loopback(cfg.Addr)
-	if err != nil {
-		return nil, err
-	}
-	if !local && cfg.Token == "" {
+	host, _, err := net.SplitHostPort(cfg.Addr)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("is no address such as 127.0.0.1:3001: %w", err)
+	case cfg.Token != strings.TrimSpace(cfg.Token):
+		return nil, errors.New("the token begins or ends with a blank or a line break, which no request could bear")
+	case cfg.Token == "" && !isLoopback(host):
 		return nil, errors.New("others can reach this address, and whoever does could stop the shop: set a token, or take a loopback address such as 127.0.0.1:3001")
 	}
-	h := &handler{master: master, token: cfg.Token}
+	h := &handler{master: master, token: cfg.Token, origin: http.NewCrossOriginProtection()}
+	h.origin.SetDenyHandler(http.HandlerFunc(refuseOrigin))
 	commands := http.NewServeMux()
-	commands.Handle("/api/v1/", http.NewCrossOriginProtection().Handler(master.Handler()))
+	commands.Handle("/api/v1/", h.origin.Handler(master.Handler()))
 	commands.HandleFunc("GET /metrics", h.metrics)
 	commands.HandleFunc("GET /debug/workers/{pid}/{path...}", h.debug)
 	mux := http.NewServeMux()
@@ -53,15 +59,7 @@ func New(master Master, cfg Config) (http.Handler, error) {
 	return mux, nil
 }
 
-// loopback reports whether only this machine can reach an address.
-func loopback(addr string) (bool, error) {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false, fmt.Errorf("is malformed: %w", err)
-	}
-	return isLoopback(host), nil
-}
-
+// isLoopback reports whether only this machine can reach what a name or an IP address stands for.
 func isLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
@@ -73,6 +71,7 @@ func isLoopback(host string) bool {
 type handler struct {
 	master Master
 	token  string
+	origin *http.CrossOriginProtection
 }
 
 // guard lets those through who bear the token. Without one, the request has to name a loopback host: a page on another site
@@ -81,13 +80,13 @@ func (h *handler) guard(next http.Handler) http.Handler {
 	want := sha256.Sum256([]byte(h.token))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h.token != "" {
-			bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-			if got := sha256.Sum256([]byte(bearer)); !ok || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			scheme, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+			if got := sha256.Sum256([]byte(bearer)); !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 				w.Header().Set("WWW-Authenticate", "Bearer")
 				refuse(w, http.StatusUnauthorized, "this address needs the header Authorization: Bearer TOKEN")
 				return
 			}
-		} else if host, _, err := net.SplitHostPort(r.Host); !isLoopback(host) && (err == nil || !isLoopback(strings.Trim(r.Host, "[]"))) {
+		} else if host := (&url.URL{Host: r.Host}).Hostname(); !isLoopback(host) {
 			refuse(w, http.StatusForbidden, "ask for this address by a loopback name, such as localhost")
 			return
 		}
@@ -95,15 +94,22 @@ func (h *handler) guard(next http.Handler) http.Handler {
 	})
 }
 
+func refuseOrigin(w http.ResponseWriter, _ *http.Request) {
+	refuse(w, http.StatusForbidden, "a page of another site asks for this")
+}
+
 func refuse(w http.ResponseWriter, code int, reason string) {
 	answer(w, code, map[string]any{"ok": false, "reason": reason})
 }
 
+// answer writes what anybody may get to see. The connection is closed after it, unread body and all, so that those who
+// bear no token can't hold the master's descriptors.
 func answer(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Connection", "close")
 	w.WriteHeader(code)
-	json.NewEncoder(w).Encode(v) // the client is gone, or has it
+	json.NewEncoder(w).Encode(v) //nolint:errcheck // the client is gone, or has it
 }
 
 // livez says that the master answers.
@@ -128,26 +134,35 @@ func (h *handler) readyz(w http.ResponseWriter, r *http.Request) {
 
 // debug passes a question on to one worker (W6).
 func (h *handler) debug(w http.ResponseWriter, r *http.Request) {
+	// A profile costs the worker something, so pages of other sites may not even ask for one, although it is a GET.
+	strict := *r
+	strict.Method = http.MethodPost
+	if h.origin.Check(&strict) != nil {
+		refuseOrigin(w, r)
+		return
+	}
 	pid, err := strconv.Atoi(r.PathValue("pid"))
 	if err != nil {
 		refuse(w, http.StatusBadRequest, "a worker is named by its pid")
 		return
 	}
-	path := "/debug/" + r.PathValue("path")
-	if r.URL.RawQuery != "" {
-		path += "?" + r.URL.RawQuery
+	path := r.PathValue("path")
+	if path != "" && !fs.ValidPath(strings.TrimSuffix(path, "/")) {
+		refuse(w, http.StatusBadRequest, "this path leads elsewhere")
+		return
 	}
-	resp, err := h.master.Get(r.Context(), pid, path)
+	resp, err := h.master.Get(r.Context(), pid, (&url.URL{Path: "/debug/" + path, RawQuery: r.URL.RawQuery}).RequestURI())
 	if err != nil {
 		refuse(w, http.StatusBadGateway, err.Error())
 		return
 	}
 	defer resp.Body.Close()
-	for _, name := range []string{"Content-Type", "Content-Disposition", "X-Content-Type-Options"} {
-		if v := resp.Header.Get(name); v != "" {
-			w.Header().Set(name, v)
-		}
+	maps.Copy(w.Header(), resp.Header)
+	if rest, ok := strings.CutPrefix(resp.Header.Get("Location"), "/debug/"); ok {
+		w.Header().Set("Location", "/debug/workers/"+strconv.Itoa(pid)+"/"+rest)
 	}
 	w.WriteHeader(resp.StatusCode)
-	io.Copy(w, resp.Body) // the client is gone, or the worker: either sees a short answer
+	if _, err := io.Copy(w, resp.Body); err != nil {
+		panic(http.ErrAbortHandler) // cuts the connection: nobody takes half an answer of a dead worker for the whole
+	}
 }

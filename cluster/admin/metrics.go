@@ -1,15 +1,13 @@
 package admin
 
 import (
-	"cmp"
+	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -27,7 +25,11 @@ const (
 	maxScrape = 8 << 20
 )
 
-// metrics answers a scrape of the whole cluster.
+// families are what one scrape tells, by name.
+type families map[string]*dto.MetricFamily
+
+// metrics answers a scrape of the whole cluster, always in the text format: it is what all who scrape understand, and says
+// all that was read from the workers.
 func (h *handler) metrics(w http.ResponseWriter, r *http.Request) {
 	status, err := h.master.Status(r.Context())
 	if err != nil {
@@ -36,175 +38,110 @@ func (h *handler) metrics(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), scrapeTimeout)
 	defer cancel()
-	told := make([]map[string]*dto.MetricFamily, len(status.Workers))
+	told := make([]families, len(status.Workers))
 	var wg sync.WaitGroup
 	for i, worker := range status.Workers {
 		if worker.State == "starting" {
 			continue
 		}
-		wg.Go(func() { told[i] = h.scrape(ctx, worker) })
+		wg.Go(func() {
+			if f, err := h.scrape(ctx, worker.PID); err == nil { // cluster_worker_up tells
+				told[i] = f
+			}
+		})
 	}
 	wg.Wait()
 	merged := merge(status.Workers, told)
-	addOwn(merged, status, told)
+	maps.Copy(merged, own(status, told))
 
 	format := expfmt.NewFormat(expfmt.TypeTextPlain)
-	w.Header().Set("Content-Type", string(format))
-	encoder := expfmt.NewEncoder(w, format)
+	var text bytes.Buffer
+	encoder := expfmt.NewEncoder(&text, format)
 	for _, name := range slices.Sorted(maps.Keys(merged)) {
+		end := text.Len()
 		if err := encoder.Encode(merged[name]); err != nil {
-			return // the client is gone
+			text.Truncate(end) // half a family would spoil all others
 		}
 	}
+	w.Header().Set("Content-Type", string(format))
+	w.Write(text.Bytes()) //nolint:errcheck // the client is gone, or has it
 }
 
-// scrape asks one worker; nil if it does not answer with metrics.
-func (h *handler) scrape(ctx context.Context, worker cluster.WorkerStatus) map[string]*dto.MetricFamily {
-	resp, err := h.master.Get(ctx, worker.PID, "/metrics")
+// scrape asks one worker. Whatever it answers, the master must live, and the parser panics on some of what is no metrics,
+// such as "{}".
+func (h *handler) scrape(ctx context.Context, pid int) (told families, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			told, err = nil, fmt.Errorf("parse the metrics of worker %d: %v", pid, cause)
+		}
+	}()
+	resp, err := h.master.Get(ctx, pid, "/metrics")
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil
+		return nil, fmt.Errorf("worker %d answers %s", pid, resp.Status)
 	}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(io.LimitReader(resp.Body, maxScrape))
-	if err != nil {
-		return nil
-	}
-	return families
+	// Other names than those of the classic alphabet are sent to those only who ask for them.
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	return parser.TextToMetricFamilies(http.MaxBytesReader(nil, resp.Body, maxScrape)) // an error, where LimitReader would end in silence
 }
 
-// merge puts the families of all workers together, each series labelled by slot. Workers of the same slot, one on its way
-// out and one on its way in, are added up: one series for a slot, without a gap, that falls when the old one has gone, as
-// counters do at a restart.
-func merge(workers []cluster.WorkerStatus, told []map[string]*dto.MetricFamily) map[string]*dto.MetricFamily {
-	merged := map[string]*dto.MetricFamily{}
-	series := map[string]*dto.Metric{}
-	for i, families := range told {
-		slot := strconv.Itoa(workers[i].Slot)
-		for name, family := range families {
-			into := merged[name]
-			if into == nil {
-				into = &dto.MetricFamily{Name: family.Name, Help: family.Help, Type: family.Type, Unit: family.Unit}
-				merged[name] = into
-			}
-			if into.GetType() != family.GetType() {
-				continue // two releases disagree about it
-			}
-			for _, metric := range family.GetMetric() {
-				metric.Label = withSlot(metric.GetLabel(), slot)
-				key := identity(name, metric)
-				if same := series[key]; same != nil {
-					add(same, metric)
-					continue
-				}
-				series[key] = metric
-				into.Metric = append(into.Metric, metric)
-			}
-		}
-	}
-	return merged
-}
-
-func withSlot(labels []*dto.LabelPair, slot string) []*dto.LabelPair {
-	name := "slot"
-	labels = slices.DeleteFunc(labels, func(l *dto.LabelPair) bool { return l.GetName() == name })
-	labels = append(labels, &dto.LabelPair{Name: &name, Value: &slot})
-	slices.SortFunc(labels, func(a, b *dto.LabelPair) int { return cmp.Compare(a.GetName(), b.GetName()) })
-	return labels
-}
-
-func identity(name string, m *dto.Metric) string {
-	var b strings.Builder
-	b.WriteString(name)
-	for _, l := range m.GetLabel() {
-		fmt.Fprintf(&b, "\x00%s\x01%s", l.GetName(), l.GetValue())
-	}
-	return b.String()
-}
-
-// add adds a series to another of the same name and labels.
-func add(to, m *dto.Metric) {
-	switch {
-	case to.Counter != nil && m.Counter != nil:
-		*to.Counter.Value += m.Counter.GetValue()
-	case to.Gauge != nil && m.Gauge != nil:
-		*to.Gauge.Value += m.Gauge.GetValue()
-	case to.Untyped != nil && m.Untyped != nil:
-		*to.Untyped.Value += m.Untyped.GetValue()
-	case to.Histogram != nil && m.Histogram != nil:
-		addHistogram(to.Histogram, m.Histogram)
-	case to.Summary != nil && m.Summary != nil:
-		*to.Summary.SampleCount += m.Summary.GetSampleCount()
-		*to.Summary.SampleSum += m.Summary.GetSampleSum()
-		to.Summary.Quantile = nil // those of two processes can't be joined
-	}
-}
-
-func addHistogram(to, h *dto.Histogram) {
-	*to.SampleCount += h.GetSampleCount()
-	*to.SampleSum += h.GetSampleSum()
-	if len(to.GetBucket()) != len(h.GetBucket()) {
-		to.Bucket = nil // two releases disagree about them
-		return
-	}
-	for i, b := range h.GetBucket() {
-		*to.Bucket[i].CumulativeCount += b.GetCumulativeCount()
-	}
-}
-
-// addOwn adds what the master knows itself.
-func addOwn(merged map[string]*dto.MetricFamily, s cluster.Status, told []map[string]*dto.MetricFamily) {
-	own := func(name, help string, kind dto.MetricType, metrics ...*dto.Metric) {
-		merged[name] = &dto.MetricFamily{Name: &name, Help: &help, Type: &kind, Metric: metrics}
+// own is what the master knows itself.
+func own(s cluster.Status, told []families) families {
+	all := families{}
+	put := func(name, help string, kind dto.MetricType, metrics ...*dto.Metric) {
+		all[name] = &dto.MetricFamily{Name: &name, Help: &help, Type: &kind, Metric: metrics}
 	}
 	gauge := func(name, help string, v float64) {
-		own(name, help, dto.MetricType_GAUGE, &dto.Metric{Gauge: &dto.Gauge{Value: &v}})
+		put(name, help, dto.MetricType_GAUGE, &dto.Metric{Gauge: &dto.Gauge{Value: &v}})
 	}
 	counter := func(name, help string, v int) {
-		value := float64(v)
-		own(name, help, dto.MetricType_COUNTER, &dto.Metric{Counter: &dto.Counter{Value: &value}})
+		put(name, help, dto.MetricType_COUNTER, &dto.Metric{Counter: &dto.Counter{Value: new(float64(v))}})
 	}
 	m := &s.Master
 	gauge("cluster_workers_target", "How many workers there should be.", float64(m.Target))
 	gauge("cluster_workers_ready", "How many workers are ready.", float64(m.Ready))
-	open := 0.0
-	if m.BreakerOpen {
-		open = 1
-	}
-	gauge("cluster_breaker_open", "1 while a release is not started any more because it crashed too often.", open)
+	gauge("cluster_breaker_open", "1 while a release is not started any more because it crashed too often.", oneIf(m.BreakerOpen))
 	gauge("cluster_master_resident_memory_bytes", "Resident memory of the master.", float64(m.RSSBytes))
 	counter("cluster_crashes_total", "Workers that ended without being told to.", m.CrashesTotal)
 	counter("cluster_reloads_total", "Rolling restarts that were asked for.", m.ReloadsTotal)
 	counter("cluster_reloads_failed_total", "Rolling restarts after which the old release served on.", m.ReloadsFailed)
 
-	perWorker := func(name, help string, value func(i int) float64) {
+	sum := func(a, b float64) float64 { return a + b }
+	most := func(a, b float64) float64 { return max(a, b) }
+	perSlot := func(name, help string, join func(a, b float64) float64, value func(i int, w *cluster.WorkerStatus) float64) {
 		var metrics []*dto.Metric
-		at := map[int]*dto.Metric{}
-		for i, w := range s.Workers {
-			v := value(i)
-			metric := &dto.Metric{Label: withSlot(nil, strconv.Itoa(w.Slot)), Gauge: &dto.Gauge{Value: &v}}
-			if same := at[w.Slot]; same != nil {
-				add(same, metric)
+		for i := range s.Workers { // sorted by slot
+			slot, v := s.Workers[i].Slot, value(i, &s.Workers[i])
+			if i > 0 && s.Workers[i-1].Slot == slot {
+				same := metrics[len(metrics)-1].Gauge
+				same.Value = new(join(same.GetValue(), v))
 				continue
 			}
-			at[w.Slot] = metric
-			metrics = append(metrics, metric)
+			metrics = append(metrics, &dto.Metric{Label: withSlot(nil, strconv.Itoa(slot)), Gauge: &dto.Gauge{Value: &v}})
 		}
 		if len(metrics) > 0 {
-			own(name, help, dto.MetricType_GAUGE, metrics...)
+			put(name, help, dto.MetricType_GAUGE, metrics...)
 		}
 	}
-	perWorker("cluster_worker_up", "How many processes of the slot have answered this scrape.", func(i int) float64 {
-		if told[i] == nil {
-			return 0
-		}
+	perSlot("cluster_worker_up", "How many processes of the slot have answered this scrape.", sum,
+		func(i int, _ *cluster.WorkerStatus) float64 { return oneIf(told[i] != nil) })
+	perSlot("cluster_worker_in_flight", "Requests being worked on.", sum,
+		func(_ int, w *cluster.WorkerStatus) float64 { return float64(w.InFlight) })
+	perSlot("cluster_worker_connections", "Open connections.", sum,
+		func(_ int, w *cluster.WorkerStatus) float64 { return float64(w.Connections) })
+	perSlot("cluster_worker_resident_memory_bytes", "Resident memory.", sum,
+		func(_ int, w *cluster.WorkerStatus) float64 { return float64(w.RSSBytes) })
+	perSlot("cluster_worker_lag_seconds", "The longest that a goroutine waited for a processor lately.", most,
+		func(_ int, w *cluster.WorkerStatus) float64 { return w.LagSeconds })
+	return all
+}
+
+func oneIf(so bool) float64 {
+	if so {
 		return 1
-	})
-	perWorker("cluster_worker_in_flight", "Requests being worked on.", func(i int) float64 { return float64(s.Workers[i].InFlight) })
-	perWorker("cluster_worker_connections", "Open connections.", func(i int) float64 { return float64(s.Workers[i].Connections) })
-	perWorker("cluster_worker_resident_memory_bytes", "Resident memory.", func(i int) float64 { return float64(s.Workers[i].RSSBytes) })
-	perWorker("cluster_worker_lag_seconds", "The longest that a goroutine waited for a processor lately.", func(i int) float64 { return s.Workers[i].LagSeconds })
+	}
+	return 0
 }

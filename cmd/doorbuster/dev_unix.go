@@ -74,12 +74,22 @@ func (c *devCommand) runShop(env *environment, databases databaseFlags, ready fu
 			}
 			cmd.Process.Signal(s) //nolint:errcheck // it has ended, or gets it
 		case err := <-done:
-			if exit := new(exec.ExitError); errors.As(err, &exit) {
-				return errSaid
+			exit := new(exec.ExitError)
+			switch {
+			case !errors.As(err, &exit):
+				return err
+			case env.signals.stop.Err() != nil && endedBy(exit, syscall.SIGTERM):
+				return nil // it was told before it could listen
 			}
-			return err
+			return errSaid
 		}
 	}
+}
+
+// endedBy reports whether a signal has ended a process, which had nothing to say about it.
+func endedBy(exit *exec.ExitError, s syscall.Signal) bool {
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == s
 }
 
 // waitUntilOpen returns the shop's address when it says that it is ready (sd_notify(3)), or nothing if it never does.

@@ -68,10 +68,10 @@ func (c *serveCommand) supervise(env *environment) error {
 	if err := c.clusterFlags.check(&c.shopFlags); err != nil {
 		return err
 	}
-	cfg := cluster.Config{
+	cfg := cluster.Config{ // in which 0 means the default, so that a bake of no time takes a nanosecond
 		Listen: []string{c.Addr}, Workers: c.Workers, Env: c.workerEnv(env.logFlags),
 		PIDFile: c.PIDFile, ControlSocket: c.ControlSocket,
-		ReadyTimeout: c.ReadyTimeout, Bake: c.Bake, KillTimeout: c.KillTimeout, ShutdownDelay: c.ShutdownDelay,
+		ReadyTimeout: c.ReadyTimeout, Bake: max(c.Bake, 1), KillTimeout: c.KillTimeout, ShutdownDelay: c.ShutdownDelay,
 		HeartbeatInterval: c.HeartbeatInterval, HeartbeatTimeout: c.HeartbeatTimeout, MaxWorkerMemory: c.MaxWorkerMemory << 20,
 		StatusInterval: c.StatusInterval, OnSetting: env.set, Output: env.stderr, Log: log,
 	}
@@ -81,6 +81,9 @@ func (c *serveCommand) supervise(env *environment) error {
 	master, err := cluster.New(cfg)
 	if err != nil {
 		return err
+	}
+	if false { // perhaps before the master took signals, and then it has not heard
+		return master.Close()
 	}
 	closeAdmin, err := c.serveAdmin(env, master)
 	if err != nil {
@@ -107,8 +110,8 @@ func (c *clusterFlags) check(shop *shopFlags) error {
 	if c.PIDFile == "" {
 		c.PIDFile = filepath.Join(dir, "doorbuster.pid")
 	}
-	if c.Workers == 0 {
-		c.Workers, _ = cluster.DefaultWorkers(c.MaxWorkerMemory << 20)
+	if c.Workers < 0 {
+		return &app.SettingError{Variable: "WORKERS", Problem: fmt.Sprintf("is %d: a shop needs 1 worker at least, and 0 stands for one for each core", c.Workers)}
 	}
 	return errors.Join(
 		atLeast("READY_TIMEOUT", c.ReadyTimeout, time.Millisecond), atLeast("BAKE", c.Bake, 0),
@@ -130,7 +133,11 @@ func (c *clusterFlags) workerEnv(logs logFlags) []string {
 			return added
 		}
 		cores, _ := cluster.DefaultWorkers(0)
-		procs = (cores + c.Workers - 1) / c.Workers
+		workers := c.Workers
+		if workers == 0 { // what the master will find, and give the reason for
+			workers, _ = cluster.DefaultWorkers(c.MaxWorkerMemory << 20)
+		}
+		procs = (cores + workers - 1) / workers
 	}
 	return append(added, "GOMAXPROCS="+strconv.Itoa(procs))
 }
@@ -172,7 +179,7 @@ func (c *clusterFlags) serveAdmin(env *environment, master *cluster.Master) (clo
 		defer close(done)
 		server.Serve(listener) //nolint:errcheck // it ends by Close
 	}()
-	env.log.Info("admin address", "addr", listener.Addr().String())
+	env.log.With("role", "master").Info("admin address", "addr", listener.Addr().String())
 	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), adminCloseTimeout)
 		defer cancel()

@@ -50,7 +50,7 @@ func (c *workerCommand) Run(env *environment) error {
 	return c.serve(env, c.databaseFlags, seat{
 		release: app.ReleaseName(), stop: env.signals.stop, close: listener.Close,
 		serve: func(s *cluster.Server, _ *app.App) error {
-			env.log.Info("serving", "addr", listener.Addr().String())
+			s.Log.Info("serving", "addr", listener.Addr().String())
 			return s.Serve(env.signals.stop, env.signals.hurry, listener)
 		},
 	})

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -73,22 +72,27 @@ func TestFailFast(t *testing.T) {
 	}
 }
 
-// running is a worker on a migrated database.
+// runningWorker is a worker on a migrated database.
 func runningWorker(t *testing.T, env ...string) (p *process, addr string) {
 	t.Helper()
 	p = start(t, append([]string{"ADDR=127.0.0.1:0", "PLAIN_HTTP=true", "DATABASE_URL=" + dbtest.Database(t), "REDIS_URL=" + dbtest.Redis(t)}, env...), "worker")
-	serving := regexp.MustCompile(`"msg":"serving".*"addr":"([^"]+)"`)
+	var at position
+	return p, p.await(&at, "serving", nil).Addr
+}
+
+// heldUpload begins a request and returns, when the worker has it, how to end it.
+func heldUpload(t *testing.T, addr string) (finish func() *http.Response) {
+	t.Helper()
+	finish = upload(t, addr)
+	client := stranger()
 	for {
-		if m := serving.FindStringSubmatch(p.stderr.String()); m != nil {
-			return p, m[1]
-		}
-		if p.cmd.Process.Signal(syscall.Signal(0)) != nil {
-			t.Fatalf("the worker has ended: %s", p.stderr)
+		if _, health := get(t, client, "GET", "http://"+addr+"/health", ""); strings.Contains(health, `"in_flight":2`) {
+			return finish
 		}
 	}
 }
 
-// upload begins a request and returns how to end it.
+// upload begins a request, whose body it does not send to the end, and returns how to end it.
 func upload(t *testing.T, addr string) (finish func() *http.Response) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -98,13 +102,6 @@ func upload(t *testing.T, addr string) (finish func() *http.Response) {
 	t.Cleanup(func() { conn.Close() })
 	body := `{"email": "a@example.com", "password": "wrong password"}`
 	fmt.Fprintf(conn, "POST /v1/session HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{", len(body))
-	client := browser(t)
-	for { // until the worker has it
-		if _, health := get(t, client, "GET", "http://"+addr+"/health", ""); strings.Contains(health, `"in_flight":2`) {
-			client.CloseIdleConnections()
-			break
-		}
-	}
 	return func() *http.Response {
 		io.WriteString(conn, body[1:])
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -120,7 +117,7 @@ func upload(t *testing.T, addr string) (finish func() *http.Response) {
 func TestWorkerDrains(t *testing.T) {
 	t.Parallel()
 	p, addr := runningWorker(t)
-	finish := upload(t, addr)
+	finish := heldUpload(t, addr)
 	p.signal(syscall.SIGTERM)
 	for { // until the drain has begun
 		conn, err := net.Dial("tcp", addr)
@@ -147,11 +144,11 @@ func TestWorkerCuts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p, addr := runningWorker(t, "DRAIN_TIMEOUT="+c.limit)
-			upload(t, addr)
+			heldUpload(t, addr)
 			p.signal(syscall.SIGTERM)
 			if c.signals == 2 {
-				for !strings.Contains(p.stderr.String(), `"msg":"stopping"`) { //nolint:revive // until it has heard the first
-				}
+				var at position
+				p.await(&at, "stopping", nil)
 				p.signal(os.Interrupt)
 			}
 			if code := p.wait(); code != 1 {
@@ -190,6 +187,7 @@ func TestNonsenseSettings(t *testing.T) {
 	for _, setting := range []string{
 		"PAYMENT_TIMEOUT=-1s", "PAYMENT_TIMEOUT=0s", "HOLD_TTL=1s", "DRAIN_TIMEOUT=0s", "SHUTDOWN_DELAY=-1s", "PAYMENT_LATENCY=-1s",
 		"DATABASE_MAX_CONNS=-1", "DATABASE_MAX_CONNS=0", "SALE_LASTS=0s",
+		"WORKERS=-1", "READY_TIMEOUT=0s", "BAKE=-1s", "KILL_TIMEOUT=9s", "HEARTBEAT_INTERVAL=0s", "HEARTBEAT_TIMEOUT=19s", "STATUS_INTERVAL=0s",
 	} {
 		t.Run(setting, func(t *testing.T) {
 			t.Parallel()

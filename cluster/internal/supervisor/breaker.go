@@ -35,7 +35,6 @@ func (s *State) crashed(p *Process, reason string) {
 	b.Crashes = slices.DeleteFunc(b.Crashes, func(t time.Duration) bool { return t <= s.Now-s.Config.BreakerWindow })
 	switch {
 	case b.Open && b.Probe == p.ID:
-		b.Probe = 0
 		b.Pause = min(2*b.Pause, s.Config.BreakerPauseMax)
 	case !b.Open && len(b.Crashes) >= s.Config.BreakerCrashes:
 		b.Open, b.Pause = true, s.Config.BreakerPause

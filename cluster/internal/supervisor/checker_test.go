@@ -68,14 +68,12 @@ func standstill(c *Config) time.Duration {
 }
 
 // verdictWithin is how long a verdict may take: the bake, each process there, and each process back.
-func verdictWithin(c *Config, target int) time.Duration {
-	return time.Duration(2*target+3) * standstill(c)
-}
+func verdictWithin(c *Config) time.Duration { return (2*maxTarget + 4) * standstill(c) }
 
 // settlesWithin adds what else there may be to do: a breaker to close, processes to recycle, and those that are surplus or
 // can't be killed for a while.
 func settlesWithin(c *Config) time.Duration {
-	return verdictWithin(c, maxTarget) + c.BreakerPauseMax + c.BreakerProbe + 3*maxTarget*(c.ReadyTimeout+c.KillTimeout+unkillable)
+	return verdictWithin(c) + c.BreakerPauseMax + c.BreakerProbe + 3*maxTarget*(c.ReadyTimeout+c.KillTimeout+unkillable)
 }
 
 // endsWithin is how long the end may take when all is well.
@@ -326,7 +324,7 @@ func (c *checker) note(n Note) {
 			return
 		}
 		slot := c.slot(n.Slot)
-		want := min(cfg.BackoffMin<<min(slot.crashes-1, 20), cfg.BackoffMax)
+		want := min(cfg.BackoffMin<<min(max(slot.crashes-1, 0), 20), cfg.BackoffMax)
 		if n.Wait < want || n.Wait > want+want/4 || n.Crashes != slot.crashes {
 			c.failf("slot %d waits %v after %d crashes, want %v after %d", n.Slot, n.Wait, n.Crashes, want, slot.crashes)
 		}
@@ -384,7 +382,7 @@ func (c *checker) state() {
 	if shared > 1 {
 		c.failf("%d processes above target", shared)
 	}
-	if len(c.tickets) > 0 && c.now > c.since+verdictWithin(cfg, s.Target) {
+	if len(c.tickets) > 0 && c.now > c.since+verdictWithin(cfg) {
 		c.failf("no verdict since %v", c.since)
 	}
 	if s.Next() <= s.Now {

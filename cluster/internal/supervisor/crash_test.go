@@ -76,8 +76,8 @@ func TestBackoff(t *testing.T) {
 	cfg.BreakerCrashes = 100
 	c := servingWith(t, cfg)
 	jittered := false
-	for i, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
-		want *= second
+	for i, seconds := range []int{1, 2, 4, 8, 16, 30, 30} {
+		want := time.Duration(seconds) * second
 		c.ends(ID(i+1), "exited with code 3")
 		n := c.noted(NoteCrashed)
 		if n.Wait < want || n.Wait > want+want/4 || n.Crashes != i+1 {
@@ -185,8 +185,9 @@ func opened(t *testing.T, n int) *scene {
 func TestBreakerProbe(t *testing.T) {
 	c := opened(t, 6)
 	probe := ID(7)
-	for _, pause := range []time.Duration{30, 60, 120, 240, 300, 300} {
-		c.pass(pause*second - 1)
+	for _, seconds := range []int{30, 60, 120, 240, 300, 300} {
+		pause := time.Duration(seconds) * second
+		c.pass(pause - 1)
 		c.want("too early")
 		c.pass(1)
 		if n := c.noted(NoteProbe); n.ID != probe {
@@ -198,8 +199,8 @@ func TestBreakerProbe(t *testing.T) {
 		c.pass(9 * second)
 		c.want("one at a time")
 		c.ends(probe, "exited with code 3")
-		if n := c.noted(NoteOpened); n.Wait != min(2*pause, 300)*second {
-			t.Errorf("got a pause of %v after one of %v", n.Wait, pause*second)
+		if n := c.noted(NoteOpened); n.Wait != min(2*pause, 300*second) {
+			t.Errorf("got a pause of %v after one of %v", n.Wait, pause)
 		}
 		c.want("no other")
 		probe++
@@ -219,6 +220,20 @@ func TestBreakerProbe(t *testing.T) {
 	c.ends(17, "exited with code 3")
 	c.pass(5 * second)
 	c.want("crashes are counted anew", "fork 18: slot 5, release 1")
+}
+
+// Promise M6: after the breaker has closed, crashes are counted anew.
+func TestBreakerForgets(t *testing.T) {
+	c := opened(t, 6)
+	c.pass(30 * second)
+	c.ready(7)
+	c.pass(10 * second)
+	for id := ID(8); id <= 11; id++ {
+		c.ends(id, "exited with code 3")
+	}
+	if c.s.Breakers[0].Open {
+		t.Error("five crashes of before count, and one of now")
+	}
 }
 
 // Promise M6: a probe that has to go for another reason has proven nothing, and makes room for the next.

@@ -18,6 +18,9 @@ func TestShutdown(t *testing.T) {
 		c.noted(NoteShutdown)
 		c.want("all together, when the world has noticed", "drain 1 after 3s", "drain 2 after 3s")
 		c.step(Scale{Workers: 4})
+		if c.s.Target != 2 || len(c.notes) != 0 {
+			t.Errorf("target %d, %+v", c.s.Target, c.notes)
+		}
 		c.ends(1, "exited with code 1")
 		c.noted(NoteLeft)
 		c.want("nothing is forked")
@@ -61,6 +64,11 @@ func TestShutdown(t *testing.T) {
 		c.ends(2, "killed by SIGSEGV")
 		c.noted(NoteLeft)
 		c.leaves(1, 3)
+		for _, n := range c.notes {
+			if n.Kind == NoteCrashed {
+				t.Errorf("got %+v", n)
+			}
+		}
 		c.want("the end", "exit: ok")
 	})
 	t.Run("leaving already", func(t *testing.T) {

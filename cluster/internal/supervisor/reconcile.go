@@ -45,15 +45,15 @@ func (s *State) reconcile() {
 		return
 	}
 	for changed := true; changed; {
-		done, rollout := len(s.actions), s.Rollout
+		done := len(s.actions)
 		s.closeBreakers()
 		s.advance()
+		s.finish()
 		s.fill()
 		s.shrink()
 		s.plan()
-		s.finish()
 		s.retire()
-		changed = len(s.actions) > done || s.Rollout != rollout
+		changed = len(s.actions) > done
 	}
 	s.hopeless()
 }
@@ -65,15 +65,11 @@ func (s *State) advance() {
 		return
 	}
 	p := s.Process(plan.New)
-	if !p.serving() {
-		s.Plan = nil // killed for being late or silent
-		return
-	}
 	if p.Phase != Ready || s.breaker(p.Release).Probe == p.ID || s.baking(p) && !s.baked(p) {
 		return
 	}
 	if s.forward() && !s.Rollout.Baked {
-		s.Rollout.Baked, s.Rollout.Progress = true, s.Now
+		s.Rollout.Baked = true
 		clear(s.Slots) // what crashed there was another release
 	}
 	old := s.Process(plan.Old)
@@ -81,9 +77,7 @@ func (s *State) advance() {
 		return // another one is missing, or still on its way out: wait for it
 	}
 	s.Plan = nil
-	if s.Rollout != nil {
-		s.Rollout.Progress = s.Now
-	}
+	s.progress()
 	s.note(NoteReplaced, p, "")
 	if old != nil {
 		s.drain(old, 0)
@@ -136,7 +130,7 @@ func (s *State) plan() {
 	if s.Plan != nil || s.leaving() >= s.MaxLeaving() {
 		return
 	}
-	if s.forward() && !s.Rollout.Baked { // an empty slot needs nobody to leave, and what serves may be what is broken
+	if s.forward() { // an empty slot needs nobody to leave, and what serves may be what is broken
 		for i := range s.Slots {
 			if !s.covered(i + 1) {
 				s.Plan = &Plan{New: s.fork(i+1, s.Rollout.Release).ID}
@@ -177,7 +171,7 @@ func (s *State) retire() {
 
 // hopeless ends a master that never had a worker, and whose release has crashed too often.
 func (s *State) hopeless() {
-	if b := s.breaker(s.Serving); !s.EverReady && len(s.Processes) == 0 && s.Rollout == nil && b.Open {
+	if b := s.breaker(s.Serving); !s.EverReady && len(s.Processes) == 0 && b.Open {
 		s.Ended = true
 		s.do(Exit{Reason: b.Reason, Culprit: b.Culprit})
 	}

@@ -121,6 +121,21 @@ func TestLeftoverCrashes(t *testing.T) {
 	c.settled(3)
 }
 
+// Promise M9: nor does it say anything about the way back of the one that has overtaken it.
+func TestLeftoverCrashesOnTheWayBack(t *testing.T) {
+	c := halfway(t)
+	c.ends(3, "exited with code 1")
+	c.reload()
+	c.leaves(5)
+	c.ends(7, "exited with code 2")
+	c.did = nil
+	c.ends(6, "exited with code 3")
+	c.want("the way back is the other release's", "fork 9: slot 3, release 1")
+	c.ready(8, 9)
+	c.leaves(4)
+	c.want("it ends well", "drain 4", "verdict 2: exited with code 2 before it was ready [7]", "retire 2")
+}
+
 // Promise M12, M9: a reload does not wait for recycling, and replaces that process too.
 func TestReloadDuringRecycling(t *testing.T) {
 	c := serving(t, 2)
@@ -135,6 +150,18 @@ func TestReloadDuringRecycling(t *testing.T) {
 	c.beat(4)
 	c.leaves(1)
 	c.want("and done on the way", "ask 4", "drain 1", "fork 5: slot 2, release 2")
+	c.rolls()
+	c.settled(2)
+}
+
+// Promise M8: the candidate does not wait for a slot's crashes: they were of another release.
+func TestReloadAfterFailedRecycling(t *testing.T) {
+	c := serving(t, 1)
+	c.memory[1] = 600 * mb
+	c.pass(30 * second)
+	c.ends(2, "exited with code 3")
+	c.reload()
+	c.want("at once", "fork 2: slot 1, release 1", "fork 3: slot 1, release 2")
 	c.rolls()
 	c.settled(2)
 }
@@ -170,7 +197,10 @@ func TestScale(t *testing.T) {
 		c.step(Scale{Workers: 2})
 		c.step(Scale{Workers: 0})
 		c.want("one at least", "drain 2")
+		c.step(Scale{Workers: 2})
+		c.want("one that leaves holds no slot", "fork 6: slot 2, release 1")
 		c.leaves(2)
+		c.ready(6)
 		c.settled(1)
 	})
 	t.Run("a missing process is waited for", func(t *testing.T) {
@@ -220,6 +250,18 @@ func TestScale(t *testing.T) {
 		c.want("new slots run what serves", "fork 2: slot 1, release 2", "fork 3: slot 2, release 1")
 		c.rolls()
 		c.settled(2)
+	})
+	t.Run("down ends a rollout", func(t *testing.T) {
+		c := serving(t, 1)
+		c.reload()
+		c.step(Scale{Workers: 2})
+		c.ready(2)
+		c.ends(1, "exited with code 1")
+		c.pass(5 * second)
+		c.beat(2)
+		c.want("slot 2 is still starting", "fork 2: slot 1, release 2", "fork 3: slot 2, release 1", "ask 2")
+		c.step(Scale{Workers: 1})
+		c.want("in the same step", "kill 3", "verdict 1: ok")
 	})
 	t.Run("up after it is proven", func(t *testing.T) {
 		c := halfway(t)

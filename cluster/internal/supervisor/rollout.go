@@ -10,7 +10,8 @@ import (
 func (s *State) abort(reason string, culprit ID) {
 	r := s.Rollout
 	s.giveUp()
-	r.Back, r.Reason, r.Culprit, r.Progress = true, reason, culprit, s.Now
+	r.Back, r.Reason, r.Culprit = true, reason, culprit
+	s.progress()
 	for _, p := range s.Processes { // those that filled a slot have not served yet: nothing is lost
 		if p.Phase == Starting && p.Release == r.Release {
 			s.kill(p, true, "")
@@ -18,6 +19,13 @@ func (s *State) abort(reason string, culprit ID) {
 	}
 	if slices.ContainsFunc(s.Processes, func(p *Process) bool { return p.Phase == Ready && p.Release == r.Release }) {
 		s.do(Note{Kind: NoteRollback, Release: s.Serving, Reason: reason})
+	}
+}
+
+// progress notes that something went forward.
+func (s *State) progress() {
+	if s.Rollout != nil {
+		s.Rollout.Progress = s.Now
 	}
 }
 
@@ -48,7 +56,7 @@ func (s *State) finish() {
 		s.Rollout = nil
 	case r.Back && stuck:
 		s.answer(r.Reason+"; the way back to the release before is not finished", r.Culprit)
-	case !r.Back && behind == 0 && arrived == s.Target && s.Plan == nil:
+	case r.Baked && behind == 0 && arrived == s.Target:
 		s.answer("", 0)
 		s.Serving, s.Rollout = r.Release, nil
 	}

@@ -202,6 +202,7 @@ func TestVerdictDoesNotWaitForTheKernel(t *testing.T) {
 	c.pass(30 * second)
 	c.want("late", "fork 3: slot 1, release 2", "kill 3", "verdict 1: was not ready within 30s [3]")
 	c.leaves(3)
+	c.noted(NoteLeft) // it was asked to, and not for a crash of its own
 	c.want("gone", "retire 2")
 	c.reload()
 	c.ready(4)
@@ -218,129 +219,136 @@ func TestVerdictDoesNotWaitForTheKernel(t *testing.T) {
 	c.settled(3)
 }
 
-// halfway is a scene in a rollout of release 2: process 4 has replaced 1, and 5 is about to replace 2; 3 is still to come.
-func halfway(t *testing.T) *scene {
-	t.Helper()
-	c := serving(t, 3)
-	c.reload()
-	c.ready(4)
-	c.pass(5 * second)
-	c.beat(4)
-	c.leaves(1)
-	c.want("half-way", "fork 4: slot 1, release 2", "ask 4", "drain 1", "fork 5: slot 2, release 2")
-	return c
-}
-
-// Promise M9: a rollout that fails later goes back, by the same path, and its verdict comes when it is back.
-func TestRollback(t *testing.T) {
-	t.Run("a promoted one crashes", func(t *testing.T) {
-		c := halfway(t)
-		c.ends(4, "exited with code 3")
-		if n := c.noted(NoteCrashed); n.Wait != 0 {
-			t.Errorf("its slot waits: %+v", n)
-		}
-		c.want("its place goes back at once", "kill 5", "fork 6: slot 1, release 1", "verdict 1: exited with code 3 5s after it was ready [4]")
-		c.leaves(5)
-		c.ready(6)
-		c.want("gone", "retire 2")
-		c.settled(1)
-	})
-	t.Run("a promoted one is silent", func(t *testing.T) {
-		c := halfway(t)
-		c.muted[4] = true
-		c.ready(5)
-		c.leaves(2)
+// Promise M8: all slots serve before a rollout has succeeded, and a process that is to leave is none.
+func TestRolloutEnds(t *testing.T) {
+	t.Run("the last old one crashes", func(t *testing.T) {
+		c := serving(t, 2)
+		c.reload()
+		c.ready(3)
 		c.pass(5 * second)
-		c.want("on it goes", "drain 2", "fork 6: slot 3, release 2")
-		c.pass(25 * second)
-		if n := c.noted(NoteRollback); n.Release != 1 || n.Reason != "sent no heartbeat for 30s" {
-			t.Errorf("got %+v", n)
-		}
-		c.want("killed, and the next one is none any more", "kill 4", "kill 6")
-		c.leaves(4)
-		c.want("its slot is free", "fork 7: slot 1, release 1")
-		c.leaves(6)
-		c.ready(7)
-		c.want("the other way round", "fork 8: slot 2, release 1")
-		c.ready(8)
-		c.want("no bake", "drain 5")
-		c.leaves(5)
-		c.want("back", "verdict 1: sent no heartbeat for 30s [4]", "retire 2")
-		c.settled(1)
+		c.beat(3)
+		c.ends(2, "exited with code 1")
+		c.leaves(1)
+		c.want("two more", "fork 3: slot 1, release 2", "ask 3", "drain 1", "fork 4: slot 2, release 2")
+		c.ready(4)
+		c.want("one more", "verdict 1: ok", "retire 1")
+		c.settled(2)
 	})
-	t.Run("a later one crashes before it is ready", func(t *testing.T) {
-		c := halfway(t)
-		c.ends(5, "exited with code 3")
-		c.noted(NoteRollback)
-		c.want("back", "fork 6: slot 1, release 1")
+	t.Run("nothing was there", func(t *testing.T) {
+		c := serving(t, 1)
+		c.ends(1, "exited with code 1")
+		c.reload()
+		c.ready(2)
+		c.want("it has not proven itself", "fork 2: slot 1, release 2")
+		c.pass(5 * second)
+		c.beat(2)
+		c.want("now it has", "ask 2", "verdict 1: ok", "retire 1")
+		c.settled(2)
+	})
+	t.Run("in a slot that is no more", func(t *testing.T) {
+		c := serving(t, 3)
+		c.ends(3, "exited with code 1")
+		c.reload()
+		c.ready(4)
+		c.pass(5 * second)
+		c.beat(4)
+		c.ready(5)
+		c.leaves(1)
+		c.want("slots 3 and 1", "fork 4: slot 3, release 2", "ask 4", "fork 5: slot 1, release 2", "drain 1", "fork 6: slot 2, release 2")
+		c.ends(2, "exited with code 1")
+		c.step(Scale{Workers: 2})
+		c.want("slot 2 is missing, and slot 3 does not count")
 		c.ready(6)
 		c.leaves(4)
-		c.want("there", "drain 4", "verdict 1: exited with code 3 before it was ready [5]", "retire 2")
-		c.settled(1)
-	})
-	t.Run("another crash on the way back", func(t *testing.T) {
-		c := halfway(t)
-		c.ends(5, "exited with code 3")
-		c.ends(4, "exited with code 3")
-		c.want("the replacement has its place", "fork 6: slot 1, release 1", "verdict 1: exited with code 3 before it was ready [5]", "retire 2")
-		c.ready(6)
-		c.settled(1)
+		c.want("now", "verdict 1: ok", "drain 4", "retire 1")
+		c.settled(2)
 	})
 }
 
-// Promise M9: when the way back fails too, whoever waits is told at once, and it is tried on.
-func TestRollbackFails(t *testing.T) {
-	t.Run("crash", func(t *testing.T) {
-		c := halfway(t)
-		c.ends(5, "exited with code 3")
-		c.ends(6, "exited with code 4")
-		wait := c.noted(NoteCrashed).Wait
-		c.want("told", "fork 6: slot 1, release 1", "verdict 1: exited with code 3 before it was ready; "+
-			"the way back to the release before failed too: exited with code 4 before it was ready [5]")
-		c.pass(wait - 1)
-		c.want("what serves stays, and the slot waits")
-		c.pass(1)
-		c.ready(7)
-		c.leaves(4)
-		c.want("then it is tried again", "fork 7: slot 1, release 1", "drain 4", "retire 2")
-		c.settled(1)
-	})
-	t.Run("breaker", func(t *testing.T) {
-		c := halfway(t)
-		c.ends(5, "exited with code 3")
-		for id := ID(6); id <= 10; id++ {
-			c.ends(id, "exited with code 4")
-			c.pass(c.noted(NoteCrashed).Wait)
+// Promise M9: a rollout that goes forward slowly is not ended: each process that leaves counts, those of a smaller
+// cluster too, and so does what the operator does.
+func TestRolloutIsSlow(t *testing.T) {
+	slowly := func(c *scene) { // everyone takes its time to leave
+		for range 40 {
+			for _, p := range c.s.Processes {
+				if p.Phase == Starting {
+					c.ready(p.ID)
+				}
+			}
+			c.pass(29 * second)
+			for _, p := range c.s.Processes {
+				if p.Phase == Leaving {
+					c.leaves(p.ID)
+					break
+				}
+			}
 		}
-		opened := c.noted(NoteOpened)
-		c.did = nil
-		c.pass(opened.Wait)
-		c.want("a probe", "fork 11: slot 1, release 1")
-		c.ready(11)
-		c.pass(10*second - 1)
-		c.want("it has to prove itself before anyone leaves")
-		c.pass(1)
-		c.leaves(4)
-		c.want("then", "drain 4", "retire 2")
-		c.settled(1)
+	}
+	t.Run("all of them", func(t *testing.T) {
+		c := serving(t, 8)
+		c.reload()
+		slowly(c)
+		c.settled(2)
 	})
-	t.Run("not enough to go back", func(t *testing.T) {
-		c := halfway(t)
-		c.ends(5, "exited with code 3")
-		c.muted[3] = true
-		c.pass(25 * second)
-		c.ready(6)
-		c.want("one is missing, and can't be killed", "fork 6: slot 1, release 1", "kill 3")
-		c.pass(137*second + second/2 - 1)
+	t.Run("all crash, just before they are replaced", func(t *testing.T) {
+		c := serving(t, 8)
+		c.reload()
+		c.ready(9)
+		c.pass(5 * second)
+		c.ends(1, "exited with code 1")
+		c.beat(9)
+		for id := ID(2); id <= 8; id++ {
+			c.ends(id, "exited with code 1")
+			c.pass(29 * second)
+			c.ready(id + 8)
+		}
+		c.settled(2)
+	})
+	t.Run("fewer", func(t *testing.T) {
+		c := serving(t, 8)
+		c.reload()
+		c.ready(9)
+		c.step(Scale{Workers: 1})
+		slowly(c)
+		c.settled(2)
+	})
+	t.Run("more", func(t *testing.T) {
+		c := serving(t, 2)
+		c.muted[2] = true
+		c.pass(30 * second)
+		c.reload()
+		c.pass(162 * second)
+		c.step(Scale{Workers: 3})
+		c.want("a new slot", "kill 2", "fork 3: slot 3, release 1")
+		c.pass(29 * second)
 		c.want("patience")
-		c.pass(1)
-		c.want("told", "verdict 1: exited with code 3 before it was ready; the way back to the release before is not finished [5]")
-		c.leaves(3)
+	})
+}
+
+// Promise M8: there is one process above target at most.
+func TestOneAboveTarget(t *testing.T) {
+	t.Run("surplus", func(t *testing.T) {
+		c := serving(t, 3)
+		c.reload()
+		c.ready(4)
+		c.ends(3, "exited with code 1")
 		c.pass(2 * second)
-		c.ready(7)
+		c.want("slot 1 has two", "fork 4: slot 1, release 2", "fork 5: slot 3, release 1")
+		c.reload()
+		c.want("no other gets another", "verdict 1: a newer reload took its place")
+		c.ready(5)
+		c.want("until one of the two has left", "drain 4")
 		c.leaves(4)
-		c.want("it goes on", "fork 7: slot 3, release 1", "drain 4", "retire 2")
-		c.settled(1)
+		c.want("on", "fork 6: slot 1, release 3", "retire 2")
+	})
+	t.Run("held", func(t *testing.T) {
+		c := serving(t, 5)
+		c.muted[5] = true
+		c.pass(30 * second)
+		c.reload()
+		c.want("slot 5 is held by one that can't be killed", "kill 5")
+		c.leaves(5)
+		c.want("and then it is the candidate's", "fork 6: slot 5, release 2")
 	})
 }
 

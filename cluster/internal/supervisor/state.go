@@ -35,7 +35,7 @@ type Slot struct {
 
 // Plan is the token of planned exits: who is being replaced by whom.
 type Plan struct {
-	Old      ID // 0: the slot is empty
+	Old      ID // 0: the slot was empty
 	New      ID
 	Recycle  bool // else it is a step of the rollout, or of the way back
 	Asked    bool
@@ -168,6 +168,7 @@ func (s *State) drain(p *Process, delay time.Duration) {
 	case Ready:
 		p.Phase, p.Deadline = Leaving, s.Now+delay+s.Config.KillTimeout
 		s.do(Drain{ID: p.ID, Delay: delay})
+		s.progress()
 	case Leaving, Killed:
 	}
 }

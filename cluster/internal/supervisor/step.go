@@ -53,9 +53,7 @@ func (s *State) away(late time.Duration) {
 		p.LastBeat = s.Now
 		p.Deadline = max(p.Deadline+late, s.Now+s.Config.AwayLimit)
 	}
-	if s.Rollout != nil {
-		s.Rollout.Progress = s.Now
-	}
+	s.progress()
 	s.do(Note{Kind: NoteAway, Wait: late})
 }
 
@@ -100,12 +98,8 @@ func (s *State) exited(id ID, reason string) {
 		return
 	}
 	s.Processes = slices.DeleteFunc(s.Processes, func(q *Process) bool { return q == p })
-	replacement := s.Plan != nil && s.Plan.New == p.ID
-	switch {
-	case replacement:
+	if s.Plan != nil && s.Plan.New == p.ID {
 		s.Plan = nil
-	case s.Plan != nil && s.Plan.Old == p.ID:
-		s.Plan.Old = 0 // its replacement fills the slot, whatever became of it
 	}
 	if p.Phase == Leaving || p.Wanted || s.Stopping > 0 {
 		s.note(NoteLeft, p, reason)
@@ -123,7 +117,7 @@ func (s *State) exited(id ID, reason string) {
 	}
 	s.do(about(p, note))
 	s.crashed(p, reason)
-	if s.Rollout != nil && s.Rollout.Back && p.Release == s.Serving && (replacement || !p.WasReady) {
+	if s.Rollout != nil && s.Rollout.Back && p.Release == s.Serving && !p.WasReady {
 		s.answer(fmt.Sprintf("%s; the way back to the release before failed too: %s", s.Rollout.Reason, reason), s.Rollout.Culprit)
 	}
 }
@@ -180,14 +174,7 @@ func (s *State) scale(workers int) {
 		s.Slots = append(s.Slots, Slot{})
 	}
 	s.Slots = s.Slots[:workers]
-	if s.Plan != nil {
-		if p := s.Process(s.Plan.New); p != nil && p.Slot > workers {
-			s.giveUp()
-		}
-	}
-	if s.Rollout != nil {
-		s.Rollout.Progress = s.Now
-	}
+	s.progress()
 	s.do(Note{Kind: NoteScaled})
 }
 

@@ -212,6 +212,11 @@ func (w *world) settle() error {
 			return err
 		}
 	}
+	for r := range w.releases {
+		if w.check.retired[r] == (r == w.s.Serving) && !w.s.Ended {
+			return w.check.failf("release %d is not retired", r)
+		}
+	}
 	calm := len(w.record)
 	if err := w.until(w.now + 100*second); err != nil {
 		return err

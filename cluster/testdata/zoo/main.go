@@ -205,6 +205,7 @@ func act(ctx context.Context, point, verb, value string) {
 		if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
 			panic(err)
 		}
+		<-time.After(time.Hour) // the signal may find another thread first
 	case "grow":
 		grow(number)
 	case "flood":
@@ -237,7 +238,11 @@ var hoard [][]byte
 // grow takes megabytes of memory and touches all of it.
 func grow(megabytes int) {
 	for range megabytes {
-		hoard = append(hoard, bytes.Repeat([]byte{1}, 1<<20))
+		piece := make([]byte, 1<<20)
+		for i := 0; i < len(piece); i += os.Getpagesize() {
+			piece[i] = 1
+		}
+		hoard = append(hoard, piece)
 	}
 }
 
@@ -255,9 +260,14 @@ func flood(n int) {
 	os.Stdout.Write([]byte{'\n'})
 }
 
-// fork starts this program again and leaves it alone.
+// fork starts this program again, which starts it again and ends, so that the third one has lost its parent.
 func fork(as string) {
-	if err := exec.Command("/proc/self/exe", as).Start(); err != nil {
+	cmd := exec.Command("/proc/self/exe", as)
+	err := cmd.Start()
+	if err == nil && as == "fork" {
+		err = cmd.Wait()
+	}
+	if err != nil {
 		panic(err)
 	}
 }

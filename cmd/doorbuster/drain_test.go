@@ -1,0 +1,272 @@
+package main_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ends are the ways to make a worker leave.
+var ends = map[string]syscall.Signal{"reload": syscall.SIGUSR2, "stop": syscall.SIGTERM}
+
+// W2, W3: an upload that began before a reload, or a stop, is answered, however slow it is, if it fits into the limit. The
+// log says what is waited for.
+func TestSlowUploadIsFinished(t *testing.T) {
+	t.Parallel()
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openShop(t, "WORKERS=1")
+			old := s.pids()[1]
+			finish := upload(t, s.addr)
+			s.holds(1)
+			s.signal(end)
+			waiting := s.await(&s.at, "draining", nil)
+			if waiting.PID != old || waiting.InFlight != 1 || !slices.Contains(waiting.WaitingFor, "POST /v1/session") {
+				t.Errorf("got %+v, want worker %d to wait for POST /v1/session", waiting, old)
+			}
+			if resp := finish(); resp.StatusCode != http.StatusUnauthorized || !resp.Close {
+				t.Errorf("got %d, close %v, want 401 and Connection: close", resp.StatusCode, resp.Close)
+			}
+			if left := s.await(&s.at, "worker left", nil); left.WorkerPID != old || left.How != "exited with code 0" {
+				t.Errorf("got %+v, want worker %d to leave with code 0", left, old)
+			}
+			if end == syscall.SIGUSR2 {
+				s.await(&s.at, "reloaded", nil)
+				s.signal(syscall.SIGTERM)
+			}
+			s.gone()
+		})
+	}
+}
+
+// W3: an upload that does not fit into the limit is cut: the worker exits with 1, and the log names what it has cut. To the
+// reload and to the shop that is no failure.
+func TestSlowUploadIsCut(t *testing.T) {
+	t.Parallel()
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openShop(t, "WORKERS=1", "DRAIN_TIMEOUT=200ms")
+			old := s.pids()[1]
+			upload(t, s.addr)
+			s.holds(1)
+			s.signal(end)
+			cut := s.await(&s.at, "drain limit reached, cutting requests", nil)
+			if cut.PID != old || cut.InFlight != 1 || !slices.Contains(cut.Cut, "POST /v1/session") || cut.Level != "ERROR" {
+				t.Errorf("got %+v, want an error of worker %d that names POST /v1/session", cut, old)
+			}
+			if left := s.await(&s.at, "worker left", nil); left.WorkerPID != old || left.How != "exited with code 1" {
+				t.Errorf("got %+v, want worker %d to leave with code 1", left, old)
+			}
+			if end == syscall.SIGUSR2 {
+				s.await(&s.at, "reloaded", nil)
+				s.signal(syscall.SIGTERM)
+			}
+			s.gone()
+		})
+	}
+}
+
+// slowReader asks for a big page over a connection that takes in little at a time, and returns when the worker is stuck in
+// the middle of its answer.
+func slowReader(t *testing.T, s *shop) *bufio.Reader {
+	t.Helper()
+	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4096) })
+	}}
+	conn, err := d.DialContext(context.Background(), "tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	// The same page many times over, or the kernel's buffers would take it in for the reader.
+	io.WriteString(conn, strings.Repeat("GET /v1/products?limit=100 HTTP/1.1\r\nHost: shop\r\n\r\n", 200))
+	in := bufio.NewReader(conn)
+	if _, err := in.Peek(1); err != nil { // from now on the worker has something to do until the buffers are full
+		t.Fatal(err)
+	}
+	return in
+}
+
+// W2, W3: a download that is under way when the worker is told to leave arrives to its last byte.
+func TestSlowDownloadIsFinished(t *testing.T) {
+	t.Parallel()
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openShop(t, "WORKERS=1", catalogue(t))
+			_, want := get(t, stranger(), "GET", s.url("/v1/products?limit=100"), "")
+			in := slowReader(t, s)
+			s.signal(end)
+			s.await(&s.at, "draining", nil)
+			// What was under way could not say that the connection has to go. What follows does.
+			for last := false; !last; {
+				resp, err := http.ReadResponse(in, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, err := io.ReadAll(resp.Body)
+				if err != nil || resp.StatusCode != http.StatusOK || string(body) != want {
+					t.Fatalf("got %d and %d bytes, %v, want 200 and %d bytes", resp.StatusCode, len(body), err, len(want))
+				}
+				last = resp.Close
+			}
+			if left := s.await(&s.at, "worker left", nil); left.How != "exited with code 0" {
+				t.Errorf("got %+v, want code 0", left)
+			}
+			if end == syscall.SIGUSR2 {
+				s.await(&s.at, "reloaded", nil)
+				s.signal(syscall.SIGTERM)
+			}
+			s.gone()
+		})
+	}
+}
+
+// W3: a download whose client takes nothing is cut at the limit.
+func TestSlowDownloadIsCut(t *testing.T) {
+	t.Parallel()
+	s := openShop(t, "WORKERS=1", "DRAIN_TIMEOUT=200ms", catalogue(t))
+	slowReader(t, s)
+	s.signal(syscall.SIGUSR2)
+	if cut := s.await(&s.at, "drain limit reached, cutting requests", nil); !slices.Contains(cut.Cut, "GET /v1/products") {
+		t.Errorf("got %+v, want GET /v1/products", cut)
+	}
+	if left := s.await(&s.at, "worker left", nil); left.How != "exited with code 1" {
+		t.Errorf("got %+v, want code 1", left)
+	}
+	s.await(&s.at, "reloaded", nil)
+	s.close()
+}
+
+// W2, E3: a checkout whose payment is under way when its worker is told to leave is answered 201, and is one order.
+func TestCheckoutInFlight(t *testing.T) {
+	t.Parallel()
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			database := catalogue(t)
+			s := openShop(t, "WORKERS=1", "PAYMENT_LATENCY=1500ms", database)
+			client := browser(t)
+			if code, body := get(t, client, "POST", s.url("/v1/cart/items"), `{"sku": "`+sku+`", "quantity": 1}`); code != http.StatusOK {
+				t.Fatalf("cart: got %d: %s", code, body)
+			}
+			type answer struct {
+				code int
+				body string
+			}
+			buy := func() answer {
+				code, body := get(t, client, "POST", s.url("/v1/checkout"), `{"email": "you@example.com", "payment_token": "tok_ok"}`, "Idempotency-Key", "only-one")
+				return answer{code, body}
+			}
+			answered := make(chan answer, 1)
+			go func() { answered <- buy() }()
+			s.holds(1)
+			s.signal(end)
+			first := <-answered
+			if first.code != http.StatusCreated || !strings.Contains(first.body, `"status":"confirmed"`) {
+				t.Errorf("got %d: %s, want 201 and a confirmed order", first.code, first.body)
+			}
+			if left := s.await(&s.at, "worker left", nil); left.How != "exited with code 0" {
+				t.Errorf("got %+v, want code 0", left)
+			}
+			if end == syscall.SIGUSR2 {
+				s.await(&s.at, "reloaded", nil)
+				if again := buy(); again != first {
+					t.Errorf("the same key on the next worker: got %+v, want %+v", again, first)
+				}
+				client.CloseIdleConnections()
+				s.signal(syscall.SIGTERM)
+			}
+			s.gone()
+			orders := ask(t, strings.TrimPrefix(database, "DATABASE_URL="), "SELECT string_agg(status::text, ' ') FROM orders")
+			if orders != "confirmed" {
+				t.Errorf("orders: %s, want one that is confirmed", orders)
+			}
+		})
+	}
+}
+
+// M15, W2: a shop that is stopped in the middle of the traffic answers what it has accepted, and exits with 0.
+func TestStopUnderLoad(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	c := newCrowd(t)
+	c.join("kept alive", 6, func() func() (int, error) {
+		conn := new(rawClient)
+		over := false
+		return func() (int, error) {
+			if over {
+				<-c.stop // there is no shop any more
+				return 0, nil
+			}
+			fresh := conn.conn == nil
+			resp, err := conn.ask(s.addr, "GET", "/v1/products", "")
+			switch {
+			case err != nil && fresh: // refused; or it was still in the queue, which nobody had accepted from
+				over = true
+				return 0, nil
+			case err != nil:
+				return 0, err
+			case resp.StatusCode != http.StatusOK:
+				return 1, fmt.Errorf("got %s", resp.Status)
+			}
+			return 1, nil
+		}
+	})
+	c.working()
+	s.signal(os.Interrupt)
+	s.gone()
+	c.allServed()
+	for _, left := range s.records(0, "worker left") {
+		if left.How != "exited with code 0" {
+			t.Errorf("got %+v, want code 0", left)
+		}
+	}
+}
+
+// M10: a worker that does not leave is killed by the master's clock.
+func TestStuckWorkerIsKilled(t *testing.T) {
+	t.Parallel()
+	s := openShop(t, "WORKERS=1", "DRAIN_TIMEOUT=100ms", "KILL_TIMEOUT=300ms")
+	old := s.pids()[1]
+	if err := syscall.Kill(old, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	s.signal(syscall.SIGUSR2)
+	if late := s.await(&s.at, "killing worker", nil); late.WorkerPID != old || late.Reason != "did not leave in time" {
+		t.Errorf("got %+v", late)
+	}
+	at := s.at // nobody waits for the kernel to be done with it
+	s.await(&at, "reloaded", nil)
+	s.await(&s.at, "worker left", func(r record) bool { return r.WorkerPID == old && strings.Contains(r.How, "SIGKILL") })
+	s.close()
+}
+
+// M11: a worker that is silent is killed and replaced.
+func TestSilentWorkerIsReplaced(t *testing.T) {
+	t.Parallel()
+	s := openShop(t, "WORKERS=1", "HEARTBEAT_INTERVAL=100ms", "HEARTBEAT_TIMEOUT=2s")
+	old := s.pids()[1]
+	if err := syscall.Kill(old, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if silent := s.await(&s.at, "killing worker", nil); silent.WorkerPID != old || silent.Reason != "sent no heartbeat for "+(2*time.Second).String() {
+		t.Errorf("got %+v", silent)
+	}
+	s.await(&s.at, "worker crashed", nil)
+	s.await(&s.at, "worker ready", nil)
+	s.close()
+}

@@ -1,0 +1,244 @@
+package main_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// crowd is clients that ask a shop one thing after the other, all at the same time, and take note of what fails.
+type crowd struct {
+	t     *testing.T
+	stop  chan struct{}
+	done  sync.WaitGroup
+	kinds []*kind
+}
+
+// kind is what clients of one kind have seen.
+type kind struct {
+	name     string
+	answered atomic.Int64
+	mu       sync.Mutex
+	failures []string
+}
+
+func newCrowd(t *testing.T) *crowd {
+	c := &crowd{t: t, stop: make(chan struct{})}
+	t.Cleanup(func() { c.leave() })
+	return c
+}
+
+// join adds n clients. Each does what its own function, made by prepare, does, until the crowd leaves; the function returns
+// how many answers it got.
+func (c *crowd) join(name string, n int, prepare func() func() (int, error)) {
+	k := &kind{name: name}
+	c.kinds = append(c.kinds, k)
+	for range n {
+		once := prepare()
+		c.done.Go(func() {
+			for {
+				select {
+				case <-c.stop:
+					return
+				default:
+				}
+				answered, err := once()
+				k.answered.Add(int64(answered))
+				if err != nil {
+					k.mu.Lock()
+					k.failures = append(k.failures, err.Error())
+					k.mu.Unlock()
+				}
+			}
+		})
+	}
+}
+
+// working returns when clients of each kind have got an answer since it was called.
+func (c *crowd) working() {
+	c.t.Helper()
+	tooLong := time.Now().Add(hang)
+	for _, k := range c.kinds {
+		for before := k.answered.Load(); k.answered.Load() == before; {
+			if time.Now().After(tooLong) {
+				c.t.Fatalf("%s: no answer for %v", k.name, hang)
+			}
+			<-time.After(time.Millisecond) // the clients need the processor more
+		}
+	}
+}
+
+// leave stops the clients, after what they are doing.
+func (c *crowd) leave() {
+	select {
+	case <-c.stop:
+	default:
+		close(c.stop)
+	}
+	c.done.Wait()
+}
+
+// allServed ends the crowd and reports what failed.
+func (c *crowd) allServed() {
+	c.t.Helper()
+	c.leave()
+	for _, k := range c.kinds {
+		c.t.Logf("%s: %d answers, %d failures", k.name, k.answered.Load(), len(k.failures))
+		if n := len(k.failures); n > 0 {
+			c.t.Errorf("%s: %d of %d failed, such as: %s", k.name, n, k.answered.Load(), strings.Join(k.failures[:min(n, 5)], "; "))
+		}
+	}
+}
+
+func (c *crowd) answers(name string) int64 {
+	for _, k := range c.kinds {
+		if k.name == name {
+			return k.answered.Load()
+		}
+	}
+	return 0
+}
+
+// reads asks for a product with the client that each of them is given.
+func reads(client func() *http.Client, page string) func() func() (int, error) {
+	return func() func() (int, error) {
+		c := client()
+		return func() (int, error) {
+			resp, err := c.Get(page)
+			if err != nil {
+				return 0, err
+			}
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			return 1, errors.Join(err, wantStatus(resp, http.StatusOK, body))
+		}
+	}
+}
+
+// buys fills a cart and checks out, as somebody new each time, over a fresh connection each time.
+func buys(s *shop, sku string, keys *atomic.Int64) func() func() (int, error) {
+	return func() func() (int, error) {
+		transport := &http.Transport{DisableKeepAlives: true}
+		return func() (answered int, err error) {
+			jar, err := cookiejar.New(nil)
+			if err != nil {
+				return 0, err
+			}
+			client := &http.Client{Transport: transport, Jar: jar}
+			key := fmt.Sprintf("order-%d", keys.Add(1))
+			for _, step := range []struct {
+				path, body string
+				status     int
+			}{
+				{"/v1/cart/items", `{"sku": "` + sku + `", "quantity": 1}`, http.StatusOK},
+				{"/v1/checkout", `{"email": "you@example.com", "payment_token": "tok_ok"}`, http.StatusCreated},
+			} {
+				req, err := http.NewRequest(http.MethodPost, s.url(step.path), strings.NewReader(step.body))
+				if err != nil {
+					return answered, err
+				}
+				req.GetBody = nil // nothing to send it again from
+				req.Header.Set("Content-Type", "application/json")
+				if step.path == "/v1/checkout" {
+					req.Header.Set("Idempotency-Key", key)
+				}
+				resp, err := client.Do(req)
+				if err != nil {
+					return answered, err
+				}
+				body, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				answered++
+				if err := errors.Join(err, wantStatus(resp, step.status, body)); err != nil {
+					return answered, err
+				}
+			}
+			return answered, nil
+		}
+	}
+}
+
+func wantStatus(resp *http.Response, status int, body []byte) error {
+	if resp.StatusCode == status {
+		return nil
+	}
+	return fmt.Errorf("%s %s: %s: %s", resp.Request.Method, resp.Request.URL, resp.Status, body)
+}
+
+// softPhase is how long a worker that leaves keeps idle connections at least (cluster.Server). Whoever thinks longer may
+// find its connection closed, as on any server.
+const softPhase = time.Second
+
+// browses keeps a connection alive, never sends anything twice, and thinks up to a limit between two requests.
+func browses(s *shop, method, path, body string, status int, think time.Duration) func() func() (int, error) {
+	return func() func() (int, error) {
+		c := new(rawClient)
+		return func() (int, error) {
+			began := time.Now()
+			if think > 0 {
+				<-time.After(rand.N(think))
+			}
+			if time.Since(began) > softPhase/2 {
+				c.close() // this machine was too busy to think no longer than that
+			}
+			resp, err := c.ask(s.addr, method, path, body)
+			if err != nil {
+				return 0, err
+			}
+			return 1, wantStatus(resp, status, nil)
+		}
+	}
+}
+
+// rawClient keeps one connection alive until it is told to close it. It sends nothing twice: what http.Client does when a
+// connection that it has used before turns out to be closed would hide what a reload must not do.
+type rawClient struct {
+	conn   net.Conn
+	reader *bufio.Reader
+}
+
+// ask sends a request and reads the answer to its end.
+func (c *rawClient) ask(addr, method, path, body string) (*http.Response, error) {
+	state := "kept-alive"
+	if c.conn == nil {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			return nil, err
+		}
+		c.conn, c.reader, state = conn, bufio.NewReader(conn), "fresh"
+	}
+	_, err := fmt.Fprintf(c.conn, "%s %s HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", method, path, len(body), body)
+	var resp *http.Response
+	if err == nil {
+		resp, err = http.ReadResponse(c.reader, &http.Request{Method: method, URL: &url.URL{Path: path}})
+	}
+	if err == nil {
+		_, err = io.Copy(io.Discard, resp.Body)
+		err = errors.Join(err, resp.Body.Close())
+	}
+	if err != nil {
+		err = fmt.Errorf("%s %s on a %s connection from %v: %w", method, path, state, c.conn.LocalAddr(), err)
+	}
+	if err != nil || resp.Close {
+		c.close()
+	}
+	return resp, err
+}
+
+func (c *rawClient) close() {
+	if c.conn != nil {
+		c.conn.Close()
+		c.conn = nil
+	}
+}

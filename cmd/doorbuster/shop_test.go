@@ -1,0 +1,152 @@
+package main_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"doorbuster/app/dbtest"
+	"doorbuster/cluster"
+)
+
+// shop is a master with its workers, running.
+type shop struct {
+	*process
+	dir    string // its runtime directory
+	addr   string
+	admin  string // URL of its admin address
+	client *cluster.Client
+	at     position // in its log: behind the last line that was waited for
+}
+
+// openShop runs "doorbuster serve" with two workers, if the settings do not say otherwise, and returns when all are ready.
+func openShop(t *testing.T, settings ...string) *shop {
+	t.Helper()
+	s := launchShop(t, settings, binary, "serve")
+	s.await(&s.at, "all workers are ready", nil)
+	return s
+}
+
+// launchShop runs a command that becomes a master, and returns when that has taken its addresses.
+func launchShop(t *testing.T, settings []string, command ...string) *shop {
+	t.Helper()
+	s := &shop{dir: shortTempDir(t)}
+	env := []string{"XDG_RUNTIME_DIR=" + s.dir, "ADDR=127.0.0.1:0", "PLAIN_HTTP=true", "WORKERS=2", "BAKE=0s", "DATABASE_MAX_CONNS=3"}
+	if !slices.ContainsFunc(settings, func(s string) bool { return strings.HasPrefix(s, "DATABASE_URL=") }) {
+		env = append(env, "DATABASE_URL="+dbtest.Database(t))
+	}
+	env = append(env, "REDIS_URL="+dbtest.Redis(t))
+	s.process = startProgram(t, append(env, settings...), command...)
+	s.meet()
+	return s
+}
+
+// meet reads from the log where the master is reached.
+func (s *shop) meet() {
+	s.t.Helper()
+	at := s.at
+	s.admin = "http://" + s.await(&at, "admin address", nil).Addr
+	s.addr = s.await(&s.at, "master started", nil).Listening[0]
+	client, err := cluster.Dial(context.Background(), filepath.Join(s.dir, "doorbuster", "control.sock"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.client = client
+}
+
+// url is the address of a page of the shop.
+func (s *shop) url(path string) string { return "http://" + s.addr + path }
+
+// do runs a command about this shop.
+func (s *shop) do(args ...string) (code int, stdout, stderr string) {
+	s.t.Helper()
+	return do(s.t, []string{"XDG_RUNTIME_DIR=" + s.dir}, args...)
+}
+
+// reload replaces the workers.
+func (s *shop) reload() {
+	s.t.Helper()
+	if code, stdout, stderr := s.do("reload"); code != 0 || !strings.Contains(stdout, "reloaded in") {
+		s.t.Fatalf("reload: got exit code %d, output %q, errors %q", code, stdout, stderr)
+	}
+}
+
+func (s *shop) status() cluster.Status {
+	s.t.Helper()
+	status, err := s.client.Status(context.Background())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return status
+}
+
+// pids are those of the workers that are ready, by slot.
+func (s *shop) pids() map[int]int {
+	s.t.Helper()
+	pids := map[int]int{}
+	for _, w := range s.status().Workers {
+		if w.State == "ready" {
+			pids[w.Slot] = w.PID
+		}
+	}
+	return pids
+}
+
+// holds returns when the workers together are at work on so many requests.
+func (s *shop) holds(requests int) {
+	s.t.Helper()
+	for {
+		n := 0
+		for _, w := range s.status().Workers {
+			n += w.InFlight
+		}
+		if n == requests {
+			return
+		}
+	}
+}
+
+// kill ends a worker the hard way.
+func (s *shop) kill(pid int) {
+	s.t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// close stops the shop, and sees to it that it ends in order.
+func (s *shop) close() {
+	s.t.Helper()
+	s.signal(syscall.SIGTERM)
+	s.gone()
+}
+
+// gone waits until the shop has ended: with exit code 0, and with nothing left behind.
+func (s *shop) gone() {
+	s.t.Helper()
+	if code := s.wait(); code != 0 {
+		s.t.Errorf("got exit code %d, want 0", code)
+	}
+	for _, r := range s.records(0, "worker ready") {
+		if alive(r.WorkerPID) {
+			s.t.Errorf("worker %d, pid %d, is still there", r.Slot, r.WorkerPID)
+		}
+	}
+	if left, err := os.ReadDir(filepath.Join(s.dir, "doorbuster")); err != nil || len(left) != 0 {
+		s.t.Errorf("the runtime directory holds %v, %v", left, err)
+	}
+}
+
+// catalogue returns the setting of a fresh database that is full of products, in the middle of a sale.
+func catalogue(t *testing.T) string {
+	t.Helper()
+	setting := "DATABASE_URL=" + dbtest.Database(t)
+	if code, _, stderr := do(t, []string{setting}, "seed"); code != 0 {
+		t.Fatalf("seed: got exit code %d: %s", code, stderr)
+	}
+	return setting
+}
