@@ -74,12 +74,15 @@ func (m *Master) Run(ctx context.Context) error {
 	return nil
 }
 
+// awayLimit is how late a master may be woken that is only busy. Beyond, it was stopped, or its machine was.
+const awayLimit = time.Second
+
 // supervisorConfig adds the numbers that nobody has asked to change: PROMISES M5, M6, M12.
 func (m *Master) supervisorConfig() supervisor.Config {
 	c := &m.cfg
 	return supervisor.Config{
 		Workers: m.workers, ReadyTimeout: c.ReadyTimeout, Bake: c.Bake, KillTimeout: c.KillTimeout, ShutdownDelay: c.ShutdownDelay,
-		HurryTimeout: 2 * time.Second, HeartbeatTimeout: c.HeartbeatTimeout, AwayLimit: c.HeartbeatInterval,
+		HurryTimeout: 2 * time.Second, HeartbeatTimeout: c.HeartbeatTimeout, AwayLimit: min(awayLimit, c.HeartbeatInterval),
 		MaxMemory: c.MaxWorkerMemory, MaxLag: time.Second,
 		BackoffMin: time.Second, BackoffMax: 30 * time.Second, BackoffDecay: time.Minute,
 		BreakerCrashes: 5, BreakerWindow: time.Minute, BreakerPause: 30 * time.Second, BreakerPauseMax: 5 * time.Minute,
@@ -110,10 +113,23 @@ func (l *loop) run(ctx context.Context) {
 		case s := <-l.signals:
 			l.signal(s)
 		case <-timer.C:
+			l.catchUp()
 			l.tick()
 		case <-stopped:
 			stopped = nil
 			l.step(supervisor.Shutdown{})
+		}
+	}
+}
+
+// catchUp takes in what has arrived already: nobody may be found silent who has said something.
+func (l *loop) catchUp() {
+	for {
+		select {
+		case in := <-l.inbox:
+			l.receive(in)
+		default:
+			return
 		}
 	}
 }

@@ -2,7 +2,8 @@ package cluster
 
 import (
 	"context"
-	"log/slog"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"sync"
@@ -122,19 +123,21 @@ func (w *Worker) applySetting(m message) error {
 	return f(m.Key, m.Value)
 }
 
-// OnSetting sets what applies settings: those that were made before come at once. A setting that is refused is reported
-// to whoever made it.
-func (w *Worker) OnSetting(f func(key, value string) error) {
+// OnSetting sets what applies settings. Those that were made before come at once, and the error tells which of them it
+// refuses; later ones are reported to whoever makes them.
+func (w *Worker) OnSetting(f func(key, value string) error) error {
 	w.mu.Lock()
 	w.onSetting = f
 	kept := w.settings
 	w.settings = nil
 	w.mu.Unlock()
+	var refused []error
 	for _, m := range kept {
 		if err := f(m.Key, m.Value); err != nil {
-			slog.Warn("setting refused", "key", m.Key, "value", m.Value, "error", err)
+			refused = append(refused, fmt.Errorf("setting %s=%s: %w", m.Key, m.Value, err))
 		}
 	}
+	return errors.Join(refused...)
 }
 
 // oneListener is a listener that one connection arrives on.

@@ -93,11 +93,17 @@ func slowReader(t *testing.T, s *shop) *bufio.Reader {
 	t.Cleanup(func() { conn.Close() })
 	// The same page many times over, or the kernel's buffers would take it in for the reader.
 	io.WriteString(conn, strings.Repeat("GET /v1/products?limit=100 HTTP/1.1\r\nHost: shop\r\n\r\n", 200))
-	in := bufio.NewReader(conn)
-	if _, err := in.Peek(1); err != nil { // from now on the worker has something to do until the buffers are full
-		t.Fatal(err)
+	// The worker answers one after the other until the buffers are full. Then it is stuck: it goes on to say how it is, and
+	// all that time it gets no further.
+	for before, same := int64(0), 0; same < 50; {
+		w := s.status().Workers[0]
+		if w.InFlight == 1 && w.RequestsTotal == before {
+			same++
+		} else {
+			before, same = w.RequestsTotal, 0
+		}
 	}
-	return in
+	return bufio.NewReader(conn)
 }
 
 // W2, W3: a download that is under way when the worker is told to leave arrives to its last byte.

@@ -17,7 +17,7 @@ import (
 
 // hang is how long a test waits for what has to come. Nothing is expected to take nearly as long: it ends a test that
 // would otherwise end with the whole package.
-const hang = 10 * time.Second
+const hang = 90 * time.Second
 
 // process is a program, running.
 type process struct {

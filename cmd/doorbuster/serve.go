@@ -82,7 +82,7 @@ func (c *serveCommand) supervise(env *environment) error {
 	if err != nil {
 		return err
 	}
-	if false { // perhaps before the master took signals, and then it has not heard
+	if env.signals.stop.Err() != nil { // perhaps before the master took signals, and then it has not heard
 		return master.Close()
 	}
 	closeAdmin, err := c.serveAdmin(env, master)
@@ -198,7 +198,9 @@ const (
 
 // work runs one worker of a master.
 func (c *serveCommand) work(env *environment, worker *cluster.Worker) error {
-	worker.OnSetting(env.set)
+	if err := worker.OnSetting(env.set); err != nil {
+		env.log.Warn("a setting of another release is not applied", "slot", worker.Slot(), "release", worker.Release(), "error", err)
+	}
 	return c.serve(env, c.databaseFlags, seat{
 		slot: worker.Slot(), release: worker.Release(), stop: worker.Stop(),
 		serve: func(s *cluster.Server, shop *app.App) error {
