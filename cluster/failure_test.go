@@ -143,35 +143,38 @@ func TestNothingStarts(t *testing.T) {
 	}
 }
 
-// M6: five crashes within a minute open the breaker of a release: it is not started again for now, what is healthy serves
+// M6, M13: five crashes within a minute open the breaker of a release: it is not started again for now, what is healthy serves
 // on, and the operator is told. A reload closes it.
 func TestBreaker(t *testing.T) {
 	t.Parallel()
-	z := newZoo(t, "good", nil)
+	z := newZoo(t, "good", config{"Workers": 4, "StatusInterval": time.Second})
 	alert := filepath.Join(z.dir, "alert")
-	z.cfg["Workers"] = 3
 	z.cfg["AlertCommand"] = []string{"/bin/sh", "-c", fmt.Sprintf(`echo "$ALERT_REASON|$ALERT_RELEASE|$ALERT_PID" >%[1]s.new && mv %[1]s.new %[1]s`, alert)}
 	z.prepare()
 	z.begin()
 	z.dial()
-	before := z.settle(3)
-	healthy := before.Workers[2].PID
-	// Of two slots in turns, whose pauses are shorter than those of one.
-	victim := 0
-	for i, slot := range []int{1, 2, 1, 2, 1} {
-		s := cluster.Status{}
-		eventually(t, "the worker of slot "+fmt.Sprint(slot), func() bool {
-			s = z.status()
-			return len(s.Workers) > 0 && slices.ContainsFunc(s.Workers, func(w cluster.WorkerStatus) bool { return w.Slot == slot && w.State == "ready" })
-		})
-		victim = s.Workers[slices.IndexFunc(s.Workers, func(w cluster.WorkerStatus) bool { return w.Slot == slot })].PID
-		if err := syscall.Kill(victim, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
+	before := z.settle(4)
+	healthy := before.Workers[3].PID
+	victim, crashes := 0, 0
+	// Not five of one slot: its pauses would add up to a quarter of a minute.
+	for _, slots := range [][]int{{1, 2, 3}, {1, 2}} {
+		workers := z.settle(4).Workers
+		for _, slot := range slots {
+			victim = workers[slot-1].PID
+			if err := syscall.Kill(victim, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			crashes++
+			z.logged("worker crashed", crashes)
 		}
-		z.logged("worker crashed", i+1)
 	}
 	if e := z.logged(opened, 1); e.pid != victim {
 		t.Errorf("the log says %q and the last victim is %d", e.raw, victim)
+	}
+	started := z.times("worker started")
+	z.logged("cluster", z.times("cluster")+4) // three seconds at least; the slots would be filled after two and a half
+	if n := z.times("worker started"); n != started {
+		t.Errorf("%d workers were started while the breaker was open", n-started)
 	}
 	var told []byte
 	eventually(t, "the alert", func() bool {
@@ -201,7 +204,7 @@ func TestBreaker(t *testing.T) {
 	if err := z.client.Reload(t.Context(), func(cluster.Event) {}); err != nil {
 		t.Errorf("reload while the breaker is open: %v", err)
 	}
-	if s := z.settle(3); s.Master.BreakerOpen {
+	if s := z.settle(4); s.Master.BreakerOpen {
 		t.Error("the breaker is still open after a reload")
 	}
 	z.stop()

@@ -95,7 +95,7 @@ func TestKillWorker(t *testing.T) {
 			z.untouched(before, nil)
 			return z
 		},
-		"one that serves, in the bake of its replacement": func(t *testing.T) *zoo {
+		"one that serves, while another is replaced": func(t *testing.T) *zoo {
 			z := startZoo(t, "good", nil)
 			before := z.pids()
 			z.deploy("joined:gate")
@@ -108,6 +108,7 @@ func TestKillWorker(t *testing.T) {
 				t.Errorf("the reload: %v", err)
 			}
 			crashed(t, z, before[1], 1)
+			z.neverTooFew(2)
 			return z
 		},
 		"leaving at the end": func(t *testing.T) *zoo {
@@ -128,5 +129,28 @@ func TestKillWorker(t *testing.T) {
 				z.stop()
 			}
 		})
+	}
+}
+
+// neverTooFew reads in the log whether a worker was told to leave while fewer than there should be would have been left (M8).
+func (z *zoo) neverTooFew(target int) {
+	z.Helper()
+	ready := map[int]int{} // slots by pid
+	for _, e := range z.log.list() {
+		switch e.message {
+		case "worker ready":
+			ready[e.pid] = e.slot
+		case "worker crashed":
+			delete(ready, e.pid)
+		case "worker takes over":
+			for pid, slot := range ready {
+				if slot == e.slot && pid != e.pid {
+					delete(ready, pid)
+				}
+			}
+			if len(ready) < target {
+				z.Errorf("a worker was told to leave, and %d stay: %s", len(ready), e.raw)
+			}
+		}
 	}
 }

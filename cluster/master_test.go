@@ -256,6 +256,11 @@ func TestStopByCommand(t *testing.T) {
 	if err := z.client.Reload(t.Context(), func(cluster.Event) {}); !strings.Contains(fmt.Sprint(err), "the master is shutting down") {
 		t.Errorf("reload during the end: %v", err)
 	}
+	select {
+	case err := <-first:
+		t.Errorf("the command is done before the workers are: %v", err)
+	default:
+	}
 	if err := errors.Join(z.client.Stop(t.Context()), <-first); err != nil {
 		t.Errorf("stop: %v", err)
 	}

@@ -172,6 +172,9 @@ func (c *signalled) check() {
 		if e.message == "killing worker" { // they were asked to be quick, and are
 			c.Errorf("a worker had to be killed: %s", e.raw)
 		}
+		if stopping && e.message == "scaling" {
+			c.Errorf("the end changes its size: %s", e.raw)
+		}
 		if stopping && e.message == "worker crashed" {
 			c.Errorf("an end that was asked for counts as a crash: %s", e.raw)
 		}

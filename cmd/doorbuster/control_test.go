@@ -149,14 +149,16 @@ func TestSet(t *testing.T) {
 	debugged := func(slots int) map[int]int {
 		t.Helper()
 		said := map[int]int{}
-		for from := s.now(); len(said) < slots; {
+		from := s.now()
+		poll(t, "each worker logs its requests", func() bool {
 			get(t, client, "GET", s.url("/v1/products"), "")
 			for _, r := range s.records(from, "request") {
 				if r.Level == "DEBUG" && r.Path == "/v1/products" {
 					said[r.Slot] = r.PID
 				}
 			}
-		}
+			return len(said) == slots
+		})
 		return said
 	}
 	if said := debugged(2); !maps.Equal(said, before) {

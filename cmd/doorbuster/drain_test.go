@@ -95,14 +95,16 @@ func slowReader(t *testing.T, s *shop) *bufio.Reader {
 	io.WriteString(conn, strings.Repeat("GET /v1/products?limit=100 HTTP/1.1\r\nHost: shop\r\n\r\n", 200))
 	// The worker answers one after the other until the buffers are full. Then it is stuck: it goes on to say how it is, and
 	// all that time it gets no further.
-	for before, same := int64(0), 0; same < 50; {
+	before, same := int64(0), 0
+	poll(t, "the worker is stuck in an answer", func() bool {
 		w := s.status().Workers[0]
 		if w.InFlight == 1 && w.RequestsTotal == before {
 			same++
 		} else {
 			before, same = w.RequestsTotal, 0
 		}
-	}
+		return same == 50
+	})
 	return bufio.NewReader(conn)
 }
 
@@ -117,17 +119,21 @@ func TestSlowDownloadIsFinished(t *testing.T) {
 			in := slowReader(t, s)
 			s.signal(end)
 			s.await(&s.at, "draining", nil)
-			// What was under way could not say that the connection has to go. What follows does.
-			for last := false; !last; {
+			// What was under way could not say that the connection has to go. What follows does: it is served, or refused if
+			// the drain has come to its end by then.
+			for answered, last := 0, false; !last; answered++ {
 				resp, err := http.ReadResponse(in, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
 				body, err := io.ReadAll(resp.Body)
+				last = resp.Close
+				if last && answered > 0 && resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "" {
+					break
+				}
 				if err != nil || resp.StatusCode != http.StatusOK || string(body) != want {
 					t.Fatalf("got %d and %d bytes, %v, want 200 and %d bytes", resp.StatusCode, len(body), err, len(want))
 				}
-				last = resp.Close
 			}
 			if left := s.await(&s.at, "worker left", nil); left.How != "exited with code 0" {
 				t.Errorf("got %+v, want code 0", left)
@@ -248,9 +254,7 @@ func TestStuckWorkerIsKilled(t *testing.T) {
 	t.Parallel()
 	s := openShop(t, "WORKERS=1", "DRAIN_TIMEOUT=100ms", "KILL_TIMEOUT=300ms")
 	old := s.pids()[1]
-	if err := syscall.Kill(old, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	s.freeze(old)
 	s.signal(syscall.SIGUSR2)
 	if late := s.await(&s.at, "killing worker", nil); late.WorkerPID != old || late.Reason != "did not leave in time" {
 		t.Errorf("got %+v", late)
@@ -266,9 +270,7 @@ func TestSilentWorkerIsReplaced(t *testing.T) {
 	t.Parallel()
 	s := openShop(t, "WORKERS=1", "HEARTBEAT_INTERVAL=100ms", "HEARTBEAT_TIMEOUT=2s")
 	old := s.pids()[1]
-	if err := syscall.Kill(old, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	s.freeze(old)
 	if silent := s.await(&s.at, "killing worker", nil); silent.WorkerPID != old || silent.Reason != "sent no heartbeat for "+(2*time.Second).String() {
 		t.Errorf("got %+v", silent)
 	}

@@ -81,7 +81,7 @@ func TestHealthOfAWorker(t *testing.T) {
 	pids := s.pids()
 	client := stranger()
 	held, seen := 0, map[int]int64{}
-	for len(seen) < 2 {
+	poll(t, "each worker answers", func() bool {
 		_, body := get(t, client, "GET", s.url("/health"), "")
 		var h struct {
 			Status        string
@@ -101,7 +101,8 @@ func TestHealthOfAWorker(t *testing.T) {
 			held += h.InFlight - 1 // itself
 		}
 		seen[h.Slot] = h.RequestsTotal
-	}
+		return len(seen) == 2
+	})
 	if held != 1 {
 		t.Errorf("the workers hold %d requests, want 1", held)
 	}

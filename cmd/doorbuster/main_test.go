@@ -2,12 +2,15 @@ package main_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,6 +31,11 @@ func TestMain(m *testing.M) {
 	// Without the race detector: it is the program that people run, and what is in it is tested with it elsewhere.
 	if out, err := exec.Command("go", "build", "-o", binary, "doorbuster/cmd/doorbuster").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build the program: %v\n%s", err, out)
+		os.Exit(1)
+	}
+	// Most of a test is waiting for other processes.
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	code := dbtest.Run(m)

@@ -19,6 +19,16 @@ import (
 // would otherwise end with the whole package.
 const hang = 90 * time.Second
 
+// poll looks again and again until something is so that nothing tells of.
+func poll(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for tooLong := time.Now().Add(hang); !so(); {
+		if time.Now().After(tooLong) {
+			t.Fatalf("not within %v: %s", hang, what)
+		}
+	}
+}
+
 // process is a program, running.
 type process struct {
 	t      *testing.T

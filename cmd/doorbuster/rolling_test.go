@@ -100,8 +100,10 @@ func TestReloadsUnderWrk(t *testing.T) {
 	s := openShop(t, catalogue(t))
 	// It ends by SIGINT, and reports then.
 	load := startProgram(t, nil, wrk, "-t1", "-c4", "-d600s", "--timeout", "60s", s.url(productPage))
-	for w := s.status().Workers; w[0].RequestsTotal+w[1].RequestsTotal == 0; w = s.status().Workers { //nolint:revive // until it has begun
-	}
+	poll(t, "wrk has begun", func() bool {
+		w := s.status().Workers
+		return w[0].RequestsTotal+w[1].RequestsTotal > 0
+	})
 	for range 10 {
 		s.reload()
 	}

@@ -38,11 +38,16 @@ func TestKilledWorkerIsReplaced(t *testing.T) {
 			}
 			served := 0
 			client := stranger()
-			for at := s.at; len(s.records(at, "worker ready")) == 0; served++ {
+			poll(t, "the worker is replaced", func() bool {
+				if len(s.records(s.at, "worker ready")) > 0 {
+					return true
+				}
 				if code, body := get(t, client, "GET", s.url("/v1/products"), ""); code != http.StatusOK {
 					t.Fatalf("while a worker was missing: got %d: %s", code, body)
 				}
-			}
+				served++
+				return false
+			})
 			if served == 0 {
 				t.Error("no request was made while a worker was missing: nothing was tested")
 			}

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -99,15 +100,13 @@ func (s *shop) pids() map[int]int {
 // holds returns when the workers together are at work on so many requests.
 func (s *shop) holds(requests int) {
 	s.t.Helper()
-	for {
+	poll(s.t, fmt.Sprintf("%d requests in flight", requests), func() bool {
 		n := 0
 		for _, w := range s.status().Workers {
 			n += w.InFlight
 		}
-		if n == requests {
-			return
-		}
-	}
+		return n == requests
+	})
 }
 
 // kill ends a worker the hard way.
@@ -116,6 +115,27 @@ func (s *shop) kill(pid int) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// freeze stops all threads of a worker, so that it neither hears nor says anything.
+func (s *shop) freeze(pid int) {
+	s.t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		s.t.Fatal(err)
+	}
+	poll(s.t, "all threads are stopped", func() bool { // the signal takes a while to reach each of them
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if len(threads) == 0 {
+			s.t.Skip("the states of threads can't be seen here")
+		}
+		frozen := true
+		for _, thread := range threads {
+			raw, _ := os.ReadFile(thread) // "4711 (name) T ...", or it has ended
+			_, state, _ := strings.Cut(string(raw), ") ")
+			frozen = frozen && (state == "" || state[0] == 'T')
+		}
+		return frozen
+	})
 }
 
 // close stops the shop, and sees to it that it ends in order.

@@ -105,9 +105,7 @@ func TestSignalsThatStop(t *testing.T) {
 func TestThirdSignalKills(t *testing.T) {
 	t.Parallel()
 	s := openShop(t, "WORKERS=1")
-	if err := syscall.Kill(s.pids()[1], syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	s.freeze(s.pids()[1])
 	s.signal(os.Interrupt)
 	s.await(&s.at, "master stopping", nil)
 	s.signal(os.Interrupt)

@@ -85,11 +85,11 @@ func heldUpload(t *testing.T, addr string) (finish func() *http.Response) {
 	t.Helper()
 	finish = upload(t, addr)
 	client := stranger()
-	for {
-		if _, health := get(t, client, "GET", "http://"+addr+"/health", ""); strings.Contains(health, `"in_flight":2`) {
-			return finish
-		}
-	}
+	poll(t, "the worker holds the request", func() bool {
+		_, health := get(t, client, "GET", "http://"+addr+"/health", "")
+		return strings.Contains(health, `"in_flight":2`)
+	})
+	return finish
 }
 
 // upload begins a request, whose body it does not send to the end, and returns how to end it.
@@ -119,13 +119,8 @@ func TestWorkerDrains(t *testing.T) {
 	p, addr := runningWorker(t)
 	finish := heldUpload(t, addr)
 	p.signal(syscall.SIGTERM)
-	for { // until the drain has begun
-		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			break
-		}
-		conn.Close()
-	}
+	var at position
+	p.await(&at, "draining", nil)
 	if resp := finish(); resp.StatusCode != http.StatusUnauthorized || !resp.Close {
 		t.Errorf("got %d, close %v, want 401 and Connection: close", resp.StatusCode, resp.Close)
 	}

@@ -71,7 +71,7 @@ func (w *world) replay() error {
 	return nil
 }
 
-var worlds = flag.Int("worlds", 1600, "how many random worlds to live through")
+var worlds = flag.Int("worlds", 2000, "how many random worlds to live through")
 
 func TestRandomWorlds(t *testing.T) {
 	const shards = 4

@@ -20,7 +20,7 @@ type Config struct {
 	ShutdownDelay    time.Duration // how long everyone serves on after Shutdown
 	HurryTimeout     time.Duration // how long a process may take to leave after the second Shutdown
 	HeartbeatTimeout time.Duration // M11
-	AwayLimit        time.Duration // woken later than this, the master was not running itself
+	AwayLimit        time.Duration // woken that much late or more, the master was not running itself
 	MaxMemory        int64         // M12, bytes; 0: no limit
 	MaxLag           time.Duration // M12
 	BackoffMin       time.Duration // M5
