@@ -11,6 +11,7 @@ import (
 // survives any of them.
 type board struct {
 	memory  []byte
+	used    *atomic.Int64 // entries from there on were never accepting, and need not be looked at
 	entries []boardEntry
 	shared  *os.File // nil for a board that was opened
 }
@@ -35,7 +36,7 @@ func newBoard(entries int) (*board, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make shared memory: %w", err)
 	}
-	if err := f.Truncate(int64(entries) * boardLine); err != nil {
+	if err := f.Truncate(int64(1+entries) * boardLine); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("size shared memory: %w", err)
 	}
@@ -54,17 +55,17 @@ func openBoard(f *os.File) (*board, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at shared memory: %w", err)
 	}
-	n := int(info.Size() / boardLine)
-	if n == 0 || info.Size()%boardLine != 0 {
+	lines := int(info.Size() / boardLine)
+	if lines < 1 || info.Size()%boardLine != 0 {
 		return nil, fmt.Errorf("shared memory has %d bytes: that is no board of this version", info.Size())
 	}
-	memory, err := mapShared(f, n*boardLine)
+	memory, err := mapShared(f, lines*boardLine)
 	if err != nil {
 		return nil, fmt.Errorf("map shared memory: %w", err)
 	}
-	// A mapping begins at a page, and an entry fits any bytes: they are all atomic numbers.
-	entries := unsafe.Slice((*boardEntry)(unsafe.Pointer(unsafe.SliceData(memory))), n) //nolint:gosec // n entries were mapped
-	return &board{memory: memory, entries: entries}, nil
+	// A mapping begins at a page, and entries fit any bytes: they are all atomic numbers. The first line is the board's own.
+	all := unsafe.Slice((*boardEntry)(unsafe.Pointer(unsafe.SliceData(memory))), lines) //nolint:gosec // so many were mapped
+	return &board{memory: memory, used: &all[0].live, entries: all[1:]}, nil
 }
 
 // file is the memory as children inherit it. It is closed on exec, and belongs to the board.
@@ -72,6 +73,13 @@ func (b *board) file() *os.File { return b.shared }
 
 // entry is the place of process i, counted from 0.
 func (b *board) entry(i int) *boardEntry { return &b.entries[i] }
+
+// join says that process i accepts from now on.
+func (b *board) join(i int) {
+	for used := b.used.Load(); used <= int64(i) && !b.used.CompareAndSwap(used, int64(i)+1); used = b.used.Load() {
+	}
+	b.entry(i).accepting.Store(true)
+}
 
 // reset empties an entry whose process was reaped: its connections are gone.
 func (b *board) reset(i int) {
@@ -84,7 +92,7 @@ func (b *board) reset(i int) {
 // Close unmaps the board; nobody may use its entries any more.
 func (b *board) Close() error {
 	err := unmapShared(b.memory)
-	b.memory, b.entries = nil, nil
+	b.memory, b.used, b.entries = nil, nil, nil
 	if b.shared != nil {
 		b.shared.Close() // nothing is written through it
 	}

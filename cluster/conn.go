@@ -32,6 +32,7 @@ type conn struct {
 	wanted time.Time // the read deadline that net/http has set last, unless a request was being answered
 	method string    // of the last request
 	path   string
+	http2  bool
 	loose  bool // hijacked, the handler has returned, and counted as in flight until it is closed
 }
 
@@ -91,6 +92,9 @@ func (c *conn) changed(state http.ConnState) {
 
 // kick tells the connection to go, if it is idle.
 func (c *conn) kick() {
+	if !canLook {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.phase.CompareAndSwap(connFresh, connKicked) {
@@ -159,12 +163,17 @@ func (c *conn) leftover(room int) bool {
 	return n >= 0 && (n != 1 || room != headBuffer)
 }
 
-// begin notes that a request goes to the handler.
-func (c *conn) begin(r *http.Request) {
+// begin notes that a request goes to the handler. It fails for HTTP/2, which has many requests on a connection.
+func (c *conn) begin(r *http.Request) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if r.ProtoMajor > 1 {
+		c.http2 = true
+		return false
+	}
 	c.method, c.path = r.Method, r.URL.Path
 	c.phase.Store(connServing)
+	return true
 }
 
 // outlivesHandler reports, when a handler has returned, whether its connection is in flight all the same: it was hijacked
@@ -180,16 +189,16 @@ func (c *conn) outlivesHandler() bool {
 }
 
 // work says what is being worked on, if anything is: the phase is connFresh otherwise.
-func (c *conn) work() (string, connPhase) {
+func (c *conn) work() (what string, phase connPhase, http2 bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch phase := c.phase.Load(); phase {
 	case connServing, connHijacked:
-		return c.method + " " + c.path, phase
+		return c.method + " " + c.path, phase, false
 	case connActive:
-		return "a request from " + c.RemoteAddr().String(), phase
+		return "a request from " + c.RemoteAddr().String(), phase, c.http2
 	}
-	return "", connFresh
+	return "", connFresh, false
 }
 
 // Close closes the connection, and ends its being counted.

@@ -104,9 +104,10 @@ func (t *traffic) init() {
 func (t *traffic) begin(r *http.Request) *conn {
 	t.total.Add(1)
 	t.working.Add(1)
-	if c, ok := r.Context().Value(connKey).(*conn); ok && r.ProtoMajor < 2 {
-		c.begin(r)
-		return c
+	if c, ok := r.Context().Value(connKey).(*conn); ok {
+		if c.begin(r) {
+			return c
+		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -218,23 +219,31 @@ func (t *traffic) inFlight(most int) (n int, some []string, hijacked int) {
 			some = append(some, what)
 		}
 	}
+	var answers []string // connections with a request that has no handler yet, or no more
 	for c := range t.conns {
-		if what, kind := c.work(); kind != connFresh {
+		what, phase, http2 := c.work()
+		switch {
+		case phase == connFresh:
+		case http2:
+			answers = append(answers, what)
+		default:
 			note(what)
-			if kind == connHijacked {
-				hijacked++
-			}
+		}
+		if phase == connHijacked {
+			hijacked++
+		}
+	}
+	for nc, state := range t.foreign {
+		if state == http.StateActive {
+			answers = append(answers, "a request from "+nc.RemoteAddr().String())
 		}
 	}
 	for _, what := range t.others {
 		note(what)
 	}
-	if len(t.others) > 0 {
-		return n, some, hijacked
-	}
-	for nc, state := range t.foreign { // the handler has returned, the answer is on its way
-		if state == http.StateActive {
-			note("an answer to " + nc.RemoteAddr().String())
+	if len(t.others) == 0 { // or these are the same requests
+		for _, what := range answers {
+			note(what)
 		}
 	}
 	return n, some, hijacked

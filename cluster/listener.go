@@ -24,7 +24,7 @@ func newListener(s *Server, inner *net.TCPListener) (*listener, error) {
 	if l.pacer, err = newPacer(s.board, s.place, inner); err != nil {
 		return nil, err
 	}
-	s.entry().accepting.Store(true)
+	s.board.join(s.place)
 	return l, nil
 }
 
@@ -97,7 +97,7 @@ func newSiblings(b *board, place int) *siblings {
 func (s *siblings) wait() time.Duration {
 	live := s.board.entry(s.place).live.Load()
 	sum, n := live, int64(1)
-	for i := range s.board.entries {
+	for i := range int(s.board.used.Load()) {
 		e := s.board.entry(i)
 		s.asked[i] = false
 		if i == s.place || !e.accepting.Load() {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -20,8 +19,6 @@ type pacer struct {
 	// can't be asked for that.
 	socket *os.File
 	raw    syscall.RawConn
-	once   sync.Once
-	closed chan struct{}
 }
 
 func newPacer(b *board, place int, l *net.TCPListener) (*pacer, error) {
@@ -39,7 +36,7 @@ func newPacer(b *board, place int, l *net.TCPListener) (*pacer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("duplicate the listening socket: %w", err)
 	}
-	p := &pacer{siblings: newSiblings(b, place), closed: make(chan struct{})}
+	p := &pacer{siblings: newSiblings(b, place)}
 	p.socket = os.NewFile(uintptr(fd), "listener") // waits in the netpoller, since the socket is non-blocking
 	if p.raw, err = p.socket.SyscallConn(); err != nil {
 		p.socket.Close()
@@ -58,13 +55,7 @@ func (p *pacer) turn() error {
 		if wait == 0 {
 			return nil
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-p.closed:
-			timer.Stop()
-			return net.ErrClosed
-		}
+		<-time.After(wait) // at most pacingMost, also when the listener is closed
 		var still bool
 		if err := p.raw.Control(func(fd uintptr) { still = readable(fd) }); err != nil {
 			return net.ErrClosed
@@ -76,12 +67,7 @@ func (p *pacer) turn() error {
 	}
 }
 
-func (p *pacer) close() {
-	p.once.Do(func() {
-		close(p.closed)
-		p.socket.Close()
-	})
-}
+func (p *pacer) close() { p.socket.Close() }
 
 // readable reports whether a connection waits on a listening socket.
 func readable(fd uintptr) bool {

@@ -50,8 +50,7 @@ func (s *Server) drain(ctx, hurry context.Context, listener net.Listener, ended 
 	d.await(begun.Add(min(lameDuck, timeout/4)), s.traffic.empty) // nobody has to be kept when nobody is there
 	d.await(begun.Add(timeout-call), s.traffic.quiet)
 
-	s.phase.Store(phaseLastCall)
-	d.kick()
+	s.makeLastCall()
 	d.await(time.Now().Add(call), s.traffic.withoutOurs)
 	d.await(begun.Add(timeout), s.traffic.quiet)
 	d.shutdown(limit, call)
@@ -77,12 +76,10 @@ func (d *drain) await(until time.Time, done func() bool) {
 	}
 }
 
-// kick makes idle connections go. Those that become idle later see phaseLastCall, and kick themselves.
-func (d *drain) kick() {
-	if !canLook {
-		return
-	}
-	for _, c := range d.traffic.ours() {
+// makeLastCall makes idle connections go. Those that become idle later see phaseLastCall, and kick themselves.
+func (s *Server) makeLastCall() {
+	s.phase.Store(phaseLastCall)
+	for _, c := range s.traffic.ours() {
 		c.kick()
 	}
 }

@@ -75,13 +75,17 @@ func TestBadSettingIsNoForkBomb(t *testing.T) {
 			if len(crashes) < 5 || len(crashes) > 6 {
 				t.Errorf("%d workers were started, want 5 or 6", len(crashes))
 			}
-			inRow := map[int]int{}
+			inRow, notBefore := map[int]int{}, map[int]time.Time{}
 			for _, r := range crashes {
 				wait, err := time.ParseDuration(r.AgainIn)
 				least := time.Second << inRow[r.Slot]
 				if err != nil || wait < least || wait > least*5/4 {
 					t.Errorf("slot %d waits for %s after crash %d, want %v to %v", r.Slot, r.AgainIn, r.Crashes, least, least*5/4)
 				}
+				if r.Time.Before(notBefore[r.Slot]) {
+					t.Errorf("slot %d was filled again before %v", r.Slot, notBefore[r.Slot])
+				}
+				notBefore[r.Slot] = r.Time.Add(wait - time.Millisecond) // the log rounds
 				if inRow[r.Slot]++; r.Crashes != inRow[r.Slot] {
 					t.Errorf("slot %d: got crash %d, want %d", r.Slot, r.Crashes, inRow[r.Slot])
 				}

@@ -235,18 +235,28 @@ func TestStopTwice(t *testing.T) {
 	s := openShop(t, "WORKERS=1", "DRAIN_TIMEOUT=1h", "KILL_TIMEOUT=2h")
 	upload(t, s.addr)
 	s.holds(1)
-	first := start(t, []string{"XDG_RUNTIME_DIR=" + s.dir}, "stop")
+	stop := func() (ended chan struct{}) {
+		p := start(t, []string{"XDG_RUNTIME_DIR=" + s.dir}, "stop")
+		ended = make(chan struct{})
+		go func() {
+			defer close(ended)
+			if code := p.wait(); code != 0 || strings.Join(p.said, "\n") != "stopped" {
+				t.Errorf("got exit code %d, output %q, errors %q", code, p.said, p.stderr)
+			}
+		}()
+		return ended
+	}
+	first := stop()
 	s.await(&s.at, "draining", nil)
-	if !alive(first.cmd.Process.Pid) {
+	select {
+	case <-first:
 		t.Error("it does not wait")
+	default:
 	}
-	impatient := start(t, []string{"XDG_RUNTIME_DIR=" + s.dir}, "stop")
+	impatient := stop()
 	s.await(&s.at, "drain limit reached, cutting requests", nil)
-	for _, p := range []*process{first, impatient} {
-		if code := p.wait(); code != 0 || strings.Join(p.said, "\n") != "stopped" {
-			t.Errorf("got exit code %d, output %q, errors %q", code, p.said, p.stderr)
-		}
-	}
+	<-first
+	<-impatient
 	s.gone()
 }
 

@@ -130,6 +130,7 @@ func do(t *testing.T, env []string, args ...string) (code int, stdout, stderr st
 
 // record is a line of the log, as far as tests look at it.
 type record struct {
+	Time                      time.Time
 	Level, Msg, Role, Release string
 	PID, Slot                 int
 	WorkerPID                 int    `json:"worker_pid"`

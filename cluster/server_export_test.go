@@ -1,0 +1,86 @@
+package cluster
+
+import (
+	"os"
+	"time"
+)
+
+// Board is the memory that workers pace their accepts by.
+type Board = board
+
+var (
+	NewBoard  = newBoard
+	OpenBoard = openBoard
+)
+
+// File is what a child process gets.
+func (b *board) File() *os.File { return b.file() }
+
+// Reset is what the master does when a worker was reaped.
+func (b *board) Reset(i int) { b.reset(i) }
+
+// Entry reads the place of one process.
+func (b *board) Entry(i int) (live, accepted int64, accepting bool) {
+	e := b.entry(i)
+	return e.live.Load(), e.accepted.Load(), e.accepting.Load()
+}
+
+// Pretend writes the place of a process that does not exist.
+func (b *board) Pretend(i int, live, accepted int64, accepting bool) {
+	e := b.entry(i)
+	e.live.Store(live)
+	e.accepted.Store(accepted)
+	if accepting {
+		b.join(i)
+	} else {
+		e.accepting.Store(false)
+	}
+}
+
+// Siblings is what a pacer knows about the others.
+type Siblings = siblings
+
+// NewSiblings is the view of the process in one place.
+var NewSiblings = newSiblings
+
+// Wait is how long the next connection is left to others.
+func (s *siblings) Wait() time.Duration { return s.wait() }
+
+// WaitedInVain notes that none of them took it.
+func (s *siblings) WaitedInVain(wait time.Duration) { s.waitedInVain(wait) }
+
+// PacingPatience is how often that is tolerated.
+const PacingPatience = pacingPatience
+
+// Join gives a server a place on a board, as a worker under a master has.
+func (s *Server) Join(b *Board, place int) { s.board, s.place = b, place }
+
+// DrainOrder is how the master's order to stop reaches Serve: as the cause of its context's end.
+func DrainOrder(delay time.Duration) error { return drainOrder{delay} }
+
+// LastCall makes the last call without a drain around it, and so without a limit.
+func (s *Server) LastCall() { s.makeLastCall() }
+
+// Leftover is what a connection that has become idle takes net/http to hold after so many read deadlines, at a Read into
+// so much room.
+func Leftover(deadlines, room int) bool {
+	c := newConn(nil, nil)
+	c.deadlines.Store(int32(deadlines))
+	return c.leftover(room)
+}
+
+// LastCalling reports whether the last call was made.
+func (s *Server) LastCalling() bool { return s.phase.Load() == phaseLastCall }
+
+// Reading is the number of connections on which a head has begun to arrive.
+func (s *Server) Reading() (n int) {
+	for _, c := range s.traffic.ours() {
+		if c.phase.Load() == connHead {
+			n++
+		}
+	}
+	return n
+}
+
+// Quiet reports that nothing is in flight, not even an answer that its client may have but net/http is not yet done with.
+func (s *Server) Quiet() bool { return s.traffic.quiet() }
