@@ -28,6 +28,15 @@ func wait(t *testing.T, c <-chan struct{}, what string) {
 	}
 }
 
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
 // eventually waits for what nothing tells of.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()

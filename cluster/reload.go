@@ -151,6 +151,8 @@ func (l *loop) logNote(n supervisor.Note, e Event) {
 	switch n.Kind {
 	case supervisor.NoteReady:
 		log.Info("worker ready", "after", time.Since(l.children[n.ID].forked).Round(time.Millisecond).String())
+	case supervisor.NoteBaking:
+		log.Info("worker has to stay healthy before others leave", "for", n.Wait.String())
 	case supervisor.NoteLeft:
 		log.Info("worker left", "how", n.Reason)
 	case supervisor.NoteCrashed:

@@ -106,7 +106,7 @@ func (s *Server) delay(stop, hurry context.Context, failed <-chan error) error {
 		wait = order.delay
 	}
 	s.phase.Store(phaseUnready)
-	s.log().InfoContext(stop, "stopping", "shutdown_delay", wait, "drain_timeout", s.drainTimeout())
+	s.log().InfoContext(stop, "stopping", "shutdown_delay", wait.String(), "drain_timeout", s.drainTimeout().String())
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {

@@ -130,9 +130,14 @@ func (c *signalled) send(s syscall.Signal) {
 	} else if err != nil {
 		c.Fatal(err)
 	}
-	if !c.stopping || !slices.Contains([]syscall.Signal{syscall.SIGTTIN, syscall.SIGTTOU}, s) { // these change nothing any more
-		c.log.wait(before+1, message, func(e entry) bool { return e.message == message || c.hurried && e.message == "master stopped" })
+	if c.stopping && slices.Contains([]syscall.Signal{syscall.SIGTTIN, syscall.SIGTTOU}, s) {
+		return // these change nothing any more
 	}
+	if c.hurried { // it may have ended before it notices
+		eventually(c.T, message, func() bool { return c.times(message) > before || isClosed(c.ended) })
+		return
+	}
+	c.logged(message, before+1)
 }
 
 // check waits for the end state.
@@ -157,9 +162,8 @@ func (c *signalled) check() {
 		c.stop()
 		return
 	}
-	code := c.exit()
-	// One that comes when all is done ends the process before it ends itself.
-	if status := c.cmd.ProcessState.Sys().(syscall.WaitStatus); code != 0 && (!c.hurried || !status.Signaled() || c.times("master stopped") == 0) {
+	// One that comes when all is done and given back ends the process before it ends itself.
+	if code := c.exit(); code != 0 && (!c.hurried || !c.cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled()) {
 		c.Errorf("the master ended with %v", c.cmd.ProcessState)
 	}
 	c.nothingLeft()

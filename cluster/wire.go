@@ -153,6 +153,7 @@ func (l *link) send(m message, fds ...int) error {
 func (l *link) receive() (m message, fd int, err error) {
 	defer func() {
 		if err != nil {
+			l.got = nil
 			l.closeDescriptors()
 		}
 	}()
@@ -178,6 +179,9 @@ func (l *link) receive() (m message, fd int, err error) {
 			return m, -1, err
 		}
 		l.got = l.got[:have+n]
+		if !l.stream && n > maxMessage {
+			return m, -1, fmt.Errorf("a message of %d bytes: the limit is %d", n, maxMessage)
+		}
 		if err := l.takeOver(rights[:rn]); err != nil {
 			return m, -1, fmt.Errorf("take over a descriptor: %w", err)
 		}

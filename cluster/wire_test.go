@@ -193,7 +193,8 @@ func TestWireStrayDescriptor(t *testing.T) {
 			if m, fd, err := b.receive(); fd >= 0 || (err == nil) != (name == "unannounced") {
 				t.Errorf("%s: got %v with descriptor %d, error %v", name, m, fd, err)
 			}
-			if _, err := read.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			read.SetReadDeadline(time.Now().Add(time.Second))
+		if _, err := read.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 				t.Errorf("%s: got %v, want the end of the pipe", name, err)
 			}
 			if a.stream {

@@ -142,6 +142,8 @@ func describeEvent(e cluster.Event) string {
 		return "to release " + e.Release
 	case "ready":
 		return fmt.Sprintf("worker %d (pid %d) is ready", e.Slot, e.PID)
+	case "baking":
+		return fmt.Sprintf("worker %d (pid %d) has to stay healthy for %v", e.Slot, e.PID, time.Duration(e.Wait*float64(time.Second)))
 	case "replaced":
 		return fmt.Sprintf("worker %d (pid %d) takes over", e.Slot, e.PID)
 	case "left":
