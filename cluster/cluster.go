@@ -100,7 +100,7 @@ func (c *Config) check() error {
 	case c.HeartbeatTimeout < 2*c.HeartbeatInterval:
 		return fmt.Errorf("HeartbeatTimeout is %v: it has to be at least twice HeartbeatInterval, which is %v", c.HeartbeatTimeout, c.HeartbeatInterval)
 	case c.Workers < 0 || c.Workers > maxWorkers:
-		return fmt.Errorf("Workers is %d: it has to be between 1 and %d", c.Workers, maxWorkers)
+		return fmt.Errorf("%d workers: there have to be between 1 and %d", c.Workers, maxWorkers)
 	}
 	return nil
 }

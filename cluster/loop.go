@@ -53,7 +53,7 @@ func (m *Master) Run(ctx context.Context) error {
 	}
 	l.statusAt, l.watchdog = l.began.Add(m.cfg.StatusInterval), l.began
 	l.sup = supervisor.New(l.supervisorConfig(), 1, 0)
-	m.cfg.Log.Info("master started", "release", m.first.name, "listening", m.Addrs(), "workers", m.workers, "because", m.reason)
+	m.cfg.Log.InfoContext(ctx, "master started", "release", m.first.name, "listening", m.Addrs(), "workers", m.workers, "because", m.reason)
 	stopControl := m.serveControl()
 	l.step(supervisor.Begin{})
 	l.run(ctx)
@@ -70,7 +70,7 @@ func (m *Master) Run(ctx context.Context) error {
 		}
 		return err
 	}
-	m.cfg.Log.Info("master stopped")
+	m.cfg.Log.InfoContext(ctx, "master stopped")
 	return nil
 }
 

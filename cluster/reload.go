@@ -30,7 +30,7 @@ func (m *Master) Reload(ctx context.Context, watch chan<- Event) error {
 		if err := m.call(context.WithoutCancel(ctx), func(l *loop) {
 			l.reloads++
 			l.reloadsFailed++
-			l.cfg.Log.Error("reload refused", "reason", verdict.Reason)
+			l.cfg.Log.ErrorContext(ctx, "reload refused", "reason", verdict.Reason)
 		}); err != nil {
 			return err
 		}

@@ -210,7 +210,7 @@ func (m *Master) Set(ctx context.Context, key, value string) (applied int, err e
 			}
 		}
 		l.ask(message{Kind: msgSet, Key: key, Value: value, ID: l.lastSet}, msgApplied, setLimit, done)
-		l.cfg.Log.Info("set", "key", key, "value", value)
+		l.cfg.Log.InfoContext(ctx, "set", "key", key, "value", value)
 	}); err != nil {
 		return 0, err
 	}

@@ -194,7 +194,7 @@ func TestWireStrayDescriptor(t *testing.T) {
 				t.Errorf("%s: got %v with descriptor %d, error %v", name, m, fd, err)
 			}
 			read.SetReadDeadline(time.Now().Add(time.Second))
-		if _, err := read.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			if _, err := read.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 				t.Errorf("%s: got %v, want the end of the pipe", name, err)
 			}
 			if a.stream {
