@@ -118,6 +118,10 @@ func TestWorkerThatReadsNothing(t *testing.T) {
 	if err := syscall.Kill(pids[0], syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the worker to read again", func() bool {
+		_, err := z.client.Set(t.Context(), "size", "large")
+		return err == nil
+	})
 	eventually(t, "the setting", func() bool {
 		var settings map[string]string
 		z.askWorker(pids[0], "settings", &settings)

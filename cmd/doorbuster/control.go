@@ -143,6 +143,9 @@ func describeEvent(e cluster.Event) string {
 	case "ready":
 		return fmt.Sprintf("worker %d (pid %d) is ready", e.Slot, e.PID)
 	case "baking":
+		if e.Wait < 0.01 {
+			return ""
+		}
 		return fmt.Sprintf("worker %d (pid %d) has to stay healthy for %v", e.Slot, e.PID, time.Duration(e.Wait*float64(time.Second)))
 	case "replaced":
 		return fmt.Sprintf("worker %d (pid %d) takes over", e.Slot, e.PID)
