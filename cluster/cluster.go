@@ -97,6 +97,8 @@ func (c *Config) check() error {
 		}
 	}
 	switch {
+	case len(c.Listen) == 0:
+		return errors.New("no address to listen on: Listen is empty")
 	case c.HeartbeatTimeout < 2*c.HeartbeatInterval:
 		return fmt.Errorf("HeartbeatTimeout is %v: it has to be at least twice HeartbeatInterval, which is %v", c.HeartbeatTimeout, c.HeartbeatInterval)
 	case c.Workers < 0 || c.Workers > maxWorkers:

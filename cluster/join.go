@@ -50,9 +50,7 @@ func Join() (*Worker, error) {
 	if err := w.inherit(inv); err != nil {
 		return nil, fmt.Errorf("join the master: %w", err)
 	}
-	if err := nameProcess(filepath.Base(ownName())); err != nil {
-		return nil, fmt.Errorf("name the process: %w", err)
-	}
+	nameProcess(filepath.Base(ownName())) //nolint:errcheck // a name is no reason to die
 	w.listen()
 	go w.read()
 	go w.lag.run(context.Background())
@@ -223,7 +221,7 @@ func (w *Worker) orphaned(err error) {
 	} else {
 		err = errOrphaned
 	}
-	w.cancelStop(err)
+	w.cancelStop(fmt.Errorf("%w: %w", err, drainOrder{})) // at once: the next master waits for the address
 }
 
 // serveAdmin answers HTTP on a connection that the master has passed.

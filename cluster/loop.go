@@ -93,10 +93,14 @@ func (m *Master) supervisorConfig() supervisor.Config {
 
 // listen takes the signals that a master answers to.
 func (m *Master) listen() {
-	signal.Notify(m.signals, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGCHLD)
+	signal.Notify(m.signals, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGTTIN, syscall.SIGTTOU)
+	signal.Notify(m.deaths, syscall.SIGCHLD)
 }
 
-func (m *Master) unlisten() { signal.Stop(m.signals) }
+func (m *Master) unlisten() {
+	signal.Stop(m.signals)
+	signal.Stop(m.deaths)
+}
 
 // run takes in what happens until the supervisor says that it is over.
 func (l *loop) run(ctx context.Context) {
@@ -112,6 +116,8 @@ func (l *loop) run(ctx context.Context) {
 			l.receive(in)
 		case s := <-l.signals:
 			l.signal(s)
+		case <-l.deaths:
+			l.reap()
 		case <-timer.C:
 			l.catchUp()
 			l.tick()
@@ -198,9 +204,6 @@ func (l *loop) tick() {
 // signal does what the table in doc.go says.
 func (l *loop) signal(s os.Signal) {
 	switch s {
-	case syscall.SIGCHLD:
-		l.reap()
-		return
 	case syscall.SIGUSR2:
 		go l.reloadBySignal()
 	case syscall.SIGTERM, syscall.SIGINT:

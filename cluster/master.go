@@ -40,10 +40,13 @@ type Master struct {
 
 	calls   chan func(*loop)
 	inbox   chan inbound
-	signals chan os.Signal
-	quit    chan struct{} // closed when the loop has ended
-	ended   chan struct{} // closed when all is given back
+	signals chan os.Signal // commands
+	deaths  chan os.Signal // SIGCHLD: one waiting is enough, and many must not push a command out
+	quit    chan struct{}  // closed when the loop has ended
+	ended   chan struct{}  // closed when all is given back
 	readers sync.WaitGroup
+
+	adopting sync.Mutex // held from looking at a new executable until the loop has it
 }
 
 // socket is a listening socket as workers inherit it. It is no net.Listener: that would wake the master up for
@@ -67,13 +70,16 @@ func New(cfg Config) (_ *Master, err error) {
 	m := &Master{
 		cfg: cfg, env: workerEnv(os.Environ(), cfg.Env), output: &output{w: cfg.Output},
 		boardFD: -1, null: -1, stderr: -1,
-		calls: make(chan func(*loop)), inbox: make(chan inbound), quit: make(chan struct{}), ended: make(chan struct{}), signals: make(chan os.Signal, 16),
+		calls: make(chan func(*loop)), inbox: make(chan inbound), quit: make(chan struct{}), ended: make(chan struct{}), signals: make(chan os.Signal, 16), deaths: make(chan os.Signal, 1),
 	}
 	m.handler = m.routes()
 	m.listen()
 	defer func() {
 		if err != nil {
 			m.close()
+			if m.first != nil {
+				m.first.Close()
+			}
 		}
 	}()
 	if len(cfg.Command) == 0 {

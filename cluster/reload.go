@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,6 +22,9 @@ const alertLimit = 30 * time.Second
 // gets what happens, if it is not nil; an event is dropped when it is full. Once it has begun a reload goes on, also when
 // ctx ends. A reload during a reload takes its place.
 func (m *Master) Reload(ctx context.Context, watch chan<- Event) error {
+	m.adopting.Lock() // of two reloads, the later one looks at the file later
+	handedOver := sync.OnceFunc(m.adopting.Unlock)
+	defer handedOver()
 	r, err := adopt(ctx, m.cfg.Command[0])
 	if err != nil {
 		if ctx.Err() != nil {
@@ -40,6 +44,7 @@ func (m *Master) Reload(ctx context.Context, watch chan<- Event) error {
 	if err := m.call(ctx, func(l *loop) { l.reload(r, verdict, watch) }); err != nil {
 		return errors.Join(err, r.Close())
 	}
+	handedOver()
 	if watch != nil {
 		defer m.call(context.WithoutCancel(ctx), func(l *loop) { delete(l.watchers, watch) }) //nolint:errcheck // it has ended: nobody is told anything any more
 	}
@@ -71,7 +76,8 @@ func (l *loop) reload(r *release, verdict chan<- error, watch chan<- Event) {
 	l.newest++
 	l.ticket++
 	r.id = int(l.newest)
-	same := l.sup.Rollout != nil && l.releases[l.sup.Rollout.Release].same(r)
+	under := l.sup.Rollout
+	same := under != nil && !under.Back && l.releases[under.Release].same(r) // on the way back its release may be retired
 	l.releases[l.newest], l.tickets[l.ticket] = r, verdict
 	l.reloads++
 	l.step(supervisor.Reload{Ticket: l.ticket, Release: l.newest, Same: same})

@@ -63,7 +63,7 @@ var (
 
 func link(flags ...string) ([]byte, error) {
 	path := filepath.Join(zooDir, strings.Join(append([]string{"linked"}, flags...), ""))
-	args := append([]string{"build", "-o", path, "-ldflags", "-s -w -X 'main.behaviour=" + blank + "'"}, flags...)
+	args := append([]string{"build", "-buildvcs=false", "-o", path, "-ldflags", "-s -w -X 'main.behaviour=" + blank + "'"}, flags...)
 	if out, err := exec.Command("go", append(args, "./testdata/zoo")...).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build the zoo: %w\n%s", err, out)
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -112,6 +113,7 @@ func (c *devCommand) waitUntilOpen(ctx context.Context, notified *net.UnixConn) 
 			if err != nil || len(status.Master.Listeners) == 0 {
 				return ""
 			}
+			go io.Copy(io.Discard, notified) //nolint:errcheck // whoever notifies must not wait for room
 			return status.Master.Listeners[0]
 		}
 	}

@@ -65,6 +65,7 @@ func (c *serveCommand) Run(env *environment) error {
 // worker, in its own words, and a running master outlives it.
 func (c *serveCommand) supervise(env *environment) error {
 	log := env.log.With("role", "master")
+	os.Unsetenv("ADMIN_TOKEN") // workers serve strangers and do not need it
 	if err := c.clusterFlags.check(&c.shopFlags); err != nil {
 		return err
 	}
