@@ -83,7 +83,8 @@
 //	a drain never ends          killed after KillTimeout, by the master's clock
 //	the master is killed        workers read the end of the file at once, close their sockets, finish what they hold within
 //	                            their drain limit, and exit; a new master can start meanwhile
-//	the master is stopped       nothing changes; when it goes on it holds nobody's silence against them
+//	the master is stopped       workers serve on, until one has written more than its pipe holds (64 KiB); when it goes on
+//	                            it holds nobody's silence against them
 //	the executable is replaced  by rename: as it should be. Overwritten in place: the kernel refuses that while a process
 //	                            runs it (ETXTBSY); where it does not, the log says that crash restarts run what is there now
 //	the executable is damaged   truncated, for another machine, not executable, still being written: refused before a
