@@ -5,7 +5,9 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
 	"os"
 	"slices"
 	"syscall"
@@ -46,6 +48,7 @@ type inbound struct {
 	child   *child
 	message *message
 	output  bool
+	err     error // of the link, if that is not just the end of the process
 }
 
 // fork starts a worker. The answer to the supervisor comes at once.
@@ -53,12 +56,18 @@ func (l *loop) fork(a supervisor.Fork) {
 	c := &child{id: a.ID, slot: a.Slot, release: l.releases[a.Release], forked: time.Now(), place: slices.Index(l.places, 0)}
 	if err := l.start(c); err != nil {
 		l.bury(c)
-		l.step(supervisor.ForkFailed{ID: a.ID, Reason: fmt.Sprintf("could not be started: %v", err)})
+		l.step(supervisor.ForkFailed{ID: a.ID, Reason: fmt.Sprintf("could not be started: %v", err), Host: isShortage(err)})
 		return
 	}
 	l.children[c.id], l.places[c.place] = c, c.id
 	l.cfg.Log.Debug("worker started", "slot", c.slot, "worker_pid", c.pid, "worker_release", c.release.name)
 	l.step(supervisor.Forked{ID: c.id, PID: c.pid})
+}
+
+// isShortage reports whether the machine lacks something that any other program would lack too: processes, memory,
+// descriptors.
+func isShortage(err error) bool {
+	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 func (l *loop) start(c *child) error {
@@ -79,7 +88,7 @@ func (l *loop) start(c *child) error {
 	c.output = read
 	inv := invitation{
 		Protocol: protocol, Slot: c.slot, Release: c.release.name, Place: c.place, Listeners: len(l.listeners),
-		Heartbeat: l.cfg.HeartbeatInterval, Settings: maps.Clone(l.settings),
+		Heartbeat: l.cfg.HeartbeatInterval, KillTimeout: l.cfg.KillTimeout, Settings: maps.Clone(l.settings),
 	}
 	// Fd puts the writing end, which is the worker's alone, into blocking mode, as programs expect of their output.
 	if c.pid, err = l.spawn(c.release, inv, theirs, int(write.Fd())); err != nil {
@@ -99,6 +108,9 @@ func (m *Master) readLink(c *child) {
 		in := inbound{child: c, message: &msg}
 		if err != nil {
 			in.message = nil
+			if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, net.ErrClosed) {
+				in.err = err
+			}
 		}
 		select {
 		case m.inbox <- in:
@@ -151,6 +163,9 @@ func (l *loop) receive(in inbound) {
 		} else {
 			c.linkDone = true
 			l.forget(c)
+			if in.err != nil { // its heartbeats are not heard any more either, and that has its limit
+				l.cfg.Log.Error("the connection to a worker failed", "worker_pid", c.pid, "error", in.err)
+			}
 		}
 		if c.reaped && c.linkDone && c.outputDone {
 			l.settle(c)

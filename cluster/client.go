@@ -87,8 +87,10 @@ func (c *Client) Reload(ctx context.Context, watch func(Event)) error {
 		if *got.OK {
 			return nil
 		}
-		if got.Reason == ErrStopped.Error() { // that is no verdict: no release serves on
-			return ErrStopped
+		for _, err := range []error{ErrStopped, ErrSuperseded} { // those are no verdicts about a release
+			if got.Reason == err.Error() {
+				return err
+			}
 		}
 		return &VerdictError{Reason: got.Reason, Output: got.Output}
 	}

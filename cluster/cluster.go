@@ -111,8 +111,10 @@ func (c *Config) check() error {
 var (
 	// ErrNoMaster says that this process was not started by a master.
 	ErrNoMaster = errors.New("not started by a master")
+	// ErrSuperseded says that a newer reload has taken the place of this one.
+	ErrSuperseded = errors.New("a newer reload took its place")
 	// ErrStopped says that the master has ended, or is about to.
-	ErrStopped = errors.New("the master has stopped")
+	ErrStopped = errors.New("the master is stopping, or has stopped")
 	// ErrUnsupported says that this system has no cluster.
 	ErrUnsupported = errors.New("a master needs a Unix system: run a worker without one here")
 )
@@ -142,7 +144,7 @@ func (e *StartError) Error() string {
 // Event is something that happened to the cluster.
 type Event struct {
 	Time    time.Time `json:"time"`
-	Kind    string    `json:"kind"` // ready, left, crashed, late, silent, stuck, lag, recycle, rollout, baking, replaced, rollback, opened, probe, closed, scaled, shutdown
+	Kind    string    `json:"kind"` // ready, left, crashed, late, silent, stuck, lag, recycle, rollout, baking, replaced, rollback, opened, probe, closed, scaled, shutdown, shutdown now, away
 	Slot    int       `json:"slot,omitempty"`
 	PID     int       `json:"pid,omitempty"`
 	Release string    `json:"release,omitempty"`

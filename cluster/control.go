@@ -96,6 +96,8 @@ func outcomeOf(err error) (code int, o outcome) {
 		return http.StatusOK, outcome{OK: true}
 	case errors.As(err, &verdict):
 		return http.StatusConflict, outcome{Reason: verdict.Reason, Output: verdict.Output}
+	case errors.Is(err, ErrSuperseded):
+		return http.StatusConflict, outcome{Reason: err.Error()}
 	}
 	return http.StatusServiceUnavailable, outcome{Reason: err.Error()}
 }
@@ -183,8 +185,8 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 
 // listenControl opens the control socket. The lock on the PID file makes sure that one that is there already is a remnant.
 func listenControl(path string) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("make the folder of the control socket: %w", err)
+	if err := makeFolder(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("control socket %s: %w", path, err)
 	}
 	if c, err := net.Dial("unix", path); err == nil { //nolint:noctx // a Unix socket answers at once
 		c.Close()
@@ -196,11 +198,11 @@ func listenControl(path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("remove the control socket of a master that is no more: %w", err)
 	}
-	l, err := net.Listen("unix", path) //nolint:noctx // binding does not wait for anybody
+	l, err := privateSocket.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("open the control socket %s (a path of more than about 100 bytes does not work): %w", path, err)
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
+	if err := os.Chmod(path, 0o600); err != nil { // where privateSocket can't do that, or the umask took too much
 		return nil, errors.Join(fmt.Errorf("close the control socket to others: %w", err), l.Close())
 	}
 	return l, nil

@@ -79,10 +79,15 @@
 //	a worker hangs              no beat for 30 s: killed and replaced
 //	a worker grows too large    replaced, the new one first
 //	a bad release               the rollout ends with a verdict that names the reason and the last lines of the worker; the
-//	                            old release never gives up a worker for one that has not proven itself
+//	                            old release never gives up a worker before one of the new has proven itself: the first
+//	                            replacement bakes, the others have to be ready
 //	a drain never ends          killed after KillTimeout, by the master's clock
 //	the master is killed        workers read the end of the file at once, close their sockets, finish what they hold within
-//	                            their drain limit, and exit; a new master can start meanwhile
+//	                            their drain limit, and exit; a new master can start meanwhile. A worker that hangs ends
+//	                            itself after KillTimeout; a program that has not called Join yet does not notice
+//	nobody reads the log        the master and the workers go on; lines are lost, and how many is said when somebody reads
+//	the machine runs short      of processes, memory or descriptors: forks fail, and are tried again like crashes, but count
+//	                            against a release only before it has ever served, or while it is being rolled out
 //	the master is stopped       workers serve on, until one has written more than its pipe holds (64 KiB); when it goes on
 //	                            it holds nobody's silence against them
 //	the executable is replaced  by rename: as it should be. Overwritten in place: the kernel refuses that while a process

@@ -41,7 +41,10 @@ func Join() (*Worker, error) {
 	if inv.Protocol != protocol {
 		return nil, fmt.Errorf("the master speaks version %d of the protocol, and this program version %d: restart the master to run it", inv.Protocol, protocol)
 	}
-	w := &Worker{slot: inv.Slot, release: inv.Release, heartbeat: inv.Heartbeat, place: inv.Place, beatNow: make(chan struct{}, 1)}
+	w := &Worker{
+		slot: inv.Slot, release: inv.Release, heartbeat: inv.Heartbeat, killTimeout: inv.KillTimeout, place: inv.Place,
+		beatNow: make(chan struct{}, 1),
+	}
 	for key, value := range inv.Settings {
 		w.settings = append(w.settings, message{Key: key, Value: value})
 	}
@@ -121,12 +124,12 @@ func (w *Worker) listen() {
 	}()
 }
 
-// Ready tells the master that this worker serves from now on. Heartbeats begin.
+// Ready tells the master that this worker serves from now on. Heartbeats begin. [Worker.Serve] does it by itself.
 func (w *Worker) Ready() error {
 	if err := w.link.send(message{Kind: msgReady}); err != nil {
 		return fmt.Errorf("tell the master that this worker is ready: %w", err)
 	}
-	go w.beats()
+	w.beating.Do(func() { go w.beats() })
 	return nil
 }
 
@@ -222,6 +225,11 @@ func (w *Worker) orphaned(err error) {
 		err = errOrphaned
 	}
 	w.cancelStop(fmt.Errorf("%w: %w", err, drainOrder{})) // at once: the next master waits for the address
+	// Nobody else is left who would kill a worker that does not leave.
+	time.AfterFunc(w.killTimeout, func() {
+		fmt.Fprintf(os.Stderr, "worker %d (pid %d): the master is no more, and this worker has not left within %v: killed\n", w.slot, os.Getpid(), w.killTimeout)
+		os.Exit(1)
+	})
 }
 
 // serveAdmin answers HTTP on a connection that the master has passed.

@@ -32,8 +32,9 @@ type loop struct {
 	stepping bool
 	statusAt time.Time
 	watchdog time.Time
-	told     bool // the service manager, that the cluster is ready
-	complete bool // all workers were ready once
+	told     bool   // the service manager, that the cluster is ready, or is it again
+	serving  string // in what words
+	complete bool   // all workers were ready once
 	exit     *supervisor.Exit
 
 	newest                          supervisor.Release
@@ -50,7 +51,9 @@ func (m *Master) Run(ctx context.Context) error {
 		Master: m, began: time.Now(), children: map[supervisor.ID]*child{}, releases: map[supervisor.Release]*release{1: m.first},
 		tickets: map[supervisor.Ticket]chan<- error{}, watchers: map[chan<- Event]struct{}{}, settings: map[string]string{},
 		waiting: map[*wait]struct{}{}, helpers: map[int]time.Time{}, places: make([]supervisor.ID, 2*maxWorkers), newest: 1,
+		serving: fmt.Sprintf("serving on %v", m.Addrs()),
 	}
+	defer m.flush()
 	l.statusAt, l.watchdog = l.began.Add(m.cfg.StatusInterval), l.began
 	l.sup = supervisor.New(l.supervisorConfig(), 1, 0)
 	m.cfg.Log.InfoContext(ctx, "master started", "release", m.first.name, "listening", m.Addrs(), "workers", m.workers, "because", m.reason)
@@ -59,7 +62,7 @@ func (m *Master) Run(ctx context.Context) error {
 	l.run(ctx)
 	close(m.quit)
 	l.settleAll()
-	m.close()
+	m.close(false)
 	close(m.ended) // whoever waits for the end may start another master now
 	stopControl()
 	if l.exit.Reason != "" {
@@ -107,7 +110,7 @@ func (l *loop) run(ctx context.Context) {
 	stopped := ctx.Done()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for l.exit == nil {
+	for l.exit == nil || l.lingers() {
 		timer.Reset(time.Until(l.next()))
 		select {
 		case f := <-l.calls:
@@ -128,9 +131,14 @@ func (l *loop) run(ctx context.Context) {
 	}
 }
 
-// catchUp takes in what has arrived already: nobody may be found silent who has said something.
+// lingers reports whether the end has to wait: where nothing ever worked, the alert is all that will be heard of it, and the
+// end of a process 1 would be the end of the alert.
+func (l *loop) lingers() bool { return l.exit.Reason != "" && len(l.helpers) > 0 }
+
+// catchUp takes in what has arrived already: nobody may be found silent who has said something. One who says things on and
+// on holds nobody up.
 func (l *loop) catchUp() {
-	for {
+	for range catchUpEach * (1 + len(l.children)) {
 		select {
 		case in := <-l.inbox:
 			l.receive(in)
@@ -139,6 +147,9 @@ func (l *loop) catchUp() {
 		}
 	}
 }
+
+// catchUpEach is how much of it is taken in at once, for each worker.
+const catchUpEach = 64
 
 // now is the supervisor's time.
 func (l *loop) now() time.Duration { return time.Since(l.began) }
@@ -179,7 +190,7 @@ func (l *loop) tick() {
 	}
 	if d := l.notify.interval(); d > 0 && now.Sub(l.watchdog) >= d {
 		l.watchdog = now
-		l.tell(l.notify.watchdog())
+		l.tell(l.notify.watchdog)
 	}
 	for _, c := range l.children {
 		if c.reaped && !now.Before(c.settleAt) {
@@ -193,8 +204,7 @@ func (l *loop) tick() {
 	}
 	for pid, t := range l.helpers {
 		if !now.Before(t) {
-			l.kill(pid)
-			delete(l.helpers, pid)
+			l.kill(-pid)                        // and what it has started
 			l.helpers[pid] = now.Add(time.Hour) // until it is reaped
 		}
 	}
@@ -205,8 +215,11 @@ func (l *loop) tick() {
 func (l *loop) signal(s os.Signal) {
 	switch s {
 	case syscall.SIGUSR2:
-		go l.reloadBySignal()
+		go l.Reload(context.Background(), nil) //nolint:errcheck // the log has the verdict
 	case syscall.SIGTERM, syscall.SIGINT:
+		if l.exit != nil {
+			clear(l.helpers) // not waiting for them any more
+		}
 		l.step(supervisor.Shutdown{})
 	case syscall.SIGTTIN:
 		l.scale(l.sup.Target + 1)
@@ -277,19 +290,26 @@ func (l *loop) kill(pid int) {
 	}
 }
 
-// tell logs what went wrong when the service manager was told something.
-func (l *loop) tell(err error) {
-	if err != nil {
-		l.cfg.Log.Warn("tell the service manager", "error", err)
+// tell tells the service manager something, and logs what went wrong.
+func (m *Master) tell(what func() error) {
+	if m.notify == nil {
+		return
+	}
+	if !m.manager.put(func() {
+		if err := what(); err != nil {
+			m.cfg.Log.Warn("the service manager was not told", "error", err)
+		}
+	}) {
+		m.cfg.Log.Warn("the service manager was not told: it does not read")
 	}
 }
 
 // tellReady tells the service manager, and those who read the log, when the cluster serves.
 func (l *loop) tellReady() {
 	ready := l.sup.Ready()
-	if !l.told && ready > 0 && l.sup.Stopping == 0 {
+	if !l.told && ready > 0 && l.sup.Stopping == 0 && len(l.tickets) == 0 {
 		l.told = true
-		l.tell(l.notify.ready(fmt.Sprintf("serving on %v", l.Addrs())))
+		l.tell(func() error { return l.notify.ready(l.serving) })
 	}
 	if !l.complete && ready >= l.sup.Target && l.sup.Stopping == 0 {
 		l.complete = true

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -36,7 +37,8 @@ type Master struct {
 	control   net.Listener
 	handler   http.Handler
 	notify    *notifier
-	output    *output
+	manager   *background // what notify sends
+	output    *output     // what workers write, and the log
 
 	calls   chan func(*loop)
 	inbox   chan inbound
@@ -67,8 +69,13 @@ func New(cfg Config) (_ *Master, err error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	log := cfg.Log.Handler()
+	lines := newBackground(func(lost int64) {
+		slog.New(log).Warn("lines were lost: nobody read the log for a while", "lines", lost)
+	})
+	cfg.Log = slog.New(&backgroundHandler{lines, log})
 	m := &Master{
-		cfg: cfg, env: workerEnv(os.Environ(), cfg.Env), output: &output{w: cfg.Output},
+		cfg: cfg, env: workerEnv(os.Environ(), cfg.Env), output: &output{lines, cfg.Output},
 		boardFD: -1, null: -1, stderr: -1,
 		calls: make(chan func(*loop)), inbox: make(chan inbound), quit: make(chan struct{}), ended: make(chan struct{}), signals: make(chan os.Signal, 16), deaths: make(chan os.Signal, 1),
 	}
@@ -76,12 +83,18 @@ func New(cfg Config) (_ *Master, err error) {
 	m.listen()
 	defer func() {
 		if err != nil {
-			m.close()
-			if m.first != nil {
-				m.first.Close()
-			}
+			m.close(true)
+			m.flush()
 		}
 	}()
+	keepToSelf()
+	if len(cfg.AlertCommand) > 0 {
+		path, err := exec.LookPath(cfg.AlertCommand[0])
+		if err != nil {
+			return nil, fmt.Errorf("the alert command can't be run: %w", err)
+		}
+		m.cfg.AlertCommand = append([]string{path}, cfg.AlertCommand[1:]...)
+	}
 	if len(cfg.Command) == 0 {
 		path, err := ownPath()
 		if err != nil {
@@ -115,6 +128,7 @@ func New(cfg Config) (_ *Master, err error) {
 	if m.notify, err = newNotifier(environment(os.Environ())); err != nil {
 		return nil, err
 	}
+	m.manager = newBackground(func(int64) {})
 	if cfg.ControlSocket != "" {
 		if m.control, err = listenControl(cfg.ControlSocket); err != nil {
 			return nil, err
@@ -236,7 +250,7 @@ func (m *Master) call(ctx context.Context, f func(*loop)) error {
 
 // close gives back what New took. The PID file goes last: its lock is what keeps the next master from starting. Signals
 // are taken until then: one that ends the process before would leave the files behind.
-func (m *Master) close() {
+func (m *Master) close(neverRan bool) {
 	defer m.unlisten()
 	if m.control != nil {
 		m.control.Close() // and remove it; commands under way are still answered
@@ -255,14 +269,33 @@ func (m *Master) close() {
 		}
 	}
 	if m.pid != nil {
-		if err := m.pid.Close(); err != nil {
+		leave := m.pid.Close
+		if neverRan {
+			leave = m.pid.giveBack
+		}
+		if err := leave(); err != nil {
 			m.cfg.Log.Warn("remove the PID file", "error", err)
 		}
 	}
+	if neverRan && m.first != nil {
+		m.first.Close()
+	}
 }
+
+// flush lets the last words out.
+func (m *Master) flush() {
+	if m.manager != nil {
+		m.manager.close(notifyTimeout)
+	}
+	m.output.close(flushTimeout)
+}
+
+// flushTimeout is how long the end of a master waits for whoever should read its log.
+const flushTimeout = time.Second
 
 // Close gives back what New took, of a master that is not going to run.
 func (m *Master) Close() error {
-	m.close()
-	return m.first.Close()
+	m.close(true)
+	m.flush()
+	return nil
 }

@@ -69,9 +69,6 @@ func (n *notifier) reloading() error {
 // stopping says that shutdown has begun.
 func (n *notifier) stopping() error { return n.send("STOPPING=1") }
 
-// status shows one line to the people who ask "systemctl status".
-func (n *notifier) status(line string) error { return n.send("STATUS=" + line) }
-
 // watchdog says that the master is alive; due at least every [notifier.interval].
 func (n *notifier) watchdog() error { return n.send("WATCHDOG=1") }
 

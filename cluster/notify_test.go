@@ -80,8 +80,7 @@ func TestNotifyMessages(t *testing.T) {
 			}{
 				{func() error { return n.ready("4 workers") }, "READY=1\nSTATUS=4 workers"},
 				{n.stopping, "STOPPING=1"},
-				{func() error { return n.status("draining 1 of 4") }, "STATUS=draining 1 of 4"},
-				{func() error { return n.status("two\nMAINPID=1\r\x00") }, "STATUS=two MAINPID=1  "},
+				{func() error { return n.ready("two\nMAINPID=1\r\x00") }, "READY=1\nSTATUS=two MAINPID=1  "},
 				{n.watchdog, "WATCHDOG=1"},
 			} {
 				if err := c.send(); err != nil {
@@ -131,7 +130,7 @@ func TestNotifyNobody(t *testing.T) {
 	if n != nil || n.interval() != 0 {
 		t.Errorf("got %v, interval %v; want neither", n, n.interval())
 	}
-	for i, err := range []error{n.ready("x"), n.reloading(), n.stopping(), n.status("x"), n.watchdog()} {
+	for i, err := range []error{n.ready("x"), n.reloading(), n.stopping(), n.watchdog()} {
 		if err != nil {
 			t.Errorf("%d: %v", i, err)
 		}

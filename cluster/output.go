@@ -18,8 +18,8 @@ const (
 // output is where the lines of all workers go. They pass through the master so that a verdict can show the last ones,
 // the words of a dying runtime included, and so that lines of several processes don't mix.
 type output struct {
-	mu sync.Mutex
-	w  io.Writer
+	*background
+	w io.Writer
 }
 
 // relay copies whole lines until the end of the file. A line longer than maxLine is passed on in pieces, and each of them
@@ -54,9 +54,10 @@ func (o *output) relay(r io.Reader, t *tail) {
 }
 
 func (o *output) write(p []byte) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.w.Write(p) //nolint:errcheck // nobody is left to tell when standard error is gone
+	p = bytes.Clone(p)
+	if !o.offer(func() { o.w.Write(p) }) { //nolint:errcheck // nobody is left to tell when standard error is gone
+		o.lost.Add(int64(bytes.Count(p, []byte{'\n'})))
+	}
 }
 
 // tail keeps the last lines that were added. It may be used from several goroutines.

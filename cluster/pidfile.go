@@ -45,8 +45,8 @@ const maxPidFile = 1024
 // lockPidFile locks the file for this process and writes "<pid>\n" into it; a missing folder is made. It does not wait:
 // while another master holds the file it returns a [*RunningError].
 func lockPidFile(path string) (*pidFile, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("make a folder for PID file %s: %w", path, err)
+	if err := makeFolder(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("PID file %s: %w", path, err)
 	}
 	for range 1000 { // each further round takes a master that left between two of our calls
 		f, err := tryPidFile(path)
@@ -135,6 +135,43 @@ func (f *pidFile) Close() error {
 	f.file.Close()
 	if err != nil {
 		return fmt.Errorf("remove PID file: %w", err)
+	}
+	return nil
+}
+
+// giveBack closes a file that was locked for a master which never ran. The pid of one that was killed before is put back:
+// whoever starts next has to know that its workers may still be about.
+func (f *pidFile) giveBack() error {
+	if f.left == 0 {
+		return f.Close()
+	}
+	pid := strconv.Itoa(f.left) + "\n"
+	_, err := f.file.WriteAt([]byte(pid), 0)
+	if err == nil {
+		err = f.file.Truncate(int64(len(pid)))
+	}
+	_ = unix.Flock(int(f.file.Fd()), unix.LOCK_UN)
+	f.file.Close()
+	if err != nil {
+		return fmt.Errorf("write PID file: %w", err)
+	}
+	return nil
+}
+
+// makeFolder makes a folder for files of a master, and refuses one that somebody else can put files into: whoever holds the
+// control socket stops the shop. A sticky one, such as /tmp, is fine: what is there can't be replaced by others.
+func makeFolder(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make its folder: %w", err)
+	}
+	var st unix.Stat_t
+	if err := ignoringEINTR(func() error { return unix.Stat(dir, &st) }); err != nil {
+		return fmt.Errorf("look at its folder: %w", err)
+	}
+	own := st.Uid == 0 || int(st.Uid) == os.Geteuid()
+	const othersWrite = 0o002
+	if sticky := st.Mode&unix.S_ISVTX != 0; !own || st.Mode&othersWrite != 0 && !sticky {
+		return fmt.Errorf("other accounts can change what is in %s: name a folder of this account, or chmod o-w it", dir)
 	}
 	return nil
 }

@@ -29,9 +29,8 @@ import (
 // execve(2); 6.11 and 6.12 did not at first, macOS never does), and deploys that rename a new file into place never try.
 // So [release.changed] rarely finds anything. It is there for the rest, scripts among them, which nothing protects.
 //
-// A release is not changed after adopt, but for Close: its other methods may be called at the same time.
+// A release belongs to one goroutine: changed and Close change it.
 type release struct {
-	id    int    // numbers the releases of a master, which gives it
 	name  string // for people and logs: version+hash, where hash is how the output of sha256sum begins
 	path  string // as given to adopt
 	file  *os.File

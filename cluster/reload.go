@@ -18,9 +18,9 @@ import (
 const alertLimit = 30 * time.Second
 
 // Reload replaces all workers, one after the other, by such that run the executable that is now on disk (M8). It waits
-// for the outcome: nil when all run the new release, a *[VerdictError] when the old one serves on (M9). Meanwhile watch
-// gets what happens, if it is not nil; an event is dropped when it is full. Once it has begun a reload goes on, also when
-// ctx ends. A reload during a reload takes its place.
+// for the outcome: nil when all run the new release, a *[VerdictError] when the old one serves on (M9), [ErrSuperseded] when
+// another reload has taken its place, and [ErrStopped] when the master was told to stop. Meanwhile watch gets what
+// happens, if it is not nil; an event is dropped when it is full. Once it has begun a reload goes on, also when ctx ends.
 func (m *Master) Reload(ctx context.Context, watch chan<- Event) error {
 	m.adopting.Lock() // of two reloads, the later one looks at the file later
 	handedOver := sync.OnceFunc(m.adopting.Unlock)
@@ -35,6 +35,9 @@ func (m *Master) Reload(ctx context.Context, watch chan<- Event) error {
 			l.reloads++
 			l.reloadsFailed++
 			l.cfg.Log.ErrorContext(ctx, "reload refused", "reason", verdict.Reason)
+			l.told = false // a service manager that has asked for it waits for the end of it
+			l.tell(l.notify.reloading)
+			l.tellReady()
 		}); err != nil {
 			return err
 		}
@@ -63,11 +66,6 @@ func (m *Master) Reload(ctx context.Context, watch chan<- Event) error {
 	}
 }
 
-func (m *Master) reloadBySignal() {
-	if err := m.Reload(context.Background(), nil); errors.Is(err, ErrStopped) {
-		m.cfg.Log.Warn("not reloaded", "error", err)
-	} // any other verdict is in the log already
-}
 
 func (l *loop) reload(r *release, verdict chan<- error, watch chan<- Event) {
 	if watch != nil {
@@ -75,7 +73,6 @@ func (l *loop) reload(r *release, verdict chan<- error, watch chan<- Event) {
 	}
 	l.newest++
 	l.ticket++
-	r.id = int(l.newest)
 	under := l.sup.Rollout
 	same := under != nil && !under.Back && l.releases[under.Release].same(r) // on the way back its release may be retired
 	l.releases[l.newest], l.tickets[l.ticket] = r, verdict
@@ -86,15 +83,17 @@ func (l *loop) reload(r *release, verdict chan<- error, watch chan<- Event) {
 func (l *loop) verdict(v supervisor.Verdict) {
 	reply := l.tickets[v.Ticket]
 	delete(l.tickets, v.Ticket)
-	if l.sup.Stopping == 0 && l.sup.Ready() > 0 {
-		l.tell(l.notify.ready(fmt.Sprintf("serving on %v", l.Addrs())))
-	}
 	if v.Reason == "" {
 		l.cfg.Log.Info("reloaded", "workers_release", l.releases[l.sup.Serving].name)
 		reply <- nil
 		return
 	}
 	l.reloadsFailed++
+	if err := endedBy(v.End); err != nil {
+		l.cfg.Log.Warn("reload cut short", "reason", err)
+		reply <- err
+		return
+	}
 	failed := &VerdictError{Reason: v.Reason}
 	if v.Culprit != 0 {
 		culprit := l.remembered(v.Culprit)
@@ -102,6 +101,18 @@ func (l *loop) verdict(v supervisor.Verdict) {
 	}
 	l.cfg.Log.Error("reload failed", "reason", failed.Reason)
 	reply <- failed
+}
+
+// endedBy is the error for a rollout that something from outside has ended; nil when nothing has.
+func endedBy(e supervisor.End) error {
+	switch e {
+	case supervisor.Superseded:
+		return ErrSuperseded
+	case supervisor.ShutDown:
+		return ErrStopped
+	case supervisor.NoEnd:
+	}
+	return nil
 }
 
 // remembered finds a worker that has ended, or has been told to.
@@ -144,9 +155,10 @@ func (l *loop) note(n supervisor.Note) {
 	case supervisor.NoteCrashed:
 		l.crashes++
 	case supervisor.NoteRollout:
-		l.tell(l.notify.reloading())
+		l.told = false
+		l.tell(l.notify.reloading)
 	case supervisor.NoteShutdown:
-		l.tell(l.notify.stopping())
+		l.tell(l.notify.stopping)
 	case supervisor.NoteOpened:
 		l.alert(e)
 	}

@@ -73,14 +73,26 @@ func (o drainOrder) Error() string { return "told to drain" }
 // other listeners steps 1 to 4 are the same, and step 5 is [http.Server.Shutdown], which closes a connection also when
 // a request has just begun to arrive on it. Those connections are also lost sight of once they are hijacked.
 func (s *Server) Serve(stop, hurry context.Context, listener net.Listener) error {
+	wrapped, err := s.prepare(listener)
+	if err != nil {
+		return err
+	}
+	return s.serve(stop, hurry, wrapped)
+}
+
+// prepare does all of Serve that can fail before the first request.
+func (s *Server) prepare(listener net.Listener) (net.Listener, error) {
 	if s.served.Swap(true) {
-		return errors.New("serve: a Server serves once")
+		return nil, errors.New("serve: a Server serves once")
 	}
 	wrapped, err := s.takeOver(listener)
 	if err != nil {
-		listener.Close()
-		return err
+		return nil, errors.Join(err, listener.Close())
 	}
+	return wrapped, nil
+}
+
+func (s *Server) serve(stop, hurry context.Context, wrapped net.Listener) error {
 	failed := make(chan error, 1)
 	ended := make(chan struct{})
 	go func() {
@@ -95,7 +107,7 @@ func (s *Server) Serve(stop, hurry context.Context, listener net.Listener) error
 	case <-stop.Done():
 		failure = s.delay(stop, hurry, failed)
 	}
-	err = s.drain(context.WithoutCancel(stop), hurry, wrapped, ended)
+	err := s.drain(context.WithoutCancel(stop), hurry, wrapped, ended)
 	return errors.Join(failure, err)
 }
 

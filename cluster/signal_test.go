@@ -102,7 +102,7 @@ func (c *signalled) send(s syscall.Signal) {
 	case syscall.SIGUSR2:
 		message = "reloading"
 		if c.stopping {
-			message = "reload failed"
+			message = "reload cut short"
 		}
 		c.runs = "good newest"
 	case syscall.SIGTERM, syscall.SIGINT:

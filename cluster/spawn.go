@@ -29,13 +29,15 @@ const (
 
 // invitation is the value of joinVariable.
 type invitation struct {
-	Protocol  int               `json:"protocol"`
-	Slot      int               `json:"slot"`
-	Release   string            `json:"release"`
-	Place     int               `json:"place"` // on the board
-	Listeners int               `json:"listeners"`
-	Heartbeat time.Duration     `json:"heartbeat"`
-	Settings  map[string]string `json:"settings,omitempty"`
+	Protocol  int           `json:"protocol"`
+	Slot      int           `json:"slot"`
+	Release   string        `json:"release"`
+	Place     int           `json:"place"` // on the board
+	Listeners int           `json:"listeners"`
+	Heartbeat time.Duration `json:"heartbeat"`
+	// KillTimeout is what a worker sets itself when its master is no more.
+	KillTimeout time.Duration     `json:"kill_timeout"`
+	Settings    map[string]string `json:"settings,omitempty"`
 }
 
 // spawn starts a worker. It works on raw descriptors: (*os.File).Fd and exec.Cmd would put the shared listening sockets

@@ -24,6 +24,10 @@ const askLimit = 300 * time.Millisecond
 // setLimit is how long workers may take to apply a setting.
 const setLimit = 2 * time.Second
 
+// maxSettings bounds all settings, in bytes. New workers get them in a variable, which holds 128 KiB on Linux (execve(2)),
+// as JSON, in which a byte may take six.
+const maxSettings = 16 << 10
+
 // wait is a question to workers, and who has not answered yet.
 type wait struct {
 	kind   string
@@ -190,6 +194,16 @@ func (m *Master) Set(ctx context.Context, key, value string) (applied int, err e
 	if err := m.call(ctx, func(l *loop) {
 		if l.cfg.OnSetting == nil {
 			reply <- outcome{0, fmt.Errorf("there is no setting %q", key)}
+			return
+		}
+		size := len(key) + len(value)
+		for k, v := range l.settings {
+			if k != key {
+				size += len(k) + len(v)
+			}
+		}
+		if size > maxSettings {
+			reply <- outcome{0, fmt.Errorf("all settings together would have %d bytes: the limit is %d", size, maxSettings)}
 			return
 		}
 		if err := l.cfg.OnSetting(key, value); err != nil {

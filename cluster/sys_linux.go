@@ -1,11 +1,29 @@
 package cluster
 
 import (
+	"math"
+	"net"
 	"os"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
+
+// privateSocket makes Unix sockets that nobody else can connect to, from the moment on at which they are there: bind takes
+// the mode of the socket itself (unix(7) does not say so; unix_bind_bsd in net/unix/af_unix.c does).
+var privateSocket = net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+	if control := c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) }); control != nil {
+		return control
+	}
+	return err
+}}
+
+// keepToSelf marks all descriptors that this process was started with as its own: a lock or a socket that a shell had open
+// must not live on in workers. What is marked already stays so. It takes Linux 5.11; before that it does nothing.
+func keepToSelf() {
+	unix.CloseRange(uint(unix.Stderr+1), math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) //nolint:errcheck // the next best thing is what was before
+}
 
 const (
 	pairKind = unix.SOCK_SEQPACKET | unix.SOCK_CLOEXEC

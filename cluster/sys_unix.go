@@ -3,8 +3,15 @@
 package cluster
 
 import (
+	"net"
+
 	"golang.org/x/sys/unix"
 )
+
+// privateSocket makes Unix sockets; their mode is set after that.
+var privateSocket net.ListenConfig
+
+func keepToSelf() {}
 
 const (
 	pairKind   = unix.SOCK_STREAM // macOS has no SOCK_SEQPACKET for Unix sockets

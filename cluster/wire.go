@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"slices"
 	"syscall"
 	"time"
 
@@ -66,9 +65,10 @@ type beat struct {
 // link is one end of the pair between a master and a worker. One goroutine may receive while others send.
 type link struct {
 	conn   *net.UnixConn
-	stream bool // no SOCK_SEQPACKET on this system: packets are told apart by their length
-	got    []byte
-	fds    []int // that came with what was got
+	stream bool   // no SOCK_SEQPACKET on this system: packets are told apart by their length
+	buf    []byte // what is read into
+	got    []byte // the part of buf that is not taken yet
+	fds    []int  // that came with what was got
 }
 
 // newPair returns both ends of a connection between a master and a worker: one for this process, and a descriptor for
@@ -169,16 +169,19 @@ func (l *link) receive() (m message, fd int, err error) {
 			}
 			return m, l.descriptorOf(m), nil
 		}
-		have := len(l.got)
-		l.got = slices.Grow(l.got, maxMessage+3)
-		n, rn, flags, _, err := l.conn.ReadMsgUnix(l.got[have:cap(l.got)], rights)
+		if l.buf == nil { // room for a whole message behind the beginning of one, and one byte to notice what is longer
+			l.buf = make([]byte, 2*(maxMessage+3))
+		}
+		have := copy(l.buf, l.got)
+		l.got = nil
+		n, rn, flags, _, err := l.conn.ReadMsgUnix(l.buf[have:have+maxMessage+3], rights)
 		if err == nil && n == 0 && !l.stream {
 			err = io.EOF
 		}
 		if err != nil {
 			return m, -1, err
 		}
-		l.got = l.got[:have+n]
+		l.got = l.buf[:have+n]
 		if !l.stream && n > maxMessage {
 			return m, -1, fmt.Errorf("a message of %d bytes: the limit is %d", n, maxMessage)
 		}
@@ -191,7 +194,7 @@ func (l *link) receive() (m message, fd int, err error) {
 	}
 }
 
-// packet takes the next whole packet out of what was received; nil if there is none yet.
+// packet takes the next whole packet out of what was received; nil if there is none yet. It is valid until the next read.
 func (l *link) packet() ([]byte, error) {
 	if !l.stream {
 		p := l.got
@@ -209,7 +212,7 @@ func (l *link) packet() ([]byte, error) {
 		return nil, nil
 	}
 	p := l.got[3 : 3+n]
-	l.got = slices.Clone(l.got[3+n:])
+	l.got = l.got[3+n:]
 	return p, nil
 }
 

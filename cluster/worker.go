@@ -23,14 +23,19 @@ type Worker struct {
 	stop, hurry         context.Context
 	cancelStop, hurryUp context.CancelCauseFunc
 
+	killTimeout time.Duration
+	beating     sync.Once
+	beatNow     chan struct{}
+	lag         lagMeter
+
 	mu        sync.Mutex
 	server    *Server // what heartbeats tell of
 	admin     http.Handler
-	onSetting func(key, value string) error
 	onMessage func(from int, data []byte)
+
+	settling  sync.Mutex // held while settings are applied, so that none overtakes a newer one
+	onSetting func(key, value string) error
 	settings  []message // before there was a handler
-	beatNow   chan struct{}
-	lag       lagMeter
 }
 
 // Slot is this worker's place in the cluster, from 1. Its replacement has the same.
@@ -67,13 +72,17 @@ func (w *Worker) OnMessage(f func(from int, data []byte)) {
 // does.
 func (w *Worker) Serve(s *Server) error {
 	s.board, s.place = w.board, w.place
+	listener, err := s.prepare(w.listeners[0])
+	if err != nil {
+		return err
+	}
 	w.mu.Lock()
 	w.server = s
 	w.mu.Unlock()
 	if err := w.Ready(); err != nil {
-		return err
+		return errors.Join(err, listener.Close())
 	}
-	return s.Serve(w.stop, w.hurry, w.listeners[0])
+	return s.serve(w.stop, w.hurry, listener)
 }
 
 // lagMeter measures how long goroutines wait for a processor: it wants to run every lagInterval, and notes how late it is.
@@ -111,26 +120,23 @@ func (g *lagMeter) take() time.Duration {
 
 // applySetting hands a setting to the handler, or keeps it until there is one.
 func (w *Worker) applySetting(m message) error {
-	w.mu.Lock()
-	f := w.onSetting
-	if f == nil {
+	w.settling.Lock()
+	defer w.settling.Unlock()
+	if w.onSetting == nil {
 		w.settings = append(w.settings, m)
-	}
-	w.mu.Unlock()
-	if f == nil {
 		return nil
 	}
-	return f(m.Key, m.Value)
+	return w.onSetting(m.Key, m.Value)
 }
 
-// OnSetting sets what applies settings. Those that were made before come at once, and the error tells which of them it
-// refuses; later ones are reported to whoever makes them.
+// OnSetting sets what applies settings, one after the other. Those that were made before come at once, and the error tells
+// which of them it refuses; later ones are reported to whoever makes them.
 func (w *Worker) OnSetting(f func(key, value string) error) error {
-	w.mu.Lock()
+	w.settling.Lock()
+	defer w.settling.Unlock()
 	w.onSetting = f
 	kept := w.settings
 	w.settings = nil
-	w.mu.Unlock()
 	var refused []error
 	for _, m := range kept {
 		if err := f(m.Key, m.Value); err != nil {

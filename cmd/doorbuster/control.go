@@ -89,8 +89,10 @@ func (c *reloadCommand) Run(env *environment) error {
 			fmt.Fprintf(env.stderr, "The last it said:\n  %s\n", strings.Join(verdict.Output, "\n  "))
 		}
 		return fmt.Errorf("reload failed, and the release before serves on: %w", err)
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && show.began:
 		return errors.New("not waiting for the reload any more; it goes on")
+	case ctx.Err() != nil:
+		return errors.New("not waiting for the reload any more, which had not begun: \"doorbuster status\" tells")
 	case err != nil:
 		return err
 	}
@@ -102,6 +104,7 @@ func (c *reloadCommand) Run(env *environment) error {
 type progress struct {
 	out      io.Writer
 	terminal bool
+	began    bool
 	drawn    bool
 }
 
@@ -113,6 +116,7 @@ func progressOn(out io.Writer) *progress {
 const barWidth = 30
 
 func (p *progress) event(e cluster.Event) {
+	p.began = true
 	text := describeEvent(e)
 	switch {
 	case text == "":

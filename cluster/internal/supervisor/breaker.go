@@ -28,11 +28,18 @@ func (s *State) breaker(r Release) *Breaker {
 	return b
 }
 
-// crashed counts a crash of a release, and opens its breaker when there were too many.
+// crashed counts a crash of a release, and opens its breaker when there were too many. What the machine lacks is not held
+// against a release that has served. Before any process was ever ready everything counts, and for ever: a first start
+// whose processes are late each time has to end too.
 func (s *State) crashed(p *Process, reason string) {
+	if p.Host && s.EverReady {
+		return
+	}
 	b := s.breaker(p.Release)
 	b.Crashes = append(b.Crashes, s.Now)
-	b.Crashes = slices.DeleteFunc(b.Crashes, func(t time.Duration) bool { return t <= s.Now-s.Config.BreakerWindow })
+	if s.EverReady {
+		b.Crashes = slices.DeleteFunc(b.Crashes, func(t time.Duration) bool { return t <= s.Now-s.Config.BreakerWindow })
+	}
 	switch {
 	case b.Open && b.Probe == p.ID:
 		b.Pause = min(2*b.Pause, s.Config.BreakerPauseMax)

@@ -138,9 +138,9 @@ func (c *checker) before(now time.Duration, e Event) {
 			m.heard = c.now
 		}
 	case Exited:
-		c.gone(e.ID)
+		c.gone(e.ID, false)
 	case ForkFailed:
-		c.gone(e.ID)
+		c.gone(e.ID, e.Host)
 	case Reload:
 		c.tickets[e.Ticket], c.since = true, c.now
 	case Scale:
@@ -158,7 +158,7 @@ func (c *checker) before(now time.Duration, e Event) {
 }
 
 // gone tells a crash from an exit that was asked for.
-func (c *checker) gone(id ID) {
+func (c *checker) gone(id ID, host bool) {
 	m := c.members[id]
 	if m == nil {
 		return
@@ -175,8 +175,17 @@ func (c *checker) gone(id ID) {
 		}
 		slot.crashes++
 	}
-	b.crashes = slices.DeleteFunc(append(b.crashes, c.now), func(t time.Duration) bool { return t <= c.now-cfg.BreakerWindow })
+	if !host || !c.everyUp {
+		b.crashes = append(b.crashes, c.now)
+	}
+	if c.everyUp {
+		b.crashes = slices.DeleteFunc(b.crashes, func(t time.Duration) bool { return t <= c.now-cfg.BreakerWindow })
+	}
 	switch {
+	case host && c.everyUp:
+		if b.probe == id {
+			b.probe, b.probeAt = 0, c.now+b.pause
+		}
 	case b.open && b.probe == id:
 		b.pause, b.probe = min(2*b.pause, cfg.BreakerPauseMax), 0
 		b.probeAt = c.now + b.pause

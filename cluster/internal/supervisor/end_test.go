@@ -83,7 +83,7 @@ func TestShutdown(t *testing.T) {
 	t.Run("in a rollout", func(t *testing.T) {
 		c := halfway(t)
 		c.step(Shutdown{})
-		c.want("everyone", "verdict 1: the master is shutting down", "drain 2", "drain 3", "drain 4", "kill 5")
+		c.want("everyone", "verdict shut down 1: the master is shutting down", "drain 2", "drain 3", "drain 4", "kill 5")
 		c.leaves(2, 3, 4, 5)
 		c.want("the end", "exit: ok")
 	})

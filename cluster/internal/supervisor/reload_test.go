@@ -8,7 +8,7 @@ import (
 
 // Promise M9: the newest release wins, and everybody gets a verdict of his own.
 func TestReloadOnReload(t *testing.T) {
-	const replaced = "verdict 1: a newer reload took its place"
+	const replaced = "verdict superseded 1: a newer reload took its place"
 	t.Run("starting", func(t *testing.T) {
 		c := serving(t, 2)
 		c.reload()
@@ -171,9 +171,9 @@ func TestReloadAndShutdown(t *testing.T) {
 	c := serving(t, 1)
 	c.reload()
 	c.step(Shutdown{})
-	c.want("it ends", "fork 2: slot 1, release 2", "verdict 1: the master is shutting down", "drain 1", "kill 2")
+	c.want("it ends", "fork 2: slot 1, release 2", "verdict shut down 1: the master is shutting down", "drain 1", "kill 2")
 	c.reload()
-	c.want("it does not begin", "verdict 2: the master is shutting down", "retire 3")
+	c.want("it does not begin", "verdict shut down 2: the master is shutting down", "retire 3")
 	c.leaves(2, 1)
 	c.want("end", "exit: ok")
 }

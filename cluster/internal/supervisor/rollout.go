@@ -63,13 +63,16 @@ func (s *State) finish() {
 }
 
 // cutShort answers a rollout that is ended by something else.
-func (s *State) cutShort(by string) {
+func (s *State) cutShort(by string, end End) {
 	switch r := s.Rollout; {
 	case r == nil:
 	case r.Back:
 		s.answer(r.Reason+"; the way back was cut short: "+by, r.Culprit)
 	default:
-		s.answer(by, 0)
+		for _, t := range r.Tickets {
+			s.do(Verdict{Ticket: t, Reason: by, End: end})
+		}
+		r.Tickets = nil
 	}
 }
 

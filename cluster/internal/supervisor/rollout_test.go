@@ -335,7 +335,7 @@ func TestOneAboveTarget(t *testing.T) {
 		c.pass(2 * second)
 		c.want("slot 1 has two", "fork 4: slot 1, release 2", "fork 5: slot 3, release 1")
 		c.reload()
-		c.want("no other gets another", "verdict 1: a newer reload took its place")
+		c.want("no other gets another", "verdict superseded 1: a newer reload took its place")
 		c.ready(5)
 		c.want("until one of the two has left", "drain 4")
 		c.leaves(4)

@@ -212,7 +212,7 @@ func words(a Action) string {
 	case Retire:
 		return fmt.Sprintf("retire %d", a.Release)
 	case Verdict:
-		return fmt.Sprintf("verdict %d: %s", a.Ticket, blame(a.Reason, a.Culprit))
+		return fmt.Sprintf("verdict%s %d: %s", [...]string{"", " superseded", " shut down"}[a.End], a.Ticket, blame(a.Reason, a.Culprit))
 	case Exit:
 		return "exit: " + blame(a.Reason, a.Culprit)
 	case Note:

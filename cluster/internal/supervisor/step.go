@@ -25,7 +25,7 @@ func (s *State) Step(now time.Duration, e Event) []Action {
 		}
 	case ForkFailed:
 		if p := s.Process(e.ID); p != nil {
-			p.Why = e.Reason
+			p.Why, p.Host = e.Reason, e.Host
 			s.exited(e.ID, e.Reason)
 		}
 	case ProcessReady:
@@ -136,7 +136,7 @@ func (s *State) tell(p *Process, reason string) string {
 
 func (s *State) reload(e Reload) {
 	if s.Stopping > 0 {
-		s.do(Verdict{Ticket: e.Ticket, Reason: "the master is shutting down"})
+		s.do(Verdict{Ticket: e.Ticket, Reason: "the master is shutting down", End: ShutDown})
 		s.do(Retire{Release: e.Release})
 		return
 	}
@@ -144,7 +144,7 @@ func (s *State) reload(e Reload) {
 	if e.Same && s.forward() { // asked for twice: the second one is done in full, and answers the first
 		tickets = append(s.Rollout.Tickets, e.Ticket)
 	} else {
-		s.cutShort("a newer reload took its place")
+		s.cutShort("a newer reload took its place", Superseded)
 	}
 	s.giveUp()
 	s.breaker(e.Release)
@@ -182,7 +182,7 @@ func (s *State) shutdown() {
 	s.Stopping++
 	if s.Stopping == 1 {
 		s.do(Note{Kind: NoteShutdown})
-		s.cutShort("the master is shutting down")
+		s.cutShort("the master is shutting down", ShutDown)
 		s.Plan, s.Rollout = nil, nil
 		for _, p := range s.Processes {
 			s.drain(p, s.Config.ShutdownDelay)

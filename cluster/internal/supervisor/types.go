@@ -65,6 +65,7 @@ type Process struct {
 	Wanted   bool   // Killed: its end is no crash
 	Why      string // Killed: for what
 	Lagged   bool   // warned of its lag already
+	Host     bool   // it could not be forked for want of something on the machine
 }
 
 // serving reports whether a process is or is about to be part of the capacity.
@@ -87,6 +88,7 @@ type (
 	ForkFailed struct {
 		ID     ID
 		Reason string // "could not be started: exec format error"
+		Host   bool   // the machine lacks something: that is no fault of the release
 	}
 	// ProcessReady is a process saying READY.
 	ProcessReady struct{ ID ID }
@@ -152,6 +154,7 @@ type (
 		Ticket  Ticket
 		Reason  string // empty: the release serves
 		Culprit ID     // the process that failed; 0: none
+		End     End    // what ended the rollout from outside, if anything did
 	}
 	// Exit ends the master; nothing follows. Reason is empty after Shutdown.
 	Exit struct {
@@ -180,6 +183,16 @@ func (Retire) action()  {}
 func (Verdict) action() {}
 func (Exit) action()    {}
 func (Note) action()    {}
+
+// End is why a rollout ended that had neither arrived nor failed.
+type End int
+
+// What ends rollouts from outside.
+const (
+	NoEnd      End = iota
+	Superseded     // by a newer Reload
+	ShutDown
+)
 
 // NoteKind says what a Note is about.
 type NoteKind string
