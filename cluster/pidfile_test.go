@@ -239,7 +239,7 @@ func TestPidFileRefusesOtherFiles(t *testing.T) {
 		at("dangling"):          "is a symbolic link",
 		at("fifo"):              "is no regular file",
 		at("folder"):            "name a file that this account may write",
-		at("target/master.pid"): "make a folder",
+		at("target/master.pid"): "make its folder",
 		closed:                  "name a file that this account may write",
 	} {
 		if path == closed && os.Getuid() == 0 && runtime.GOOS != "linux" {

@@ -25,6 +25,12 @@ func TestWhatWorkersInherit(t *testing.T) {
 	t.Parallel()
 	z := newZoo(t, "good", config{"Listen": []string{"127.0.0.1:0", "127.0.0.1:0"}, "Env": []string{"COLOUR=red"}})
 	z.cmd.Env = append(z.cmd.Env, "NOTIFY_SOCKET="+filepath.Join(z.dir, "nobody"), "WATCHDOG_USEC=9000000", "LISTEN_FDS=0", "LISTEN_PID=1")
+	lock, err := os.Create(filepath.Join(z.dir, "lock of the shell")) // open for whatever is started, as shells do it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	z.cmd.ExtraFiles = slices.Repeat([]*os.File{lock}, 20)
 	z.begin()
 	z.dial()
 	z.settle(2)

@@ -122,6 +122,7 @@ type zoo struct {
 	cfg     config
 	cmd     *exec.Cmd
 	gate    *gate
+	mute    <-chan struct{} // not nil: nobody reads the log and the workers' output until it is closed
 	log     *journal[entry] // of the master
 	client  *cluster.Client
 	ended   chan struct{} // closed when the master was reaped
@@ -185,16 +186,22 @@ func (z *zoo) begin() {
 		z.Fatal(err)
 	}
 	z.cmd.Stderr = write
+	if z.mute != nil {
+		z.cmd.Stdout = write
+	}
 	os.Remove(filepath.Join(z.dir, "debug"))
 	if err := z.cmd.Start(); err != nil {
 		z.Fatal(err)
 	}
 	write.Close()
 	z.log, z.ended, z.gone = newJournal[entry](z.T), make(chan struct{}), make(chan struct{})
-	cmd, log, ended, gone := z.cmd, z.log, z.ended, z.gone
+	cmd, log, ended, gone, mute := z.cmd, z.log, z.ended, z.gone, z.mute
 	go func() {
 		defer close(gone) // every process of the cluster has this pipe
 		defer read.Close()
+		if mute != nil {
+			<-mute
+		}
 		for lines := bufio.NewReader(read); ; {
 			line, err := lines.ReadString('\n')
 			if err != nil {
