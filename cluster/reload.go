@@ -66,7 +66,6 @@ func (m *Master) Reload(ctx context.Context, watch chan<- Event) error {
 	}
 }
 
-
 func (l *loop) reload(r *release, verdict chan<- error, watch chan<- Event) {
 	if watch != nil {
 		l.watchers[watch] = struct{}{}

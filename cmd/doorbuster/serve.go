@@ -33,7 +33,7 @@ type controlFlags struct {
 type clusterFlags struct {
 	controlFlags
 	Workers           int           `name:"workers" env:"WORKERS" default:"0" help:"Number of workers. 0: one for each core that this process may use."`
-	WorkerProcs       int           `name:"worker-procs" env:"WORKER_PROCS" default:"0" help:"GOMAXPROCS of each worker. 0: the cores, divided by the workers, and rounded up."`
+	WorkerProcs       int           `name:"worker-procs" env:"WORKER_PROCS" default:"0" help:"GOMAXPROCS of each worker. 0: the cores, divided by the workers at the start, and rounded up."`
 	AdminAddr         string        `name:"admin-addr" env:"ADMIN_ADDR" default:"127.0.0.1:3001" help:"Address for status, commands and metrics. Empty: none."`
 	AdminToken        string        `name:"admin-token" env:"ADMIN_TOKEN" help:"Bearer token of the admin address. Required if that is not a loopback address."`
 	PIDFile           string        `name:"pid-file" env:"PID_FILE" type:"path" placeholder:"PATH" help:"PID file. By default in the runtime directory."`
