@@ -8,8 +8,7 @@ import (
 	"doorbuster/app/payment"
 )
 
-// What the tests reach through the wall: the steps that take many orders at once, which no request can make so today, and
-// the turnstile.
+// What the tests reach through the wall: the steps that take many orders at once, in batches of the tests' own making.
 
 // Placement is what became of one request of [Service.PlaceAll].
 type Placement struct {
@@ -43,16 +42,6 @@ func (s *Service) SettleAll(ctx context.Context, ends ...Ending) (map[uuid.UUID]
 	}
 	return s.settleAll(ctx, settlements)
 }
-
-type Turnstile = turnstile
-
-var NewTurnstile = newTurnstile
-
-func (t *turnstile) Enter(ctx context.Context) error { return t.enter(ctx) }
-func (t *turnstile) Leave()                          { t.leave() }
-
-// Present is how many are inside or wait.
-func (t *turnstile) Present() int { return len(t.present) }
 
 // MaxTries is how often a transaction is run.
 const MaxTries = maxTries

@@ -35,6 +35,7 @@ func (s *Service) lease() time.Duration {
 }
 
 var (
+	errQueueTimeout  = errors.New("too many orders came before this one")
 	errPlaceTimeout  = errors.New("placing the order timed out")
 	errLookupTimeout = errors.New("looking an order up timed out")
 )
@@ -42,22 +43,34 @@ var (
 // lookupTimeout bounds the question, on another connection, whether a lost COMMIT has happened.
 const lookupTimeout = 2 * time.Second
 
-// place runs the first step for one request. A customer who hangs up while waiting for a turn is not bought for: the units
-// are for those who still wait. From the turn on it goes on regardless.
+// place runs the first step for one request, together with others. A customer who hangs up while waiting is not bought for:
+// the units are for those who still wait.
 func (s *Service) place(ctx context.Context, req Request) (placed, error) {
-	waiting, cancelWait := context.WithTimeoutCause(ctx, s.cfg.TransactionTimeout, errPlaceTimeout)
-	defer cancelWait()
-	if err := s.turns.enter(waiting); err != nil {
-		return placed{}, err
-	}
-	defer s.turns.leave()
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), s.cfg.TransactionTimeout, errPlaceTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.QueueTimeout, errQueueTimeout)
 	defer cancel()
-	all, err := s.placeAll(ctx, []Request{req})
-	if err != nil {
-		return placed{}, err
+	p, err := s.placing.ask(ctx, req)
+	if fault, ok := errors.AsType[*panicked](err); ok {
+		panic(fault) // here, where the request's own recovery is
 	}
-	return all[0], all[0].err
+	return p, err
+}
+
+// placeBatch places orders together, and answers each.
+func (s *Service) placeBatch(reqs []Request) []answered[placed] {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), s.cfg.TransactionTimeout, errPlaceTimeout)
+	defer cancel()
+	out := make([]answered[placed], len(reqs))
+	err := inParts(reqs, func(first int, reqs []Request) error {
+		all, err := s.placeAll(ctx, reqs)
+		for i, p := range all {
+			out[first+i] = answered[placed]{p, p.err}
+		}
+		return err
+	}, func(i int, err error) { out[i].err = err })
+	if err != nil {
+		s.log.Warn("orders are placed in parts", "orders", len(reqs), "error", err)
+	}
+	return out
 }
 
 // placeAll places many orders in one transaction and answers each request. When the transaction's fate is unknown it

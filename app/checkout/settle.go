@@ -32,15 +32,31 @@ func settled(order uuid.UUID, receipt payment.Receipt, cancelled CancelReason) *
 
 var errSettleTimeout = errors.New("settling the order timed out")
 
-// settle runs the third step for one order and returns the order as it then is.
+// settle runs the third step for one order, together with others, and returns the order as it then is.
 func (s *Service) settle(ctx context.Context, end settlement) (Order, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.TransactionTimeout, errSettleTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.QueueTimeout, errQueueTimeout)
 	defer cancel()
-	orders, err := s.settleAll(ctx, []settlement{end})
+	return s.settling.ask(ctx, end)
+}
+
+// settleBatch settles orders together, and answers each.
+func (s *Service) settleBatch(ends []settlement) []answered[Order] {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), s.cfg.TransactionTimeout, errSettleTimeout)
+	defer cancel()
+	out := make([]answered[Order], len(ends))
+	err := inParts(ends, func(first int, ends []settlement) error {
+		orders, err := s.settleAll(ctx, ends)
+		if err == nil {
+			for i, end := range ends {
+				out[first+i].value = orders[end.order]
+			}
+		}
+		return err
+	}, func(i int, err error) { out[i].err = err })
 	if err != nil {
-		return Order{}, err
+		s.log.Warn("orders are settled in parts", "orders", len(ends), "error", err)
 	}
-	return orders[end.order], nil
+	return out
 }
 
 // settleAll settles many orders in one transaction and returns them as they are afterwards. Orders that are settled
