@@ -31,6 +31,9 @@ const (
 	backgroundPatience = time.Second
 )
 
+// flushTimeout is how long the end of a master waits for whoever should read its log.
+const flushTimeout = time.Second
+
 func newBackground(report func(lost int64)) *background {
 	b := &background{
 		room: make(chan struct{}, backgroundRoom), wake: make(chan struct{}, 1), done: make(chan struct{}), report: report,

@@ -290,9 +290,6 @@ func (m *Master) flush() {
 	m.output.close(flushTimeout)
 }
 
-// flushTimeout is how long the end of a master waits for whoever should read its log.
-const flushTimeout = time.Second
-
 // Close gives back what New took, of a master that is not going to run.
 func (m *Master) Close() error {
 	m.close(true)

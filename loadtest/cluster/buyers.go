@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"doorbuster/loadtest/internal/wrk"
 )
 
 // buyers are a crowd: each keeps one connection, on which one customer after the other, with a fresh cookie, puts one unit
@@ -116,36 +118,37 @@ func (s *shopper) buy(ctx context.Context, n int) (time.Duration, error) {
 
 // buy lets a crowd buy from a server for some time. Anything but 201 fails it, and so does an order that is missing in the
 // books: as many units must have left the shelves as were acknowledged.
-func (b *bench) buy(ctx context.Context, addr string, skus []string, d time.Duration) (sample, error) {
+func (b *bench) buy(ctx context.Context, addr string, skus []string, d time.Duration) (wrk.Sample, error) {
 	before, err := b.unitsLeft(ctx)
 	if err != nil {
-		return sample{}, err
+		return wrk.Sample{}, err
 	}
 	until, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	did, err := (&buyers{addr: addr, count: b.cfg.connections, skus: skus, until: until}).run(ctx)
 	if err != nil {
-		return sample{}, err
+		return wrk.Sample{}, err
 	}
 	if did.failed > 0 {
-		return sample{}, fmt.Errorf("%d of %d orders failed: %w", did.failed, did.failed+len(did.checkouts), did.complaint)
+		return wrk.Sample{}, fmt.Errorf("%d of %d orders failed: %w", did.failed, did.failed+len(did.checkouts), did.complaint)
 	}
 	after, err := b.unitsLeft(ctx)
 	if err != nil {
-		return sample{}, err
+		return wrk.Sample{}, err
 	}
 	if sold := before - after; sold != len(did.checkouts) {
-		return sample{}, fmt.Errorf("%d units left the shelves, and %d orders were acknowledged", sold, len(did.checkouts))
+		return wrk.Sample{}, fmt.Errorf("%d units left the shelves, and %d orders were acknowledged", sold, len(did.checkouts))
 	}
 	return did.sample()
 }
 
-func (did bought) sample() (sample, error) {
+// sample sums orders up as wrk does answers, so that both fit the same table.
+func (did bought) sample() (wrk.Sample, error) {
 	n := len(did.checkouts)
 	if n == 0 {
-		return sample{}, errors.New("nobody bought anything")
+		return wrk.Sample{}, errors.New("nobody bought anything")
 	}
-	return sample{
-		perSecond: float64(n) / did.took.Seconds(), p50: did.checkouts[n/2], p99: did.checkouts[n*99/100], requests: n,
+	return wrk.Sample{
+		PerSecond: float64(n) / did.took.Seconds(), P50: did.checkouts[n/2], P99: did.checkouts[n*99/100], Requests: n,
 	}, nil
 }

@@ -28,48 +28,22 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"doorbuster/loadtest/internal/cli"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(status)
-}
-
-// Exit statuses. 130 is what a shell reports for a program that ended by Ctrl-C.
-const (
-	exitOK          = 0
-	exitFailed      = 1
-	exitUsage       = 2
-	exitInterrupted = 130
-)
+func main() { cli.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cfg, err := parseFlags(args, stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return exitOK
-	case err != nil:
-		fmt.Fprintln(stderr, "cluster:", err)
-		return exitUsage
+	if err != nil {
+		return cli.Refuse(stderr, "cluster", err)
 	}
-	err = measureAll(ctx, cfg, stdout, stderr)
-	switch {
-	case ctx.Err() != nil:
-		fmt.Fprintln(stderr, "cluster: interrupted; what was started is stopped and removed")
-		return exitInterrupted
-	case err != nil:
-		fmt.Fprintln(stderr, "cluster:", err)
-		return exitFailed
-	}
-	return exitOK
+	return cli.Finish(ctx, stderr, "cluster", measureAll(ctx, cfg, stdout, stderr))
 }
 
 // config is one run, as asked for on the command line.

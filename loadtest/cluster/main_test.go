@@ -48,44 +48,6 @@ func TestFlagsAreChecked(t *testing.T) {
 	}
 }
 
-const wrkOutput = `Running 5s test @ http://127.0.0.1:3000/v1/products/aurora-55-oled-tv
-  1 threads and 64 connections
-  Thread Stats   Avg      Stdev     Max   +/- Stdev
-    Latency     1.26ms    1.89ms  36.07ms   91.86%
-    Req/Sec    37.70k     3.29k   46.29k    70.00%
-  Latency Distribution
-     50%  687.00us
-     75%    1.20ms
-     90%    2.91ms
-     99%    5.57ms
-  375286 requests in 5.00s, 411.25MB read
-FAILURES
-Requests/sec:  75057.20
-Transfer/sec:     82.25MB
-`
-
-func TestParseWrk(t *testing.T) {
-	tests := map[string]int{
-		"": 0,
-		"  Socket errors: connect 1, read 20, write 300, timeout 4000":                                        4321,
-		"  Non-2xx or 3xx responses: 17":                                                                      17,
-		"  Socket errors: connect 0, read 2, write 0, timeout 0\n  Non-2xx or 3xx responses: 3":               5,
-		"  Socket errors: connect 0, read 0, write 0, timeout 1\n  a line that a later version may come with": 1,
-	}
-	for failures, failed := range tests {
-		got, err := parseWrk(strings.Replace(wrkOutput, "FAILURES", failures, 1))
-		want := sample{75057.20, 687 * time.Microsecond, 5570 * time.Microsecond, 375286, failed}
-		if err != nil || got != want {
-			t.Errorf("with %q: got %v, %v, want %v", failures, got, err, want)
-		}
-	}
-	for _, missing := range []string{"50%", "99%", "requests in", "Requests/sec"} {
-		if _, err := parseWrk(strings.ReplaceAll(wrkOutput, missing, "-")); err == nil {
-			t.Errorf("no error without %q", missing)
-		}
-	}
-}
-
 func TestProcessFiles(t *testing.T) {
 	var m memoryUse
 	rollup := "55d0c0e00000-7ffd6d9f1000 ---p 00000000 00:00 0    [rollup]\nRss:               24300 kB\nPss:               11200 kB\nPss_Anon:           5200 kB\n"

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"text/tabwriter"
 	"time"
+
+	"doorbuster/loadtest/internal/wrk"
 )
 
 // memoryRounds are enough: memory varies little from run to run.
@@ -27,7 +29,7 @@ func (b *bench) memory(ctx context.Context) error {
 	for round := range min(memoryRounds, b.cfg.rounds) {
 		for _, i := range order(round, len(chosen)) {
 			if err := b.with(ctx, chosen[i], func(s *server) error {
-				f, err := b.underLoad(ctx, s, func() error { _, err := wrk(ctx, s.url(), b.cfg.connections, b.cfg.duration); return err })
+				f, err := b.underLoad(ctx, s, func() error { _, err := wrk.Run(ctx, s.reads(b.cfg.connections, b.cfg.duration)); return err })
 				if err != nil {
 					return err
 				}

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"text/tabwriter"
 	"time"
+
+	"doorbuster/loadtest/internal/wrk"
 )
 
 // A reloading is a row of the table: reloads of one kind.
@@ -75,13 +77,13 @@ func (b *bench) reload(ctx context.Context) error {
 func (b *bench) underTraffic(ctx context.Context, srv *server, row *reloading, workers int) error {
 	switch row.traffic {
 	case "reads":
-		run, err := startWrk(ctx, srv.url(), b.cfg.connections, reloadLimit)
+		run, err := wrk.Start(ctx, srv.reads(b.cfg.connections, reloadLimit))
 		if err != nil {
 			return err
 		}
 		err = b.reloadAll(ctx, srv, row, workers)
-		s, stopped := run.stop()
-		row.requests, row.failed = s.requests, s.failed
+		s, stopped := run.Stop()
+		row.requests, row.failed = s.Requests, s.Failed
 		return errors.Join(err, stopped)
 	case "orders":
 		until, enough := context.WithTimeout(ctx, reloadLimit)

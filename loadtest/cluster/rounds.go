@@ -8,6 +8,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"doorbuster/loadtest/internal/wrk"
 )
 
 // wideConnections is a crowd that keeps its connections.
@@ -16,17 +18,17 @@ const wideConnections = 512
 // A load is something that all setups have to stand.
 type load struct {
 	subject, title, unit string
-	run                  func(context.Context, *server, time.Duration) (sample, error)
+	run                  func(context.Context, *server, time.Duration) (wrk.Sample, error)
 }
 
 func (b *bench) loads() []load {
-	reads := func(connections int) func(context.Context, *server, time.Duration) (sample, error) {
-		return func(ctx context.Context, s *server, d time.Duration) (sample, error) {
-			return wrk(ctx, s.url(), connections, d)
+	reads := func(connections int) func(context.Context, *server, time.Duration) (wrk.Sample, error) {
+		return func(ctx context.Context, s *server, d time.Duration) (wrk.Sample, error) {
+			return wrk.Run(ctx, s.reads(connections, d))
 		}
 	}
-	orders := func(skus []string) func(context.Context, *server, time.Duration) (sample, error) {
-		return func(ctx context.Context, s *server, d time.Duration) (sample, error) {
+	orders := func(skus []string) func(context.Context, *server, time.Duration) (wrk.Sample, error) {
+		return func(ctx context.Context, s *server, d time.Duration) (wrk.Sample, error) {
 			return b.buy(ctx, s.addr, skus, d)
 		}
 	}
@@ -43,9 +45,9 @@ func (b *bench) loads() []load {
 	return slices.DeleteFunc(all, func(l load) bool { return !b.cfg.wants(l.subject) })
 }
 
-// figure is a sample, and what the setup took of the processor for it.
+// figure is a sample of answers or orders, and what the setup took of the processor for it.
 type figure struct {
-	sample
+	wrk.Sample
 	cores float64
 }
 
@@ -137,7 +139,7 @@ func order(i, n int) []int {
 func lastOf(chosen []setup, figures [][]figure) string {
 	var line strings.Builder
 	for i, s := range chosen {
-		fmt.Fprintf(&line, "  %s %s", s.letter, thousands(figures[i][len(figures[i])-1].perSecond))
+		fmt.Fprintf(&line, "  %s %s", s.letter, thousands(figures[i][len(figures[i])-1].PerSecond))
 	}
 	return line.String()
 }
@@ -150,20 +152,20 @@ func (b *bench) printLoad(l load, chosen []setup, figures [][]figure) error {
 	a := slices.IndexFunc(chosen, func(s setup) bool { return s.letter == "A" })
 	for i, s := range chosen {
 		over := func(value func(figure) float64) spread { return spreadOver(figures[i], value) }
-		rate := over(func(f figure) float64 { return f.perSecond })
+		rate := over(func(f figure) float64 { return f.PerSecond })
 		ratio := "-"
 		if a >= 0 {
 			ratios := make([]float64, len(figures[i]))
 			for round, f := range figures[i] {
-				ratios[round] = f.perSecond / figures[a][round].perSecond
+				ratios[round] = f.PerSecond / figures[a][round].PerSecond
 			}
 			ratio = spreadOf(ratios).String()
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s (%s-%s)\t%s\t%s\t%.2f\t%s\t%s\n", s.letter, s.what,
 			thousands(rate.median), thousands(rate.min), thousands(rate.max),
-			over(func(f figure) float64 { return milliseconds(f.p50) }), over(func(f figure) float64 { return milliseconds(f.p99) }),
+			over(func(f figure) float64 { return milliseconds(f.P50) }), over(func(f figure) float64 { return milliseconds(f.P99) }),
 			over(func(f figure) float64 { return f.cores }).median,
-			thousands(over(func(f figure) float64 { return f.cores / f.perSecond * 1e6 }).median), ratio)
+			thousands(over(func(f figure) float64 { return f.cores / f.PerSecond * 1e6 }).median), ratio)
 	}
 	return t.Flush()
 }

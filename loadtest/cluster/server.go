@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"doorbuster/cluster"
+	"doorbuster/loadtest/internal/wrk"
 )
 
 // A setup is one way of running the shop.
@@ -104,7 +105,10 @@ func (s *server) ready(ctx context.Context) error {
 
 func (s *server) isCluster() bool { return s.command == "serve" }
 
-func (s *server) url() string { return "http://" + s.addr + readPath }
+// reads is a load of one thread, for wrk shares the cores with what it loads.
+func (s *server) reads(connections int, d time.Duration) wrk.Load {
+	return wrk.Load{URL: "http://" + s.addr + readPath, Threads: 1, Connections: connections, Duration: d}
+}
 
 // status asks the master how it is.
 func (s *server) status(ctx context.Context) (cluster.Status, error) {

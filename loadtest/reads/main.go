@@ -29,62 +29,33 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"runtime"
-	"syscall"
 	"time"
+
+	"doorbuster/loadtest/internal/cli"
+	"doorbuster/loadtest/internal/wrk"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(status)
-}
-
-// Exit statuses. 130 is what a shell reports for a program that ended by Ctrl-C.
-const (
-	exitOK          = 0
-	exitFailed      = 1
-	exitUsage       = 2
-	exitInterrupted = 130
-)
+func main() { cli.Main(run) }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == serveBareFlag {
-		if err := serveBare(ctx, args[1:], os.Stdin); err != nil {
-			fmt.Fprintln(stderr, "reads:", err)
-			return exitFailed
-		}
-		return exitOK
+		err := serveBare(ctx, args[1:], os.Stdin)
+		return cli.Finish(context.WithoutCancel(ctx), stderr, "reads", err) // an interrupt is how it is asked to end
 	}
 	cfg, err := parseFlags(args, stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return exitOK
-	case err != nil:
-		fmt.Fprintln(stderr, "reads:", err)
-		return exitUsage
+	if err != nil {
+		return cli.Refuse(stderr, "reads", err)
 	}
 	rep, err := compare(ctx, cfg, stderr)
 	switch {
-	case ctx.Err() != nil:
-		fmt.Fprintln(stderr, "reads: interrupted; what was started is stopped and removed")
-		return exitInterrupted
-	case err != nil:
-		fmt.Fprintln(stderr, "reads:", err)
-		return exitFailed
-	}
-	if cfg.json {
+	case err != nil || ctx.Err() != nil: // there is nothing to print
+	case cfg.json:
 		err = rep.writeJSON(stdout)
-	} else {
+	default:
 		err = rep.writeTable(stdout)
 	}
-	if err != nil {
-		fmt.Fprintln(stderr, "reads:", err)
-		return exitFailed
-	}
-	return exitOK
+	return cli.Finish(ctx, stderr, "reads", err)
 }
 
 // config is one run, as asked for on the command line.
@@ -181,30 +152,30 @@ func measureAll(ctx context.Context, cfg config, urls [targetCount]string, paylo
 		}
 		fmt.Fprintf(progress, "round %d of %d:", i+1, cfg.rounds)
 		for t, s := range rounds[i] {
-			fmt.Fprintf(progress, "  %s %s", target(t), thousands(s.perSecond))
+			fmt.Fprintf(progress, "  %s %s", target(t), thousands(s.PerSecond))
 		}
 		fmt.Fprintln(progress, " req/s")
 	}
 	return rounds, nil
 }
 
-// measure runs wrk once. A run with a single failed request is no measurement but an error.
-func measure(ctx context.Context, cfg config, url string, d time.Duration, payload int) (sample, error) {
-	cmd := exec.CommandContext(ctx, "wrk",
-		fmt.Sprintf("-t%d", cfg.threads), fmt.Sprintf("-c%d", cfg.connections),
-		fmt.Sprintf("-d%ds", d/time.Second), "--latency", url)
-	out, err := cmd.CombinedOutput()
+// measure runs wrk once, and fails by a single failed request as well as by answers without their payload.
+func measure(ctx context.Context, cfg config, url string, d time.Duration, payload int) (wrk.Sample, error) {
+	s, err := wrk.Run(ctx, wrk.Load{URL: url, Threads: cfg.threads, Connections: cfg.connections, Duration: d})
 	if err != nil {
-		return sample{}, fmt.Errorf("wrk: %w\n%s", err, out)
+		return wrk.Sample{}, err
 	}
-	s, err := parseWrk(string(out))
-	if err != nil {
-		return sample{}, fmt.Errorf("%w\n%s", err, out)
+	return s, checkBytes(s, payload)
+}
+
+// checkBytes fails if the answers were too small to have carried the payload. wrk reports statuses from 400 up only, so
+// this is what notices a redirect, a 304, or a target that changed its answer in the middle of the run.
+func checkBytes(s wrk.Sample, payload int) error {
+	const rounding = 0.95 // wrk prints three digits at worst
+	if perRequest := s.Bytes / float64(s.Requests); perRequest < rounding*float64(payload) {
+		return fmt.Errorf("answers of %.0f bytes cannot have carried the %d bytes asked for\n%s", perRequest, payload, s.Output)
 	}
-	if err := s.checkBytes(payload); err != nil {
-		return sample{}, fmt.Errorf("%w\n%s", err, out)
-	}
-	return s, nil
+	return nil
 }
 
 // requireTools says in one sentence what is missing.

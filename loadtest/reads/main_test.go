@@ -10,6 +10,9 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"doorbuster/loadtest/internal/cli"
+	"doorbuster/loadtest/internal/wrk"
 )
 
 // TestMain lets the test binary stand in for the program: startBare starts whatever is running once more.
@@ -57,6 +60,14 @@ func TestFlagsAreChecked(t *testing.T) {
 	}
 }
 
+func TestExitStatusOfFlags(t *testing.T) {
+	for args, want := range map[string]int{"-h": cli.OK, "-rounds many": cli.BadUsage, "": cli.BadUsage} {
+		if got := run(t.Context(), strings.Fields(args), io.Discard, io.Discard); got != want {
+			t.Errorf("with %q: exit status %d, want %d", args, got, want)
+		}
+	}
+}
+
 func TestMissingToolsAreNamed(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	err := requireTools()
@@ -76,6 +87,19 @@ func TestNginxUsesSendfileOnlyWhereItHelps(t *testing.T) {
 				t.Errorf("for %d bytes the configuration lacks %q:\n%s", size, want, conf)
 			}
 		}
+	}
+}
+
+func TestCheckBytesNoticesAnswersWithoutTheBody(t *testing.T) {
+	s := wrk.Sample{Requests: 1000, Bytes: 1000 * 1100}
+	if err := checkBytes(s, 900); err != nil {
+		t.Errorf("1100 bytes carry a body of 900 and its headers, but got %v", err)
+	}
+	if err := checkBytes(s, 1100); err != nil {
+		t.Errorf("wrk's rounding must not fail a run, but got %v", err)
+	}
+	if err := checkBytes(s, 4000); err == nil {
+		t.Error("1100 bytes cannot carry a body of 4000, but checkBytes is content")
 	}
 }
 
@@ -123,7 +147,7 @@ func TestComparesThreeServers(t *testing.T) {
 	leavesNothing(t)
 	var stdout, stderr bytes.Buffer
 	args := []string{"-url", startShop(t), "-rounds", "1", "-duration", "1s", "-connections", "8", "-json"}
-	if status := run(t.Context(), args, &stdout, &stderr); status != exitOK {
+	if status := run(t.Context(), args, &stdout, &stderr); status != cli.OK {
 		t.Fatalf("exit status %d\n%s", status, &stderr)
 	}
 	var rep report
@@ -156,8 +180,8 @@ func TestInterruptedRunLeavesNothing(t *testing.T) {
 		interrupt() // with both peers running and a thousand rounds to go
 		return stderr.Write(p)
 	}))
-	if status != exitInterrupted || !strings.Contains(stderr.String(), "interrupted") || stdout.Len() > 0 {
-		t.Errorf("exit status %d, want %d, an explanation and no table\n%s%s", status, exitInterrupted, &stderr, &stdout)
+	if status != cli.Interrupted || !strings.Contains(stderr.String(), "interrupted") || stdout.Len() > 0 {
+		t.Errorf("exit status %d, want %d, an explanation and no table\n%s%s", status, cli.Interrupted, &stderr, &stdout)
 	}
 }
 
@@ -167,8 +191,8 @@ func TestAURLThatDoesNotAnswerFailsTheRun(t *testing.T) {
 	}
 	leavesNothing(t)
 	var stderr bytes.Buffer
-	if status := run(t.Context(), []string{"-url", startShop(t) + "/nothing"}, io.Discard, &stderr); status != exitFailed {
-		t.Errorf("exit status %d, want %d", status, exitFailed)
+	if status := run(t.Context(), []string{"-url", startShop(t) + "/nothing"}, io.Discard, &stderr); status != cli.Failed {
+		t.Errorf("exit status %d, want %d", status, cli.Failed)
 	}
 	if !strings.Contains(stderr.String(), "404 Not Found, want 200") {
 		t.Errorf("got %q, want the status named", &stderr)

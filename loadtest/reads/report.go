@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"doorbuster/loadtest/internal/wrk"
 )
 
 // A target is one of the three servers compared.
@@ -28,7 +30,7 @@ func (t target) String() string {
 }
 
 // A round holds one sample of every target, taken within seconds of each other.
-type round [targetCount]sample
+type round [targetCount]wrk.Sample
 
 // order says in which order round i (counted from 0) visits the targets: six rounds see all six orders, so that no target
 // always runs first, or always after the same neighbour, while the machine warms up or throttles.
@@ -119,13 +121,13 @@ func summarise(rounds []round) []targetReport {
 	reports := make([]targetReport, targetCount)
 	for t := range targetCount {
 		ratioTo := func(peer target) spread {
-			return over(func(r round) float64 { return r[t].perSecond / r[peer].perSecond })
+			return over(func(r round) float64 { return r[t].PerSecond / r[peer].PerSecond })
 		}
 		reports[t] = targetReport{
 			Name:              t.String(),
-			RequestsPerSecond: over(func(r round) float64 { return r[t].perSecond }),
-			P50Milliseconds:   over(func(r round) float64 { return milliseconds(r[t].p50) }),
-			P99Milliseconds:   over(func(r round) float64 { return milliseconds(r[t].p99) }),
+			RequestsPerSecond: over(func(r round) float64 { return r[t].PerSecond }),
+			P50Milliseconds:   over(func(r round) float64 { return milliseconds(r[t].P50) }),
+			P99Milliseconds:   over(func(r round) float64 { return milliseconds(r[t].P99) }),
 			RatioToBare:       ratioTo(bareTarget),
 			RatioToNginx:      ratioTo(nginxTarget),
 		}

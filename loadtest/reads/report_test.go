@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"doorbuster/loadtest/internal/wrk"
 )
 
 func TestSpreadOf(t *testing.T) {
@@ -34,7 +36,7 @@ func TestSpreadOf(t *testing.T) {
 // A machine that halves its speed between rounds changes every rate and no ratio; the ratio of the medians would lie.
 func TestRatiosAreTakenPerRound(t *testing.T) {
 	at := func(shop, bare, nginx float64) round {
-		return round{shopTarget: {perSecond: shop}, bareTarget: {perSecond: bare}, nginxTarget: {perSecond: nginx}}
+		return round{shopTarget: {PerSecond: shop}, bareTarget: {PerSecond: bare}, nginxTarget: {PerSecond: nginx}}
 	}
 	reports := summarise([]round{at(50, 100, 200), at(25, 50, 100), at(30, 50, 100)})
 	shop := reports[shopTarget]
@@ -63,8 +65,8 @@ func TestSixRoundsSeeAllOrders(t *testing.T) {
 }
 
 func TestReportPrintsTableAndJSON(t *testing.T) {
-	one := sample{perSecond: 41234.4, p50: 1260 * time.Microsecond, p99: 11690 * time.Microsecond}
-	two := sample{perSecond: 82468.8, p50: 690 * time.Microsecond, p99: 2 * time.Second}
+	one := wrk.Sample{PerSecond: 41234.4, P50: 1260 * time.Microsecond, P99: 11690 * time.Microsecond}
+	two := wrk.Sample{PerSecond: 82468.8, P50: 690 * time.Microsecond, P99: 2 * time.Second}
 	rep := report{
 		URL: "http://127.0.0.1:3000/v1/products/x", PayloadBytes: 909, ContentType: "application/json",
 		Machine: machine{Cores: 2, Go: "go1.26", Kernel: "Linux 6.18", Wrk: "wrk 4.1.0", Nginx: "nginx/1.22.1"},
