@@ -97,12 +97,15 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 func (a *App) Handler() http.Handler { return a.handler }
 
 // Close ends the background work and then closes the connections to PostgreSQL and Redis, last of all. It waits for
-// requests that still use one.
+// requests that still use one, and for orders that are being placed or settled.
 func (a *App) Close() {
 	if a.stop != nil {
 		a.stop()
 	}
 	a.background.Wait()
+	if err := a.checkout.Close(context.Background()); err != nil { // it is bounded by the limits of its transactions
+		a.log.Warn("close the checkout", "error", err)
+	}
 	a.pool.Close()
 	if err := a.redis.Close(); err != nil {
 		a.log.Warn("close Redis", "error", err)
