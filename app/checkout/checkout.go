@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"doorbuster/app/inventory"
 	"doorbuster/app/payment"
 )
 
@@ -29,6 +30,8 @@ type Config struct {
 	TransactionTimeout time.Duration
 	// HoldTTL is how long an unpaid order keeps its units. Default 2 min; at least the two above together.
 	HoldTTL time.Duration
+	// SoldOut is the memory of what is gone. Default: one of the Service's own.
+	SoldOut *inventory.Hints
 	// QueueLength is the number of requests that may wait; more are refused with ErrBusy. Default 20,000.
 	QueueLength int
 	// BatchSize is how many orders one transaction places, or settles, at the most. Default 128.
@@ -58,6 +61,7 @@ func New(pool *pgxpool.Pool, gateway payment.Gateway, log *slog.Logger, cfg Conf
 	cfg.QueueLength = cmp.Or(cfg.QueueLength, 20_000)
 	cfg.BatchSize = cmp.Or(cfg.BatchSize, 128)
 	cfg.Flights = cmp.Or(cfg.Flights, 1)
+	cfg.SoldOut = cmp.Or(cfg.SoldOut, new(inventory.Hints))
 	s := &Service{pool: pool, gateway: gateway, log: log, cfg: cfg}
 	s.placing = newBatcher(batchLimits{queue: cfg.QueueLength, size: cfg.BatchSize, flights: cfg.Flights}, s.placeBatch)
 	// Whoever waits here has come through there.
