@@ -38,6 +38,9 @@ type App struct {
 	accounts  *account.Store
 	checkout  *checkout.Service
 
+	hints *inventory.Hints // of what is sold out
+	news  *news            // from PostgreSQL
+
 	sessions   *sessions
 	products   *answerCache // by slug
 	lists      *answerCache // by what makes a page
@@ -75,12 +78,17 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 		discounts: pricing.NewStore(pool),
 		carts:     cart.NewStore(pool),
 		accounts:  account.NewStore(pool, account.Config{}),
-		checkout:  checkout.New(pool, payment.NewSimulator(client, cfg.Payment), cfg.Log, cfg.Checkout),
 		sessions:  newSessions(client, cfg.PlainHTTP),
+		hints:     new(inventory.Hints), news: new(news),
 	}
-	a.products = newAnswerCache(productCacheSize, a.loadProduct, cfg.Log)
-	a.lists = newAnswerCache(listCacheSize, a.loadList, cfg.Log)
-	a.categories = newAnswerCache(1, a.loadCategories, cfg.Log)
+	if cfg.Siblings != nil {
+		a.shareHints(cfg.Siblings)
+	}
+	cfg.Checkout.SoldOut = a.hints
+	a.checkout = checkout.New(pool, payment.NewSimulator(client, cfg.Payment), cfg.Log, cfg.Checkout)
+	a.products = newAnswerCache(productCacheSize, a.loadProduct, a.news, cfg.Log)
+	a.lists = newAnswerCache(listCacheSize, a.loadList, a.news, cfg.Log)
+	a.categories = newAnswerCache(1, a.loadCategories, a.news, cfg.Log)
 	a.skuIDs = newSKUIDs(a.catalog)
 	a.metrics = a.newMetrics()
 	if a.handler, err = a.routes(); err != nil {
@@ -90,7 +98,19 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
 	a.background.Go(func() { a.checkout.RunSweeper(background, cfg.SweepInterval) })
+	listener := &listener{config: pool.Config().ConnConfig, log: cfg.Log, news: a.news, stock: a.heardOfStock}
+	listener.config.RuntimeParams["application_name"] += " listener"
+	a.background.Go(func() { listener.run(background) })
 	return a, nil
+}
+
+// heardOfStock takes in what PostgreSQL tells about a shelf, whichever host has emptied or filled it.
+func (a *App) heardOfStock(sku int64, units int) {
+	if units == 0 {
+		a.hints.Heard([]int64{sku}, nil)
+	} else {
+		a.hints.Heard(nil, []int64{sku})
+	}
 }
 
 // Handler returns the whole shop as a handler, for tests and benchmarks.

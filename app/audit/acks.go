@@ -16,7 +16,7 @@ type Ack struct {
 	Key string `json:"key"`
 	// Status is that of the HTTP answer: 201 or 200 for an order; 0 for a time-out or a broken connection.
 	Status int `json:"status"`
-	// Code is that of the problem, such as out_of_stock, where the answer was one.
+	// Code is that of the problem, such as out-of-stock, where the answer was one.
 	Code string `json:"code,omitempty"`
 	// Order is the order's id, TotalMinor its total in minor units: where the answer was an order.
 	Order      uuid.UUID `json:"order,omitzero"`
@@ -30,7 +30,7 @@ type Ack struct {
 func (a *Ack) acknowledged() bool { return a.Status == 200 || a.Status == 201 }
 
 // soldOut reports whether the customer was told that there is none left.
-func (a *Ack) soldOut() bool { return a.Status == 409 && a.Code == "out_of_stock" }
+func (a *Ack) soldOut() bool { return a.Status == 409 && a.Code == "out-of-stock" }
 
 // Acks is an acknowledgement log: for each key what its customer was told, in order.
 type Acks map[string][]Ack

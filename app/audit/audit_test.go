@@ -58,8 +58,8 @@ const told = `{"key": "key-1", "status": 0}
 {"key": "key-1", "status": 201, "order": "00000000-0000-7000-8000-000000000001", "total_minor": 1800}
 {"key": "key-1", "status": 200, "order": "00000000-0000-7000-8000-000000000001", "total_minor": 1800}
 {"key": "key-2", "status": 503, "code": "busy"}
-{"key": "key-3", "status": 402, "code": "payment_declined"}
-{"key": "key-4", "status": 409, "code": "out_of_stock", "sku": "MUG", "quantity": 9}
+{"key": "key-3", "status": 402, "code": "payment-declined"}
+{"key": "key-4", "status": 409, "code": "out-of-stock", "sku": "MUG", "quantity": 9}
 {"key": "key-5", "status": 0}
 `
 
@@ -162,7 +162,7 @@ func TestCorruptBooks(t *testing.T) {
 		"another sum":            {check: "settled", sql: "UPDATE order_line SET unit_price_minor = 999 WHERE order_id = '00000000-0000-7000-8000-000000000003'", says: "lines 999"},
 		"unanswered, two orders": {check: "unanswered", sql: "UPDATE orders SET idempotency_key = 'key-5' WHERE idempotency_key IN ('key-2', 'key-3')", says: "key key-5: 2 orders"},
 		"refused, two orders":    {check: "unanswered", sql: "UPDATE orders SET idempotency_key = 'key-2' WHERE idempotency_key IN ('key-2', 'key-3')", says: "key key-2: 2 orders"},
-		"undersold":              {check: "undersold", log: `{"key": "key-4", "status": 409, "code": "out_of_stock", "sku": "MUG"}`, says: "SKU MUG: 8 units are left, and 1 customers were told that it is sold out"},
+		"undersold":              {check: "undersold", log: `{"key": "key-4", "status": 409, "code": "out-of-stock", "sku": "MUG"}`, says: "SKU MUG: 8 units are left, and 1 customers were told that it is sold out"},
 		"over the limit":         {check: "limits", sql: "UPDATE sku SET max_per_customer = 2 WHERE code = 'MUG'; UPDATE order_line SET quantity = 3, unit_price_minor = 1000 WHERE limited; UPDATE allowance SET taken = 3", says: "email:a@example.com: 3, and 2 are allowed"},
 		"allowance not counted":  {check: "limits", sql: "DELETE FROM allowance WHERE customer LIKE 'email:%'", says: "email:a@example.com:  are counted, 1 are held"},
 		"allowance not returned": {check: "limits", sql: "INSERT INTO allowance SELECT id, 'email:c@example.com', 1 FROM sku WHERE code = 'LAMP'", says: "1 are counted,  are held"},

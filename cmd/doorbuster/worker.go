@@ -58,11 +58,12 @@ func (c *workerCommand) Run(env *environment) error {
 
 // seat is where a worker sits: alone, or in a slot of a master.
 type seat struct {
-	slot    int
-	release string
-	stop    context.Context
-	serve   func(*cluster.Server, *app.App) error
-	close   func() error // what was opened for a worker that never served
+	slot     int
+	release  string
+	stop     context.Context
+	siblings app.Siblings
+	serve    func(*cluster.Server, *app.App) error
+	close    func() error // what was opened for a worker that never served
 }
 
 // check refuses settings that would make a shop that does not work (M7).
@@ -108,7 +109,7 @@ func (c *shopFlags) serve(env *environment, databases databaseFlags, seat seat) 
 	server := &cluster.Server{ShutdownDelay: c.ShutdownDelay, DrainTimeout: c.DrainTimeout, Log: log}
 	shop, err := app.New(seat.stop, app.Config{
 		DatabaseURL: databases.DatabaseURL, RedisURL: databases.RedisURL, SchemaVersion: migrations.Latest, MaxConns: c.DatabaseMaxConns,
-		Slot: seat.slot, Release: seat.release, Host: server, PlainHTTP: c.PlainHTTP,
+		Slot: seat.slot, Release: seat.release, Host: server, Siblings: seat.siblings, PlainHTTP: c.PlainHTTP,
 		Payment:  payment.SimulatorConfig{Latency: c.PaymentLatency, Outage: c.PaymentOutage, Hang: c.PaymentHang},
 		Checkout: checkout.Config{PaymentTimeout: c.PaymentTimeout, HoldTTL: c.HoldTTL},
 		Log:      log,
