@@ -18,8 +18,8 @@ const (
 // output is where the lines of all workers go. They pass through the master so that a verdict can show the last ones,
 // the words of a dying runtime included, and so that lines of several processes don't mix.
 type output struct {
-	*background
-	w io.Writer
+	lines *background
+	w     io.Writer
 }
 
 // relay copies whole lines until the end of the file. A line longer than maxLine is passed on in pieces, and each of them
@@ -43,8 +43,8 @@ func (o *output) relay(r io.Reader, t *tail) {
 			whole = len(buf)
 		}
 		if whole > 0 {
+			t.add(buf[:whole]) // first: a verdict does not wait for whoever reads the log
 			o.write(buf[:whole])
-			t.add(buf[:whole])
 			buf = buf[:copy(buf, buf[whole:])]
 		}
 		if err != nil {
@@ -55,8 +55,8 @@ func (o *output) relay(r io.Reader, t *tail) {
 
 func (o *output) write(p []byte) {
 	p = bytes.Clone(p)
-	if !o.offer(func() { o.w.Write(p) }) { //nolint:errcheck // nobody is left to tell when standard error is gone
-		o.lost.Add(int64(bytes.Count(p, []byte{'\n'})))
+	if !o.lines.offer(func() { o.w.Write(p) }) { //nolint:errcheck // nobody is left to tell when standard error is gone
+		o.lines.lost.Add(int64(bytes.Count(p, []byte{'\n'})))
 	}
 }
 
