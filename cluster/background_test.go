@@ -25,12 +25,22 @@ func newStopper() *stopper {
 }
 
 func (s *stopper) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	held := s.held
+	s.mu.Unlock()
 	s.entered <- struct{}{}
-	<-s.held
+	<-held
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lines = append(s.lines, strings.TrimSuffix(string(p), "\n"))
 	return len(p), nil
+}
+
+// again stops it a second time.
+func (s *stopper) again() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = make(chan struct{})
 }
 
 func (s *stopper) written() []string {
@@ -85,6 +95,16 @@ func TestNobodyReadsTheLog(t *testing.T) {
 				t.Fatalf("line %d is %q", i, got[i])
 			}
 		}
+		terminal.again() // and there is patience again
+		began = time.Now()
+		for range backgroundRoom + 1 {
+			out.write([]byte("too many\n"))
+		}
+		if took := time.Since(began); took != backgroundPatience {
+			t.Errorf("the second time it waited %v", took)
+		}
+		close(terminal.held)
+		synctest.Wait()
 		out.write([]byte("again\n"))
 		log.Info("and again")
 		b.close(time.Hour)
