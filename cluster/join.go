@@ -251,7 +251,7 @@ func (w *Worker) orphaned(err error) {
 
 // writable reports whether a write would go through now.
 func writable(fd int) bool {
-	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}} //nolint:gosec // it is a small number
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 	n, err := unix.Poll(poll, 0)
 	return err == nil && n == 1 && poll[0].Revents&unix.POLLOUT != 0
 }

@@ -36,7 +36,11 @@ func (o *output) relay(r io.Reader, t *tail) {
 				buf = buf[:copy(buf, buf[1:])]
 			}
 		}
-		whole := bytes.LastIndexByte(buf, '\n') + 1
+		fresh := max(0, len(buf)-n) // what stood before it has no end of a line
+		whole := fresh + bytes.LastIndexByte(buf[fresh:], '\n') + 1
+		if whole == fresh {
+			whole = 0
+		}
 		cut = cut || whole == 0 && len(buf) == maxLine
 		if len(buf) > whole && (err != nil || cut) {
 			buf = append(buf, '\n')
