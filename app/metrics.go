@@ -23,7 +23,7 @@ func (a *App) newMetrics() *metrics {
 		registry: prometheus.NewRegistry(),
 		operations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "shop_operation_seconds", Buckets: operationBuckets,
-			Help: "How long operations took, by outcome: ok, or the code of the problem. The catalogue's reads are not among them.",
+			Help: "How long operations took, by outcome: ok, or the code of the problem. Reads of the catalogue and requests that don't fit the schema are not among them.",
 		}, []string{"operation", "outcome"}),
 	}
 	host, pool := a.cfg.Host, a.pool
@@ -37,8 +37,10 @@ func (a *App) newMetrics() *metrics {
 			func() float64 { return float64(pool.Stat().AcquiredConns()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "postgres_connections_max", Help: "PostgreSQL connections that there may be."},
 			func() float64 { return float64(pool.Stat().MaxConns()) }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "postgres_acquire_waits_total", Help: "How often work waited for a PostgreSQL connection."},
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "postgres_acquire_waits_total", Help: "How often work waited for a PostgreSQL connection, and got one."},
 			func() float64 { return float64(pool.Stat().EmptyAcquireCount()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "postgres_acquire_timeouts_total", Help: "How often work waited for a PostgreSQL connection in vain."},
+			func() float64 { return float64(pool.Stat().CanceledAcquireCount()) }),
 	)
 	return m
 }

@@ -16,10 +16,12 @@ type background struct {
 	queue  []func()
 	closed bool
 
-	room  chan struct{} // holds a token for each errand of offer
-	wake  chan struct{}
-	done  chan struct{} // closed at the end
-	stuck atomic.Bool   // offer has waited in vain, and nothing was finished since
+	offered  chan struct{} // holds a token for each errand of offer
+	wake     chan struct{}
+	done     chan struct{} // closed at the end
+	late     sync.Mutex    // held by errands that come after it
+	finished atomic.Int64  // errands
+	stuck    atomic.Bool   // offer has waited in vain, and nothing was finished since
 
 	lost   atomic.Int64 // what was given up and not reported yet
 	report func(int64)  // is told when it goes on
@@ -27,7 +29,7 @@ type background struct {
 
 const (
 	backgroundRoom     = 64   // errands of offer: with maxLine each, 2 MiB
-	backgroundQueue    = 1024 // errands of all kinds
+	backgroundQueue    = 1024 // errands of both kinds
 	backgroundPatience = time.Second
 )
 
@@ -36,7 +38,7 @@ const flushTimeout = time.Second
 
 func newBackground(report func(lost int64)) *background {
 	b := &background{
-		room: make(chan struct{}, backgroundRoom), wake: make(chan struct{}, 1), done: make(chan struct{}), report: report,
+		offered: make(chan struct{}, backgroundRoom), wake: make(chan struct{}, 1), done: make(chan struct{}), report: report,
 	}
 	go b.run()
 	return b
@@ -45,45 +47,48 @@ func newBackground(report func(lost int64)) *background {
 func (b *background) run() {
 	defer close(b.done)
 	for range b.wake {
-		for {
-			b.mu.Lock()
-			errands, closed := b.queue, b.closed
-			b.queue = nil
-			b.mu.Unlock()
+		errands, closed := b.take()
+		for ; len(errands) > 0; errands, closed = b.take() {
 			for _, f := range errands {
 				f()
+				b.finished.Add(1)
 				b.stuck.Store(false)
 				if lost := b.lost.Swap(0); lost > 0 {
 					b.report(lost)
 				}
 			}
-			switch {
-			case len(errands) > 0:
-				continue
-			case closed:
-				return
-			}
-			break
+		}
+		if closed {
+			return
 		}
 	}
+}
+
+func (b *background) take() (errands []func(), closed bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	errands, b.queue = b.queue, nil
+	return errands, b.closed
 }
 
 // put hands over an errand without waiting, and reports whether there was room for it. After the end it is done on the spot.
 func (b *background) put(f func()) bool {
 	b.mu.Lock()
-	room := !b.closed && len(b.queue) < backgroundQueue
-	if room {
+	fits := !b.closed && len(b.queue) < backgroundQueue
+	if fits {
 		b.queue = append(b.queue, f)
 	}
 	b.mu.Unlock()
 	switch {
-	case room:
+	case fits:
 		b.signal()
 	case isClosed(b.done):
+		b.late.Lock()
+		defer b.late.Unlock()
 		f()
 		return true
 	}
-	return room
+	return fits
 }
 
 func (b *background) signal() {
@@ -93,28 +98,38 @@ func (b *background) signal() {
 	}
 }
 
-// offer hands over an errand, and waits for room as long as others are being finished: who writes faster than anybody reads
-// is slowed down.
+// offer hands over an errand, and waits for room as long as others are being finished, one a second at least: who writes
+// faster than anybody reads is slowed down.
 func (b *background) offer(f func()) bool {
-	select {
-	case b.room <- struct{}{}:
-	default:
-		if b.stuck.Load() {
-			return false
-		}
-		timer := time.NewTimer(backgroundPatience)
-		defer timer.Stop()
-		select {
-		case b.room <- struct{}{}:
-		case <-timer.C:
-			b.stuck.Store(true)
-			return false
-		}
+	if !b.waitForRoom() {
+		return false
 	}
-	if b.put(func() { f(); <-b.room }) {
+	if b.put(func() { f(); <-b.offered }) {
 		return true
 	}
-	<-b.room
+	<-b.offered
+	return false
+}
+
+func (b *background) waitForRoom() bool {
+	select {
+	case b.offered <- struct{}{}:
+		return true
+	default:
+	}
+	for !b.stuck.Load() {
+		finished := b.finished.Load()
+		timer := time.NewTimer(backgroundPatience)
+		select {
+		case b.offered <- struct{}{}:
+			timer.Stop()
+			return true
+		case <-timer.C:
+		}
+		if b.finished.Load() == finished {
+			b.stuck.Store(true)
+		}
+	}
 	return false
 }
 

@@ -25,12 +25,22 @@ func newStopper() *stopper {
 }
 
 func (s *stopper) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	held := s.held
+	s.mu.Unlock()
 	s.entered <- struct{}{}
-	<-s.held
+	<-held
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lines = append(s.lines, strings.TrimSuffix(string(p), "\n"))
 	return len(p), nil
+}
+
+// again stops it a second time.
+func (s *stopper) again() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = make(chan struct{})
 }
 
 func (s *stopper) written() []string {
@@ -85,6 +95,16 @@ func TestNobodyReadsTheLog(t *testing.T) {
 				t.Fatalf("line %d is %q", i, got[i])
 			}
 		}
+		terminal.again() // and there is patience again
+		began = time.Now()
+		for range backgroundRoom + 1 {
+			out.write([]byte("too many\n"))
+		}
+		if took := time.Since(began); took != backgroundPatience {
+			t.Errorf("the second time it waited %v", took)
+		}
+		close(terminal.held)
+		synctest.Wait()
 		out.write([]byte("again\n"))
 		log.Info("and again")
 		b.close(time.Hour)
@@ -101,7 +121,7 @@ func messageOnly(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// A reader that is slow slows down who writes, and loses nothing.
+// A reader that is slow slows down who writes, and loses nothing, however many they are.
 func TestSlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got int
@@ -111,11 +131,18 @@ func TestSlowReader(t *testing.T) {
 			got++
 			return len(p), nil
 		})}
-		for range 3 * backgroundRoom {
-			out.write([]byte("line\n"))
+		const writers, lines = 32, 10
+		var wg sync.WaitGroup
+		for range writers {
+			wg.Go(func() {
+				for range lines {
+					out.write([]byte("line\n"))
+				}
+			})
 		}
+		wg.Wait()
 		b.close(time.Hour)
-		if got != 3*backgroundRoom {
+		if got != writers*lines {
 			t.Errorf("%d lines were written", got)
 		}
 	})

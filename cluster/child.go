@@ -56,7 +56,7 @@ func (l *loop) fork(a supervisor.Fork) {
 	c := &child{id: a.ID, slot: a.Slot, release: l.releases[a.Release], forked: time.Now(), place: slices.Index(l.places, 0)}
 	if err := l.start(c); err != nil {
 		l.bury(c)
-		l.step(supervisor.ForkFailed{ID: a.ID, Reason: fmt.Sprintf("could not be started: %v", err), Host: isShortage(err)})
+		l.step(supervisor.ForkFailed{ID: a.ID, Reason: fmt.Sprintf("could not be started: %v", err), Shortage: isShortage(err)})
 		return
 	}
 	l.children[c.id], l.places[c.place] = c, c.id
@@ -138,10 +138,10 @@ func (l *loop) send(id supervisor.ID, msg message) {
 		return
 	}
 	c.unsent = append(c.unsent, msg)
-	l.flush(c)
+	l.sendUnsent(c)
 }
 
-func (l *loop) flush(c *child) {
+func (l *loop) sendUnsent(c *child) {
 	for len(c.unsent) > 0 {
 		err := c.link.send(c.unsent[0])
 		if errors.Is(err, errFull) {
@@ -172,7 +172,7 @@ func (l *loop) receive(in inbound) {
 		}
 		return
 	}
-	l.flush(c)
+	l.sendUnsent(c)
 	switch msg := in.message; msg.Kind {
 	case msgReady:
 		l.step(supervisor.ProcessReady{ID: c.id})

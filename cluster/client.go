@@ -18,6 +18,9 @@ type Client struct {
 	path string
 }
 
+// errorCodes are the codes of outcomes that are errors of this package.
+var errorCodes = map[string]error{"stopped": ErrStopped, "superseded": ErrSuperseded}
+
 // Dial reaches the master that listens on a control socket. The error says if there is none.
 func Dial(ctx context.Context, path string) (*Client, error) {
 	var d net.Dialer
@@ -71,6 +74,7 @@ func (c *Client) Reload(ctx context.Context, watch func(Event)) error {
 		var got struct {
 			Event
 			OK     *bool    `json:"ok"`
+			Code   string   `json:"code"`
 			Reason string   `json:"reason"`
 			Output []string `json:"output"`
 		}
@@ -87,10 +91,8 @@ func (c *Client) Reload(ctx context.Context, watch func(Event)) error {
 		if *got.OK {
 			return nil
 		}
-		for _, err := range []error{ErrStopped, ErrSuperseded} { // those are no verdicts about a release
-			if got.Reason == err.Error() {
-				return err
-			}
+		if err := errorCodes[got.Code]; err != nil { // no verdict about a release
+			return err
 		}
 		return &VerdictError{Reason: got.Reason, Output: got.Output}
 	}
@@ -157,13 +159,14 @@ func (c *Client) send(ctx context.Context, method, name string, body any, accept
 // failure reads why a command failed.
 func failure(resp *http.Response) error {
 	var o struct {
+		Code   string `json:"code"`
 		Reason string `json:"reason"`
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&o); err != nil || o.Reason == "" {
 		return fmt.Errorf("the master answered %s", resp.Status)
 	}
-	if o.Reason == ErrStopped.Error() {
-		return ErrStopped
+	if err := errorCodes[o.Code]; err != nil {
+		return err
 	}
 	return errors.New(o.Reason)
 }

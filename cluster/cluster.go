@@ -60,6 +60,8 @@ type Config struct {
 // maxWorkers bounds Workers and Scale: beyond it there is a typing error.
 const maxWorkers = 1024
 
+const defaultKillTimeout = 30 * time.Second
+
 func (c *Config) setDefaults() {
 	def := func(d *time.Duration, v time.Duration) {
 		if *d == 0 {
@@ -68,7 +70,7 @@ func (c *Config) setDefaults() {
 	}
 	def(&c.ReadyTimeout, 30*time.Second)
 	def(&c.Bake, time.Second)
-	def(&c.KillTimeout, 30*time.Second)
+	def(&c.KillTimeout, defaultKillTimeout)
 	def(&c.HeartbeatInterval, 10*time.Second)
 	def(&c.HeartbeatTimeout, 30*time.Second)
 	def(&c.StatusInterval, 15*time.Second)

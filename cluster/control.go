@@ -38,6 +38,7 @@ func (m *Master) Handler() http.Handler { return m.handler }
 // outcome is the answer to a command.
 type outcome struct {
 	OK      bool     `json:"ok"`
+	Code    string   `json:"code,omitempty"` // names the reason where that is one of this package's errors
 	Reason  string   `json:"reason,omitempty"`
 	Output  []string `json:"output,omitempty"`
 	Workers int      `json:"workers,omitempty"`
@@ -56,7 +57,7 @@ func (m *Master) routes() http.Handler {
 func (m *Master) handleStatus(w http.ResponseWriter, r *http.Request) {
 	s, err := m.Status(r.Context())
 	if err != nil {
-		writeOutcome(w, http.StatusServiceUnavailable, outcome{Reason: err.Error()})
+		writeOutcome(w, http.StatusServiceUnavailable, failed(err))
 		return
 	}
 	writeJSON(w, http.StatusOK, s)
@@ -97,9 +98,19 @@ func outcomeOf(err error) (code int, o outcome) {
 	case errors.As(err, &verdict):
 		return http.StatusConflict, outcome{Reason: verdict.Reason, Output: verdict.Output}
 	case errors.Is(err, ErrSuperseded):
-		return http.StatusConflict, outcome{Reason: err.Error()}
+		return http.StatusConflict, failed(err)
 	}
-	return http.StatusServiceUnavailable, outcome{Reason: err.Error()}
+	return http.StatusServiceUnavailable, failed(err)
+}
+
+func failed(err error) outcome {
+	o := outcome{Reason: err.Error()}
+	for code, known := range errorCodes {
+		if errors.Is(err, known) {
+			o.Code = code
+		}
+	}
+	return o
 }
 
 func (m *Master) handleScale(w http.ResponseWriter, r *http.Request) {
@@ -110,7 +121,7 @@ func (m *Master) handleScale(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := m.Scale(r.Context(), body.Workers); err != nil {
-		writeOutcome(w, refusalCode(err), outcome{Reason: err.Error()})
+		writeOutcome(w, refusalCode(err), failed(err))
 		return
 	}
 	writeOutcome(w, http.StatusOK, outcome{OK: true, Workers: body.Workers})
@@ -125,7 +136,7 @@ func refusalCode(err error) int {
 
 func (m *Master) handleStop(w http.ResponseWriter, r *http.Request) {
 	if err := m.Stop(r.Context()); err != nil && !errors.Is(err, ErrStopped) {
-		writeOutcome(w, http.StatusServiceUnavailable, outcome{Reason: err.Error()})
+		writeOutcome(w, http.StatusServiceUnavailable, failed(err))
 		return
 	}
 	if wait, err := strconv.ParseBool(r.URL.Query().Get("wait")); err == nil && wait {
@@ -148,7 +159,9 @@ func (m *Master) handleSettings(w http.ResponseWriter, r *http.Request) {
 	}
 	n, err := m.Set(r.Context(), body.Key, body.Value)
 	if err != nil {
-		writeOutcome(w, refusalCode(err), outcome{Reason: err.Error(), Workers: n})
+		o := failed(err)
+		o.Workers = n
+		writeOutcome(w, refusalCode(err), o)
 		return
 	}
 	writeOutcome(w, http.StatusOK, outcome{OK: true, Workers: n})

@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,8 +43,9 @@ func Join() (*Worker, error) {
 		return nil, fmt.Errorf("the master speaks version %d of the protocol, and this program version %d: restart the master to run it", inv.Protocol, protocol)
 	}
 	w := &Worker{
-		slot: inv.Slot, release: inv.Release, heartbeat: inv.Heartbeat, killTimeout: inv.KillTimeout, place: inv.Place,
-		beatNow: make(chan struct{}, 1),
+		slot: inv.Slot, release: inv.Release, heartbeat: inv.Heartbeat, place: inv.Place,
+		killTimeout: cmp.Or(inv.KillTimeout, defaultKillTimeout), // masters of an older version do not tell
+		beatNow:     make(chan struct{}, 1), orphan: make(chan struct{}),
 	}
 	for key, value := range inv.Settings {
 		w.settings = append(w.settings, message{Key: key, Value: value})
@@ -216,9 +218,16 @@ func (w *Worker) read() {
 // orphaned lets a worker leave whose master is no more: it finishes what it holds, and what it says goes where the master
 // wrote to, since nobody reads the pipe any more and the next line would end the process by SIGPIPE.
 func (w *Worker) orphaned(err error) {
-	for _, fd := range []int{unix.Stdout, unix.Stderr} {
-		redirect(fdStderr, fd) //nolint:errcheck // nowhere to say it
+	to := fdStderr
+	if !writable(fdStderr) { // nobody reads there either, and who leaves must not wait for that
+		if null, err := unix.Open(os.DevNull, unix.O_WRONLY|unix.O_CLOEXEC, 0); err == nil {
+			to = null
+		}
 	}
+	for _, fd := range []int{unix.Stdout, unix.Stderr} {
+		redirect(to, fd) //nolint:errcheck // nowhere to say it
+	}
+	close(w.orphan)
 	if !errors.Is(err, io.EOF) {
 		err = fmt.Errorf("%w: %w", errOrphaned, err)
 	} else {
@@ -227,9 +236,24 @@ func (w *Worker) orphaned(err error) {
 	w.cancelStop(fmt.Errorf("%w: %w", err, drainOrder{})) // at once: the next master waits for the address
 	// Nobody else is left who would kill a worker that does not leave.
 	time.AfterFunc(w.killTimeout, func() {
-		fmt.Fprintf(os.Stderr, "worker %d (pid %d): the master is no more, and this worker has not left within %v: killed\n", w.slot, os.Getpid(), w.killTimeout)
+		said := make(chan struct{})
+		go func() {
+			defer close(said)
+			fmt.Fprintf(os.Stderr, "worker %d (pid %d): the master is no more, and this worker has not left within %v: killed\n", w.slot, os.Getpid(), w.killTimeout)
+		}()
+		select {
+		case <-said:
+		case <-time.After(lastWords):
+		}
 		os.Exit(1)
 	})
+}
+
+// writable reports whether a write would go through now.
+func writable(fd int) bool {
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	n, err := unix.Poll(poll, 0)
+	return err == nil && n == 1 && poll[0].Revents&unix.POLLOUT != 0
 }
 
 // serveAdmin answers HTTP on a connection that the master has passed.

@@ -25,17 +25,19 @@ type loop struct {
 	settings map[string]string
 	waiting  map[*wait]struct{} // for answers of workers
 	graves   []grave            // of those that ended last, for verdicts about them
-	helpers  map[int]time.Time  // pids of commands that were run, and when they are killed
+	helpers  map[int]*helper    // commands that were run, by pid
 	places   []supervisor.ID    // who has which place on the board
 
-	queue    []supervisor.Event
-	stepping bool
-	statusAt time.Time
-	watchdog time.Time
-	told     bool   // the service manager, that the cluster is ready, or is it again
-	serving  string // in what words
-	complete bool   // all workers were ready once
-	exit     *supervisor.Exit
+	queue     []supervisor.Event
+	stepping  bool
+	statusAt  time.Time
+	watchdog  time.Time
+	told      bool // the service manager knows that the cluster is ready, since the last reload if there was one
+	everTold  bool
+	serving   string // in what words
+	complete  bool   // all workers were ready once
+	exit      *supervisor.Exit
+	impatient bool // somebody has said stop when there was nothing left to stop
 
 	newest                          supervisor.Release
 	ticket                          supervisor.Ticket
@@ -50,7 +52,7 @@ func (m *Master) Run(ctx context.Context) error {
 	l := &loop{
 		Master: m, began: time.Now(), children: map[supervisor.ID]*child{}, releases: map[supervisor.Release]*release{1: m.first},
 		tickets: map[supervisor.Ticket]chan<- error{}, watchers: map[chan<- Event]struct{}{}, settings: map[string]string{},
-		waiting: map[*wait]struct{}{}, helpers: map[int]time.Time{}, places: make([]supervisor.ID, 2*maxWorkers), newest: 1,
+		waiting: map[*wait]struct{}{}, helpers: map[int]*helper{}, places: make([]supervisor.ID, 2*maxWorkers), newest: 1,
 		serving: fmt.Sprintf("serving on %v", m.Addrs()),
 	}
 	defer m.flush()
@@ -62,7 +64,7 @@ func (m *Master) Run(ctx context.Context) error {
 	l.run(ctx)
 	close(m.quit)
 	l.settleAll()
-	m.close(false)
+	m.ending.Do(func() { m.close((*pidFile).Close) })
 	close(m.ended) // whoever waits for the end may start another master now
 	stopControl()
 	if l.exit.Reason != "" {
@@ -98,6 +100,9 @@ func (m *Master) supervisorConfig() supervisor.Config {
 func (m *Master) listen() {
 	signal.Notify(m.signals, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGTTIN, syscall.SIGTTOU)
 	signal.Notify(m.deaths, syscall.SIGCHLD)
+	// Go ends a program that writes to a standard error which nobody holds any more, as when "serve 2>&1 | tee log" loses
+	// its tee. The signal is taken, and not ignored, because what is ignored is so in workers too.
+	signal.Notify(m.ignored, syscall.SIGPIPE)
 }
 
 func (m *Master) unlisten() {
@@ -131,9 +136,25 @@ func (l *loop) run(ctx context.Context) {
 	}
 }
 
+// helper is a command that was run.
+type helper struct {
+	until  time.Time // and then it is killed
+	killed bool
+}
+
 // lingers reports whether the end has to wait: where nothing ever worked, the alert is all that will be heard of it, and the
-// end of a process 1 would be the end of the alert.
-func (l *loop) lingers() bool { return l.exit.Reason != "" && len(l.helpers) > 0 }
+// end of a process 1 would be the end of the alert. Whoever says stop once more does not want to wait.
+func (l *loop) lingers() bool {
+	if l.exit.Reason == "" || l.impatient {
+		return false
+	}
+	for _, h := range l.helpers {
+		if !h.killed {
+			return true
+		}
+	}
+	return false
+}
 
 // catchUp takes in what has arrived already: nobody may be found silent who has said something. One who says things on and
 // on holds nobody up.
@@ -173,8 +194,10 @@ func (l *loop) next() time.Time {
 	for w := range l.waiting {
 		at(w.until)
 	}
-	for _, t := range l.helpers {
-		at(t)
+	for _, h := range l.helpers {
+		if !h.killed {
+			at(h.until)
+		}
 	}
 	if d := l.notify.interval(); d > 0 {
 		at(l.watchdog.Add(d))
@@ -202,10 +225,12 @@ func (l *loop) tick() {
 			l.answered(w)
 		}
 	}
-	for pid, t := range l.helpers {
-		if !now.Before(t) {
-			l.kill(-pid)                        // and what it has started
-			l.helpers[pid] = now.Add(time.Hour) // until it is reaped
+	for pid, h := range l.helpers {
+		if !h.killed && !now.Before(h.until) {
+			h.killed = true
+			l.cfg.Log.Warn("killing the alert command", "after", alertLimit.String())
+			syscall.Kill(-pid, syscall.SIGKILL) //nolint:errcheck // its group, as long as it is in it
+			l.kill(pid)
 		}
 	}
 	l.step(supervisor.Tick{})
@@ -215,11 +240,8 @@ func (l *loop) tick() {
 func (l *loop) signal(s os.Signal) {
 	switch s {
 	case syscall.SIGUSR2:
-		go l.Reload(context.Background(), nil) //nolint:errcheck // the log has the verdict
+		go l.Reload(context.Background(), nil) //nolint:errcheck // the log has the verdict, if there was time for one
 	case syscall.SIGTERM, syscall.SIGINT:
-		if l.exit != nil {
-			clear(l.helpers) // not waiting for them any more
-		}
 		l.step(supervisor.Shutdown{})
 	case syscall.SIGTTIN:
 		l.scale(l.sup.Target + 1)
@@ -240,6 +262,9 @@ func (l *loop) scale(workers int) {
 
 // step hands events to the supervisor and does what it says. What that brings about on the spot comes right after.
 func (l *loop) step(e supervisor.Event) {
+	if _, stop := e.(supervisor.Shutdown); stop && l.exit != nil {
+		l.impatient = true
+	}
 	l.queue = append(l.queue, e)
 	if l.stepping {
 		return
@@ -286,7 +311,7 @@ func (l *loop) do(a supervisor.Action) {
 // kill sends SIGKILL to a child. Nobody but this goroutine reaps, so the pid is still that of the child.
 func (l *loop) kill(pid int) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		l.cfg.Log.Error("kill worker", "pid", pid, "error", err)
+		l.cfg.Log.Error("kill a process", "pid", pid, "error", err)
 	}
 }
 
@@ -307,8 +332,9 @@ func (m *Master) tell(what func() error) {
 // tellReady tells the service manager, and those who read the log, when the cluster serves.
 func (l *loop) tellReady() {
 	ready := l.sup.Ready()
-	if !l.told && ready > 0 && l.sup.Stopping == 0 && len(l.tickets) == 0 {
-		l.told = true
+	// A reload is over when all its verdicts are in. One during the start is not waited for.
+	if !l.told && ready > 0 && l.sup.Stopping == 0 && (len(l.tickets) == 0 || !l.everTold) {
+		l.told, l.everTold = len(l.tickets) == 0, true
 		l.tell(func() error { return l.notify.ready(l.serving) })
 	}
 	if !l.complete && ready >= l.sup.Target && l.sup.Stopping == 0 {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -44,9 +45,11 @@ type Master struct {
 	inbox   chan inbound
 	signals chan os.Signal // commands
 	deaths  chan os.Signal // SIGCHLD: one waiting is enough, and many must not push a command out
+	ignored chan os.Signal // nobody reads it
 	quit    chan struct{}  // closed when the loop has ended
 	ended   chan struct{}  // closed when all is given back
 	readers sync.WaitGroup
+	ending  sync.Once
 
 	adopting sync.Mutex // held from looking at a new executable until the loop has it
 }
@@ -63,7 +66,8 @@ type socket struct {
 const startingAnew = 2 * time.Second
 
 // New checks the settings, takes the PID file, and binds the addresses, so that all that can be wrong before the first
-// worker is found here. An error is one sentence. Signals are taken from here on.
+// worker is found here. An error is one sentence. Signals are taken from here on, and the descriptors that this process
+// was started with, but for standard input, output and error, are marked close-on-exec: they are not for workers.
 func New(cfg Config) (_ *Master, err error) {
 	cfg.setDefaults()
 	if err := cfg.check(); err != nil {
@@ -77,14 +81,14 @@ func New(cfg Config) (_ *Master, err error) {
 	m := &Master{
 		cfg: cfg, env: workerEnv(os.Environ(), cfg.Env), output: &output{lines, cfg.Output},
 		boardFD: -1, null: -1, stderr: -1,
-		calls: make(chan func(*loop)), inbox: make(chan inbound), quit: make(chan struct{}), ended: make(chan struct{}), signals: make(chan os.Signal, 16), deaths: make(chan os.Signal, 1),
+		calls: make(chan func(*loop)), inbox: make(chan inbound), quit: make(chan struct{}), ended: make(chan struct{}),
+		signals: make(chan os.Signal, 16), deaths: make(chan os.Signal, 1), ignored: make(chan os.Signal, 1),
 	}
 	m.handler = m.routes()
 	m.listen()
 	defer func() {
 		if err != nil {
-			m.close(true)
-			m.flush()
+			m.abandon()
 		}
 	}()
 	keepToSelf()
@@ -250,7 +254,7 @@ func (m *Master) call(ctx context.Context, f func(*loop)) error {
 
 // close gives back what New took. The PID file goes last: its lock is what keeps the next master from starting. Signals
 // are taken until then: one that ends the process before would leave the files behind.
-func (m *Master) close(neverRan bool) {
+func (m *Master) close(leave func(*pidFile) error) {
 	defer m.unlisten()
 	if m.control != nil {
 		m.control.Close() // and remove it; commands under way are still answered
@@ -269,30 +273,32 @@ func (m *Master) close(neverRan bool) {
 		}
 	}
 	if m.pid != nil {
-		leave := m.pid.Close
-		if neverRan {
-			leave = m.pid.giveBack
-		}
-		if err := leave(); err != nil {
-			m.cfg.Log.Warn("remove the PID file", "error", err)
+		if err := leave(m.pid); err != nil {
+			m.cfg.Log.Warn("leave the PID file", "error", err)
 		}
 	}
-	if neverRan && m.first != nil {
+}
+
+// abandon gives back what New took, of a master that never ran.
+func (m *Master) abandon() {
+	m.close((*pidFile).giveBack)
+	if m.first != nil {
 		m.first.Close()
 	}
+	m.flush()
 }
 
 // flush lets the last words out.
 func (m *Master) flush() {
 	if m.manager != nil {
-		m.manager.close(notifyTimeout)
+		m.manager.close(flushTimeout)
 	}
-	m.output.close(flushTimeout)
+	m.output.lines.close(flushTimeout)
+	signal.Stop(m.ignored)
 }
 
-// Close gives back what New took, of a master that is not going to run.
+// Close gives back what New took, of a master that is not going to run. A second Close, or one after Run, does nothing.
 func (m *Master) Close() error {
-	m.close(true)
-	m.flush()
+	m.ending.Do(m.abandon)
 	return nil
 }

@@ -19,12 +19,10 @@ import (
 // NAME=value lines. A nil notifier, which is what there is without a service manager, does nothing. Errors are for the
 // log: no state of the shop depends on who listens. Its methods may be called at the same time.
 type notifier struct {
-	address net.UnixAddr
-	every   time.Duration
+	address  net.UnixAddr
+	every    time.Duration
+	patience time.Duration // how long one message may wait while the service manager reads none
 }
-
-// How long one message may wait while the service manager reads none. The master has workers to look after.
-const notifyTimeout = time.Second
 
 // newNotifier takes NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID from env. Without NOTIFY_SOCKET it returns nil. Workers
 // must not inherit these variables: only the master speaks for the service.
@@ -36,7 +34,7 @@ func newNotifier(env func(string) string) (*notifier, error) {
 	if socket[0] != '/' && socket[0] != '@' || len(socket) < 2 {
 		return nil, fmt.Errorf("NOTIFY_SOCKET=%s is neither a path from the root nor an abstract name with @ in front", socket)
 	}
-	n := &notifier{address: net.UnixAddr{Name: socket, Net: "unixgram"}}
+	n := &notifier{address: net.UnixAddr{Name: socket, Net: "unixgram"}, patience: 30 * time.Second}
 	// sd_watchdog_enabled(3): the watchdog of another process is none of ours.
 	text, pid := env("WATCHDOG_USEC"), env("WATCHDOG_PID")
 	if text == "" || pid != "" && pid != strconv.Itoa(os.Getpid()) {
@@ -95,7 +93,7 @@ func (n *notifier) send(lines ...string) error {
 	}
 	err := n.write(strings.Join(lines, "\n"))
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("it has read nothing for %v", notifyTimeout)
+		err = fmt.Errorf("it has read nothing for %v", n.patience)
 	}
 	if err != nil {
 		what, _, _ := strings.Cut(lines[0], "=")
@@ -110,7 +108,7 @@ func (n *notifier) write(message string) error {
 		return err
 	}
 	defer conn.Close()
-	if err := conn.SetWriteDeadline(time.Now().Add(notifyTimeout)); err != nil {
+	if err := conn.SetWriteDeadline(time.Now().Add(n.patience)); err != nil {
 		return err
 	}
 	_, err = conn.Write([]byte(message))

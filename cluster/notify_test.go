@@ -183,6 +183,7 @@ func TestNotifyWithoutAReader(t *testing.T) {
 	t.Parallel()
 	conn, address := serviceManager(t, "")
 	n := mustNewNotifier(t, notifyEnv{"NOTIFY_SOCKET": address})
+	n.patience = time.Second
 	// The kernel holds a few datagrams for a reader that does not read (net.unix.max_dgram_qlen, 10 by default).
 	var err error
 	for range 10_000 {

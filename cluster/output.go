@@ -18,8 +18,8 @@ const (
 // output is where the lines of all workers go. They pass through the master so that a verdict can show the last ones,
 // the words of a dying runtime included, and so that lines of several processes don't mix.
 type output struct {
-	*background
-	w io.Writer
+	lines *background
+	w     io.Writer
 }
 
 // relay copies whole lines until the end of the file. A line longer than maxLine is passed on in pieces, and each of them
@@ -36,15 +36,19 @@ func (o *output) relay(r io.Reader, t *tail) {
 				buf = buf[:copy(buf, buf[1:])]
 			}
 		}
-		whole := bytes.LastIndexByte(buf, '\n') + 1
+		fresh := max(0, len(buf)-n) // what stood before it has no end of a line
+		whole := fresh + bytes.LastIndexByte(buf[fresh:], '\n') + 1
+		if whole == fresh {
+			whole = 0
+		}
 		cut = cut || whole == 0 && len(buf) == maxLine
 		if len(buf) > whole && (err != nil || cut) {
 			buf = append(buf, '\n')
 			whole = len(buf)
 		}
 		if whole > 0 {
+			t.add(buf[:whole]) // first: a verdict does not wait for whoever reads the log
 			o.write(buf[:whole])
-			t.add(buf[:whole])
 			buf = buf[:copy(buf, buf[whole:])]
 		}
 		if err != nil {
@@ -55,8 +59,8 @@ func (o *output) relay(r io.Reader, t *tail) {
 
 func (o *output) write(p []byte) {
 	p = bytes.Clone(p)
-	if !o.offer(func() { o.w.Write(p) }) { //nolint:errcheck // nobody is left to tell when standard error is gone
-		o.lost.Add(int64(bytes.Count(p, []byte{'\n'})))
+	if !o.lines.offer(func() { o.w.Write(p) }) { //nolint:errcheck // nobody is left to tell when standard error is gone
+		o.lines.lost.Add(int64(bytes.Count(p, []byte{'\n'})))
 	}
 }
 

@@ -53,8 +53,8 @@ func model(text []byte) []byte {
 	return out
 }
 
-// chopped returns a text in reads of random sizes, as pipes do, and now and then in what else an io.Reader may do: nothing,
-// or its end together with the last bytes.
+// chopped returns a text in reads of random sizes up to most bytes, as pipes do. Now and then it does what else an io.Reader
+// may do: it returns nothing, or its end together with the last bytes.
 type chopped struct {
 	text []byte
 	rand *rand.Rand
@@ -123,7 +123,7 @@ func wantRelayed(t *testing.T, what string, got, want []byte) {
 	t.Errorf("%s: got %d bytes, want %d; from byte %d on they differ: %q, want %q", what, len(got), len(want), at, around(got), around(want))
 }
 
-// W4: the edges of a line that has to be passed on in pieces, and of the end of the output.
+// Config.Output: the edges of a line that has to be passed on in pieces, and of the end of the output.
 func TestRelayLines(t *testing.T) {
 	piece := strings.Repeat("x", maxLine)
 	for _, c := range []struct{ name, in, out string }{
@@ -152,15 +152,15 @@ func TestRelayLines(t *testing.T) {
 	}
 }
 
-// W4: whatever is written in whatever parts comes out once, in order, line by line; and each write is of whole lines, so
-// that those of the log and of other workers have no place in between.
+// Config.Output: whatever is written in whatever parts comes out once, in order, line by line; and each write is of whole
+// lines, so that those of the log and of other workers have no place in between.
 func TestRelayLosesNothing(t *testing.T) {
 	for seed := range uint64(200) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0))
 			text := randomText(r, anyByte)
 			end := []error{io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe}[r.IntN(3)]
-			got := relayed(t, &chopped{text, r, 1 + r.IntN(maxLine)*r.IntN(3), end})
+			got := relayed(t, &chopped{text, r, 1000 + r.IntN(2*maxLine), end})
 			wantRelayed(t, fmt.Sprint("seed ", seed), bytes.Join(got, nil), model(text))
 			for _, p := range got {
 				if !bytes.HasSuffix(p, []byte{'\n'}) || len(p) > maxLine+1 {
@@ -174,7 +174,7 @@ func TestRelayLosesNothing(t *testing.T) {
 	}
 }
 
-// W4: lines of workers that write at once are never mixed, and those of each stay in their order.
+// Config.Output: lines of workers that write at once are never mixed, and those of each stay in their order.
 func TestRelayOfSeveral(t *testing.T) {
 	alphabets := []string{"abcdefgh", "ijklmnop", "qrstuvwx", "01234567"}
 	for seed := range uint64(50) {
@@ -185,7 +185,7 @@ func TestRelayOfSeveral(t *testing.T) {
 			for i, alphabet := range alphabets {
 				r := rand.New(rand.NewPCG(seed, uint64(i)))
 				text := randomText(r, alphabet)
-				sources = append(sources, &chopped{text, r, 1 + r.IntN(maxLine)*r.IntN(3), io.EOF})
+				sources = append(sources, &chopped{text, r, 1000 + r.IntN(2*maxLine), io.EOF})
 				for line := range bytes.Lines(model(text)) {
 					if len(line) == 1 {
 						empty++

@@ -158,20 +158,11 @@ func (f *pidFile) giveBack() error {
 	return nil
 }
 
-// makeFolder makes a folder for files of a master, and refuses one that somebody else can put files into: whoever holds the
-// control socket stops the shop. A sticky one, such as /tmp, is fine: what is there can't be replaced by others.
+// makeFolder makes the folder of a file of the master for this account alone. One that is there is taken as it is: whoever
+// names it says that nobody else puts files into it.
 func makeFolder(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make its folder: %w", err)
-	}
-	var st unix.Stat_t
-	if err := ignoringEINTR(func() error { return unix.Stat(dir, &st) }); err != nil {
-		return fmt.Errorf("look at its folder: %w", err)
-	}
-	own := st.Uid == 0 || int(st.Uid) == os.Geteuid()
-	const othersWrite = 0o002
-	if sticky := st.Mode&unix.S_ISVTX != 0; !own || st.Mode&othersWrite != 0 && !sticky {
-		return fmt.Errorf("other accounts can change what is in %s: name a folder of this account, or chmod o-w it", dir)
 	}
 	return nil
 }

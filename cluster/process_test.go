@@ -202,7 +202,7 @@ func TestProcessOne(t *testing.T) {
 // reload that fails ends for it, too.
 func TestServiceManager(t *testing.T) {
 	t.Parallel()
-	z := newZoo(t, "good", nil)
+	z := newZoo(t, "joined:gate", nil)
 	path := filepath.Join(z.dir, "notify")
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path})
 	if err != nil {
@@ -227,9 +227,20 @@ func TestServiceManager(t *testing.T) {
 		}
 	}
 	z.begin()
-	hears("READY=1")
-	hears("WATCHDOG=1")
 	z.dial()
+	early := make(chan error, 1) // a reload during the start
+	first := z.gate.wait("joined", 2)
+	z.deploy("joined:gate next")
+	go func() { early <- z.client.Reload(t.Context(), nil) }()
+	hears("RELOADING=1")
+	first[0].pass()
+	hears("READY=1") // when the first worker is, and not when that reload is over: it waits for the gate
+	hears("WATCHDOG=1")
+	z.gate.open()
+	if err := <-early; err != nil {
+		t.Fatal(err)
+	}
+	hears("READY=1")
 	z.settle(2)
 	if _, err := z.reload("good next"); err != nil {
 		t.Fatal(err)
@@ -238,6 +249,12 @@ func TestServiceManager(t *testing.T) {
 	hears("READY=1")
 	_, err = z.reload("start:exit=3")
 	asVerdict(t, err)
+	hears("RELOADING=1")
+	hears("READY=1")
+	if err := os.Remove(z.program); err != nil {
+		t.Fatal(err)
+	}
+	asVerdict(t, z.client.Reload(t.Context(), nil))
 	hears("RELOADING=1")
 	hears("READY=1")
 	z.stop()

@@ -30,18 +30,7 @@ func (m *Master) Reload(ctx context.Context, watch chan<- Event) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		verdict := &VerdictError{Reason: err.Error()}
-		if err := m.call(context.WithoutCancel(ctx), func(l *loop) {
-			l.reloads++
-			l.reloadsFailed++
-			l.cfg.Log.ErrorContext(ctx, "reload refused", "reason", verdict.Reason)
-			l.told = false // a service manager that has asked for it waits for the end of it
-			l.tell(l.notify.reloading)
-			l.tellReady()
-		}); err != nil {
-			return err
-		}
-		return verdict
+		return m.refuse(ctx, err.Error())
 	}
 	verdict := make(chan error, 1)
 	if err := m.call(ctx, func(l *loop) { l.reload(r, verdict, watch) }); err != nil {
@@ -64,6 +53,26 @@ func (m *Master) Reload(ctx context.Context, watch chan<- Event) error {
 			return ErrStopped
 		}
 	}
+}
+
+// refuse is the end of a reload whose executable can't be adopted.
+func (m *Master) refuse(ctx context.Context, reason string) error {
+	var verdict error = &VerdictError{Reason: reason}
+	if err := m.call(context.WithoutCancel(ctx), func(l *loop) {
+		if l.sup.Stopping > 0 {
+			verdict = ErrStopped
+			return
+		}
+		l.reloads++
+		l.reloadsFailed++
+		l.cfg.Log.ErrorContext(ctx, "reload refused", "reason", reason)
+		l.told = false // a service manager that has asked for it waits for the end of it
+		l.tell(l.notify.reloading)
+		l.tellReady()
+	}); err != nil {
+		return err
+	}
+	return verdict
 }
 
 func (l *loop) reload(r *release, verdict chan<- error, watch chan<- Event) {
@@ -227,5 +236,5 @@ func (l *loop) alert(e Event) {
 		l.cfg.Log.Error("run the alert command", "command", command, "error", err)
 		return
 	}
-	l.helpers[pid] = time.Now().Add(alertLimit)
+	l.helpers[pid] = &helper{until: time.Now().Add(alertLimit)}
 }

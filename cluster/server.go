@@ -30,8 +30,9 @@ type Server struct {
 	// Log takes what a drain has to say. Default slog.Default().
 	Log *slog.Logger
 
-	board *board // shared with the siblings on the listening socket; nil: this worker is alone
-	place int    // its own entry there
+	board  *board          // shared with the siblings on the listening socket; nil: this worker is alone
+	place  int             // its own entry there
+	orphan <-chan struct{} // ends ShutdownDelay: the next master waits for the address
 
 	served  atomic.Bool
 	phase   atomic.Int32 // of serverPhase
@@ -124,6 +125,7 @@ func (s *Server) delay(stop, hurry context.Context, failed <-chan error) error {
 	select {
 	case <-timer.C:
 	case <-hurry.Done():
+	case <-s.orphan:
 	case err := <-failed:
 		return fmt.Errorf("serve: %w", err)
 	}

@@ -5,8 +5,10 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -24,9 +26,9 @@ const askLimit = 300 * time.Millisecond
 // setLimit is how long workers may take to apply a setting.
 const setLimit = 2 * time.Second
 
-// maxSettings bounds all settings, in bytes. New workers get them in a variable, which holds 128 KiB on Linux (execve(2)),
-// as JSON, in which a byte may take six.
-const maxSettings = 16 << 10
+// maxSettings bounds all settings together, in bytes of JSON. One goes in a message, which holds maxMessage; new workers get
+// all of them in a variable, which holds 128 KiB on Linux (execve(2)).
+const maxSettings = 48 << 10
 
 // wait is a question to workers, and who has not answered yet.
 type wait struct {
@@ -174,7 +176,17 @@ func (m *Master) Scale(ctx context.Context, workers int) error {
 	if workers < 1 || workers > maxWorkers {
 		return fmt.Errorf("%d workers: there can be 1 to %d", workers, maxWorkers)
 	}
-	return m.call(ctx, func(l *loop) { l.scale(workers) })
+	var refused error
+	if err := m.call(ctx, func(l *loop) {
+		if l.sup.Stopping > 0 {
+			refused = ErrStopped
+			return
+		}
+		l.scale(workers)
+	}); err != nil {
+		return err
+	}
+	return refused
 }
 
 // Stop shuts the cluster down, as SIGTERM does. The second call cuts short what the workers hold, a third one kills. It
@@ -196,14 +208,10 @@ func (m *Master) Set(ctx context.Context, key, value string) (applied int, err e
 			reply <- outcome{0, fmt.Errorf("there is no setting %q", key)}
 			return
 		}
-		size := len(key) + len(value)
-		for k, v := range l.settings {
-			if k != key {
-				size += len(k) + len(v)
-			}
-		}
-		if size > maxSettings {
-			reply <- outcome{0, fmt.Errorf("all settings together would have %d bytes: the limit is %d", size, maxSettings)}
+		all := maps.Clone(l.settings)
+		all[key] = value
+		if raw, err := json.Marshal(all); err != nil || len(raw) > maxSettings {
+			reply <- outcome{0, errors.Join(err, fmt.Errorf("all settings together would have %d bytes: the limit is %d", len(raw), maxSettings))}
 			return
 		}
 		if err := l.cfg.OnSetting(key, value); err != nil {

@@ -12,11 +12,8 @@ import (
 
 // privateSocket makes Unix sockets that nobody else can connect to, from the moment on at which they are there: bind takes
 // the mode of the socket itself (unix(7) does not say so; unix_bind_bsd in net/unix/af_unix.c does).
-var privateSocket = net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
-	if control := c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) }); control != nil {
-		return control
-	}
-	return err
+var privateSocket = net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+	return c.Control(func(fd uintptr) { unix.Fchmod(int(fd), 0o600) }) //nolint:errcheck // the caller does it again
 }}
 
 // keepToSelf marks all descriptors that this process was started with as its own: a lock or a socket that a shell had open

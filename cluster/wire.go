@@ -182,11 +182,11 @@ func (l *link) receive() (m message, fd int, err error) {
 			return m, -1, err
 		}
 		l.got = l.buf[:have+n]
-		if !l.stream && n > maxMessage {
-			return m, -1, fmt.Errorf("a message of %d bytes: the limit is %d", n, maxMessage)
-		}
 		if err := l.takeOver(rights[:rn]); err != nil {
 			return m, -1, fmt.Errorf("take over a descriptor: %w", err)
+		}
+		if !l.stream && n > maxMessage {
+			return m, -1, fmt.Errorf("a message of %d bytes: the limit is %d", n, maxMessage)
 		}
 		if flags&unix.MSG_CTRUNC != 0 {
 			return m, -1, errors.New("take over a descriptor: there were more than fit")

@@ -24,6 +24,7 @@ type Worker struct {
 	cancelStop, hurryUp context.CancelCauseFunc
 
 	killTimeout time.Duration
+	orphan      chan struct{} // closed when the master is no more
 	beating     sync.Once
 	beatNow     chan struct{}
 	lag         lagMeter
@@ -71,7 +72,7 @@ func (w *Worker) OnMessage(f func(from int, data []byte)) {
 // Serve says that this worker is ready and serves on the first listener until it is told to leave, as [Server.Serve]
 // does.
 func (w *Worker) Serve(s *Server) error {
-	s.board, s.place = w.board, w.place
+	s.board, s.place, s.orphan = w.board, w.place, w.orphan
 	listener, err := s.prepare(w.listeners[0])
 	if err != nil {
 		return err

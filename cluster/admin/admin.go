@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"doorbuster/cluster"
 )
@@ -41,8 +42,8 @@ func New(master Master, cfg Config) (http.Handler, error) {
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("is no address such as 127.0.0.1:3001: %w", err)
-	case cfg.Token != strings.TrimSpace(cfg.Token):
-		return nil, errors.New("the token begins or ends with a blank or a line break, which no request could bear")
+	case cfg.Token != strings.TrimSpace(cfg.Token) || strings.ContainsFunc(cfg.Token, unicode.IsControl):
+		return nil, errors.New("the token begins or ends with a blank, or has a line break in it, which no request could bear")
 	case cfg.Token == "" && !isLoopback(host):
 		return nil, errors.New("others can reach this address, and whoever does could stop the shop: set a token, or take a loopback address such as 127.0.0.1:3001")
 	}

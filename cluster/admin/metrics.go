@@ -126,8 +126,20 @@ func own(s cluster.Status, told []families) families {
 			put(name, help, dto.MetricType_GAUGE, metrics...)
 		}
 	}
-	perSlot("cluster_worker_up", "How many processes of the slot have answered this scrape.", sum,
-		func(i int, _ *cluster.WorkerStatus) float64 { return oneIf(told[i] != nil) })
+	up := map[int]float64{} // by slot; one whose worker has crashed has nobody, and a series that is gone is no alarm
+	for slot := range m.Target {
+		up[slot+1] = 0
+	}
+	for i, w := range s.Workers {
+		up[w.Slot] += oneIf(told[i] != nil)
+	}
+	var ups []*dto.Metric
+	for _, slot := range slices.Sorted(maps.Keys(up)) {
+		ups = append(ups, &dto.Metric{Label: withSlot(nil, strconv.Itoa(slot)), Gauge: &dto.Gauge{Value: new(up[slot])}})
+	}
+	if len(ups) > 0 {
+		put("cluster_worker_up", "How many processes of the slot have answered this scrape.", dto.MetricType_GAUGE, ups...)
+	}
 	perSlot("cluster_worker_in_flight", "Requests being worked on.", sum,
 		func(_ int, w *cluster.WorkerStatus) float64 { return float64(w.InFlight) })
 	perSlot("cluster_worker_connections", "Open connections.", sum,

@@ -21,7 +21,11 @@ const statusLimit = 5 * time.Second
 func (c *controlFlags) dial(ctx context.Context) (*cluster.Client, error) {
 	path := c.ControlSocket
 	if path == "" {
-		path = filepath.Join(runtimeDir(), controlSocketName)
+		dir, err := runtimeDir()
+		if err != nil {
+			return nil, err
+		}
+		path = filepath.Join(dir, controlSocketName)
 	}
 	client, err := cluster.Dial(ctx, path)
 	if err != nil {

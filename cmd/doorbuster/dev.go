@@ -143,7 +143,7 @@ func (c *devCommand) commands() string {
 		return ""
 	}
 	self, socket := os.Args[0], ""
-	if c.ControlSocket != filepath.Join(runtimeDir(), controlSocketName) {
+	if dir, err := runtimeDir(); err != nil || c.ControlSocket != filepath.Join(dir, controlSocketName) {
 		socket = " --control-socket " + c.ControlSocket
 	}
 	return fmt.Sprintf(`

@@ -104,7 +104,10 @@ func (c *serveCommand) supervise(env *environment) error {
 
 // check refuses settings of the master that can't work, and fills in those that have no fixed default.
 func (c *clusterFlags) check(shop *shopFlags) error {
-	dir := runtimeDir()
+	dir, err := runtimeDir()
+	if err != nil && (c.ControlSocket == "" || c.PIDFile == "") {
+		return err
+	}
 	if c.ControlSocket == "" {
 		c.ControlSocket = filepath.Join(dir, controlSocketName)
 	}
@@ -146,19 +149,24 @@ func (c *clusterFlags) workerEnv(logs logFlags) []string {
 const controlSocketName = "control.sock"
 
 // runtimeDir is where the PID file and the control socket are by default: what the service manager gave, or the user's
-// own.
-func runtimeDir() string {
+// own. Where it lies in a folder that all can write to, somebody else may have made it, to take over the commands of
+// this user's shop: such a one is refused.
+func runtimeDir() (string, error) {
 	if dirs := os.Getenv("RUNTIME_DIRECTORY"); dirs != "" { // systemd.exec(5)
 		dir, _, _ := strings.Cut(dirs, ":")
-		return dir
+		return dir, nil
 	}
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
-		return filepath.Join(dir, "doorbuster")
+		return filepath.Join(dir, "doorbuster"), nil
 	}
 	if os.Getuid() == 0 {
-		return "/run/doorbuster"
+		return "/run/doorbuster", nil
 	}
-	return filepath.Join(os.TempDir(), "doorbuster-"+strconv.Itoa(os.Getuid()))
+	dir := filepath.Join(os.TempDir(), "doorbuster-"+strconv.Itoa(os.Getuid()))
+	if info, err := os.Lstat(dir); err == nil && !isOwn(info) {
+		return "", fmt.Errorf("%s is not a folder that only this account can write to: remove it, or set XDG_RUNTIME_DIR to one that is", dir)
+	}
+	return dir, nil
 }
 
 // serveAdmin opens the admin address.

@@ -28,11 +28,11 @@ func (s *State) breaker(r Release) *Breaker {
 	return b
 }
 
-// crashed counts a crash of a release, and opens its breaker when there were too many. What the machine lacks is not held
-// against a release that has served. Before any process was ever ready everything counts, and for ever: a first start
-// whose processes are late each time has to end too.
-func (s *State) crashed(p *Process, reason string) {
-	if p.Host && s.EverReady {
+// crashed counts a crash of a release, and opens its breaker when there were too many. Once something has served, what the
+// machine lacks is held against nobody. Before that everything counts, and for ever, since a first start whose
+// processes are late each time has to end too; only a slot's first shortage does not, or five slots would end it at once.
+func (s *State) crashed(p *Process, reason string, shortage bool) {
+	if shortage && (s.EverReady || p.Slot <= len(s.Slots) && s.Slots[p.Slot-1].Crashes <= 1) {
 		return
 	}
 	b := s.breaker(p.Release)

@@ -140,7 +140,7 @@ func (c *checker) before(now time.Duration, e Event) {
 	case Exited:
 		c.gone(e.ID, false)
 	case ForkFailed:
-		c.gone(e.ID, e.Host)
+		c.gone(e.ID, e.Shortage)
 	case Reload:
 		c.tickets[e.Ticket], c.since = true, c.now
 	case Scale:
@@ -158,7 +158,7 @@ func (c *checker) before(now time.Duration, e Event) {
 }
 
 // gone tells a crash from an exit that was asked for.
-func (c *checker) gone(id ID, host bool) {
+func (c *checker) gone(id ID, shortage bool) {
 	m := c.members[id]
 	if m == nil {
 		return
@@ -175,14 +175,15 @@ func (c *checker) gone(id ID, host bool) {
 		}
 		slot.crashes++
 	}
-	if !host || !c.everyUp {
+	forgiven := shortage && (c.everyUp || m.slot <= c.s.Target && c.slot(m.slot).crashes <= 1)
+	if !forgiven {
 		b.crashes = append(b.crashes, c.now)
 	}
 	if c.everyUp {
 		b.crashes = slices.DeleteFunc(b.crashes, func(t time.Duration) bool { return t <= c.now-cfg.BreakerWindow })
 	}
 	switch {
-	case host && c.everyUp:
+	case forgiven:
 		if b.probe == id {
 			b.probe, b.probeAt = 0, c.now+b.pause
 		}

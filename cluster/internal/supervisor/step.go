@@ -25,15 +25,15 @@ func (s *State) Step(now time.Duration, e Event) []Action {
 		}
 	case ForkFailed:
 		if p := s.Process(e.ID); p != nil {
-			p.Why, p.Host = e.Reason, e.Host
-			s.exited(e.ID, e.Reason)
+			p.Why = e.Reason
+			s.exited(e.ID, e.Reason, e.Shortage)
 		}
 	case ProcessReady:
 		s.ready(e.ID)
 	case Beat:
 		s.beat(e)
 	case Exited:
-		s.exited(e.ID, e.Reason)
+		s.exited(e.ID, e.Reason, false)
 	case Reload:
 		s.reload(e)
 	case Scale:
@@ -92,7 +92,7 @@ func (s *State) beat(e Beat) {
 }
 
 // exited takes a process out that was reaped, and tells a crash from an exit that was asked for (M3).
-func (s *State) exited(id ID, reason string) {
+func (s *State) exited(id ID, reason string, shortage bool) {
 	p := s.Process(id)
 	if p == nil {
 		return
@@ -116,7 +116,7 @@ func (s *State) exited(id ID, reason string) {
 		note.Wait, note.Crashes = s.backoff(p)
 	}
 	s.do(about(p, note))
-	s.crashed(p, reason)
+	s.crashed(p, reason, shortage)
 	if s.Rollout != nil && s.Rollout.Back && p.Release == s.Serving && !p.WasReady {
 		s.answer(fmt.Sprintf("%s; the way back to the release before failed too: %s", s.Rollout.Reason, reason), s.Rollout.Culprit)
 	}

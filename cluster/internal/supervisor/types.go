@@ -63,9 +63,8 @@ type Process struct {
 	LastBeat time.Duration
 	Memory   int64
 	Wanted   bool   // Killed: its end is no crash
-	Why      string // Killed: for what
+	Why      string // Killed, or not even forked: for what
 	Lagged   bool   // warned of its lag already
-	Host     bool   // it could not be forked for want of something on the machine
 }
 
 // serving reports whether a process is or is about to be part of the capacity.
@@ -88,7 +87,8 @@ type (
 	ForkFailed struct {
 		ID     ID
 		Reason string // "could not be started: exec format error"
-		Host   bool   // the machine lacks something: that is no fault of the release
+		// Shortage says that the machine lacks something, which is no fault of the release.
+		Shortage bool
 	}
 	// ProcessReady is a process saying READY.
 	ProcessReady struct{ ID ID }

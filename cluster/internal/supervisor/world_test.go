@@ -340,7 +340,7 @@ func (w *world) fork(f Fork) {
 	}
 	w.actors[a.id] = a
 	if a.nature == noFile {
-		w.later(w.span(second), a.id, ForkFailed{ID: a.id, Reason: "could not be started", Host: w.choose.pick(2) == 1})
+		w.later(w.span(second), a.id, ForkFailed{ID: a.id, Reason: "could not be started", Shortage: w.choose.pick(2) == 1})
 		return
 	}
 	w.later(0, a.id, Forked{ID: a.id, PID: 1000 + int(a.id)})

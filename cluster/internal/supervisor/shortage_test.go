@@ -14,7 +14,7 @@ func TestShortageIsNoFaultOfTheRelease(t *testing.T) {
 		c.ends(1, "exited with code 3")
 		for range 20 {
 			c.pass(c.noted(NoteCrashed).Wait)
-			c.step(ForkFailed{ID: c.s.LastID, Reason: short, Host: true})
+			c.step(ForkFailed{ID: c.s.LastID, Reason: short, Shortage: true})
 			if n := c.noted(NoteCrashed); n.Reason != short || n.Wait < second {
 				t.Fatalf("got %+v", n)
 			}
@@ -30,7 +30,7 @@ func TestShortageIsNoFaultOfTheRelease(t *testing.T) {
 		c := serving(t, 2)
 		c.reload()
 		c.did = nil
-		c.step(ForkFailed{ID: 3, Reason: short, Host: true})
+		c.step(ForkFailed{ID: 3, Reason: short, Shortage: true})
 		c.want("the old one stays", "verdict 1: "+short+" [3]", "retire 2")
 		c.settled(1)
 	})
@@ -44,7 +44,7 @@ func TestShortageIsNoFaultOfTheRelease(t *testing.T) {
 		c.did = nil
 		c.pass(c.noted(NoteOpened).Wait)
 		c.noted(NoteProbe)
-		c.step(ForkFailed{ID: c.s.LastID, Reason: short, Host: true})
+		c.step(ForkFailed{ID: c.s.LastID, Reason: short, Shortage: true})
 		wait := max(c.noted(NoteCrashed).Wait, c.s.Config.BreakerPause)
 		c.want("not at once", "fork 6: slot 1, release 1")
 		c.pass(wait)
@@ -55,14 +55,31 @@ func TestShortageIsNoFaultOfTheRelease(t *testing.T) {
 	})
 	t.Run("but before anything was ever ready it ends", func(t *testing.T) {
 		c := stage(t, defaults(1))
-		for range 5 {
-			c.step(ForkFailed{ID: c.s.LastID, Reason: short, Host: true})
+		for i := range 6 {
+			if c.s.Ended {
+				t.Fatalf("it ends after %d failures", i)
+			}
+			c.step(ForkFailed{ID: c.s.LastID, Reason: short, Shortage: true})
 			if !c.s.Ended {
 				c.pass(c.noted(NoteCrashed).Wait)
 			}
 		}
 		if !c.s.Ended {
 			t.Error("a master that can't fork goes on for ever")
+		}
+	})
+	t.Run("after another try of each", func(t *testing.T) {
+		c := stage(t, defaults(6))
+		for id := ID(1); id <= 6; id++ {
+			c.step(ForkFailed{ID: id, Reason: short, Shortage: true})
+		}
+		if c.s.Ended {
+			t.Fatal("it ends at once")
+		}
+		c.pass(2 * second)
+		c.ready(c.s.LastID)
+		if c.s.Ready() != 1 {
+			t.Error("no worker is ready when the shortage is over")
 		}
 	})
 }

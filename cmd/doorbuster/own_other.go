@@ -1,0 +1,7 @@
+//go:build !unix
+
+package main
+
+import "io/fs"
+
+func isOwn(info fs.FileInfo) bool { return info.IsDir() }
