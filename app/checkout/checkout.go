@@ -39,6 +39,9 @@ type Config struct {
 	// Flights is the number of transactions of each kind at once: more would only queue for the same rows inside
 	// PostgreSQL, where a queue is dear (8 connections sold 6 times as much of one SKU as 200). Default 1.
 	Flights int
+	// Plain places and settles each order in a transaction of its own, which locks its SKUs first of all: the way of most
+	// shops, for comparison. BatchSize and Flights have no meaning then.
+	Plain bool
 }
 
 // Service does checkouts. It is safe for concurrent use.
@@ -62,6 +65,9 @@ func New(pool *pgxpool.Pool, gateway payment.Gateway, log *slog.Logger, cfg Conf
 	cfg.BatchSize = cmp.Or(cfg.BatchSize, 128)
 	cfg.Flights = cmp.Or(cfg.Flights, 1)
 	cfg.SoldOut = cmp.Or(cfg.SoldOut, new(inventory.Hints))
+	if cfg.Plain {
+		cfg.BatchSize, cfg.Flights = 1, math.MaxInt
+	}
 	s := &Service{pool: pool, gateway: gateway, log: log, cfg: cfg}
 	s.placing = newBatcher(batchLimits{queue: cfg.QueueLength, size: cfg.BatchSize, flights: cfg.Flights}, s.placeBatch)
 	// Whoever waits here has come through there.

@@ -148,6 +148,11 @@ func (s *Service) placeTx(ctx context.Context, tx pgx.Tx, reqs []Request) ([]pla
 	if err != nil {
 		return nil, nil, err
 	}
+	if s.cfg.Plain {
+		if err := lockFirstTx(ctx, tx, carts); err != nil {
+			return nil, nil, err
+		}
+	}
 	prior, err := s.priorTx(ctx, tx, reqs)
 	if err != nil {
 		return nil, nil, err
@@ -177,6 +182,20 @@ func (s *Service) placeTx(ctx context.Context, tx pgx.Tx, reqs []Request) ([]pla
 	}
 	shelf, err := s.orderTx(ctx, tx, drafts, out)
 	return out, shelf, err
+}
+
+// lockFirstTx is what makes [Config.Plain] plain: everything after it is done with the hot row in hand.
+func lockFirstTx(ctx context.Context, tx pgx.Tx, carts map[uuid.UUID]cart.Cart) error {
+	var demands []inventory.Order
+	for _, c := range carts {
+		var o inventory.Order
+		for _, l := range c.Lines {
+			o.Lines = append(o.Lines, inventory.Line{SKU: l.SKU, Quantity: l.Quantity})
+		}
+		demands = append(demands, o)
+	}
+	_, err := inventory.LockTx(ctx, tx, demands)
+	return err
 }
 
 // orderTx prices the drafts, takes their units in the order of their arrival and writes those that got them.

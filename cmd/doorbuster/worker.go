@@ -33,6 +33,7 @@ type shopFlags struct {
 	PaymentTimeout   time.Duration `name:"payment-timeout" env:"PAYMENT_TIMEOUT" default:"3s" help:"How long the payment provider may take."`
 	PaymentLatency   time.Duration `name:"payment-latency" env:"PAYMENT_LATENCY" default:"0s" help:"How long the simulated provider takes to answer."`
 	PaymentOutage    bool          `name:"payment-outage" env:"PAYMENT_OUTAGE" help:"The simulated provider refuses every call."`
+	CheckoutPlain    bool          `name:"checkout-plain" env:"CHECKOUT_PLAIN" help:"Place each order in a transaction of its own that locks its stock first, as most shops do. For comparison."`
 	PaymentHang      bool          `name:"payment-hang" env:"PAYMENT_HANG" help:"The simulated provider answers no call."`
 }
 
@@ -111,7 +112,7 @@ func (c *shopFlags) serve(env *environment, databases databaseFlags, seat seat) 
 		DatabaseURL: databases.DatabaseURL, RedisURL: databases.RedisURL, SchemaVersion: migrations.Latest, MaxConns: c.DatabaseMaxConns,
 		Slot: seat.slot, Release: seat.release, Host: server, Siblings: seat.siblings, PlainHTTP: c.PlainHTTP,
 		Payment:  payment.SimulatorConfig{Latency: c.PaymentLatency, Outage: c.PaymentOutage, Hang: c.PaymentHang},
-		Checkout: checkout.Config{PaymentTimeout: c.PaymentTimeout, HoldTTL: c.HoldTTL},
+		Checkout: checkout.Config{PaymentTimeout: c.PaymentTimeout, HoldTTL: c.HoldTTL, Plain: c.CheckoutPlain},
 		Log:      log,
 	})
 	if err != nil {
