@@ -92,7 +92,7 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 	a.skuIDs = newSKUIDs(a.catalog)
 	a.metrics = a.newMetrics()
 	if a.handler, err = a.routes(); err != nil {
-		a.Close()
+		a.Close() //nolint:contextcheck // ctx bounds the start, not the end
 		return nil, fmt.Errorf("set up routes: %w", err)
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
