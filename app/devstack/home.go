@@ -183,7 +183,7 @@ func (h *home) close() error {
 		errs = append(errs, os.RemoveAll(h.sockets))
 	}
 	for _, file := range h.locks {
-		errs = append(errs, file.Close())
+		errs = append(errs, unlock(file), file.Close())
 	}
 	h.locks = nil
 	return errors.Join(errs...)
