@@ -20,11 +20,15 @@ import (
 	"doorbuster/app/catalog"
 )
 
-// Time limits of cached answers. Together the first two keep the promise that a changed price is seen everywhere within a
+// Time limits of cached answers. A change of the catalogue is heard of at once; where it is not, because the connection that
+// listens is away, the first and the last but three keep the promise that a changed price is seen everywhere within a
 // second (S3).
 const (
-	// freshFor is how long an answer is given without asking PostgreSQL.
+	// freshFor is how long an answer is given without asking PostgreSQL, as long as no change was heard of. An availability
+	// that changes is not looked at more often either: on the night they all change.
 	freshFor = 500 * time.Millisecond
+	// knownFor is how long it is given while everything that happens is heard of.
+	knownFor = 10 * time.Second
 	// staleWait is how long a request waits for PostgreSQL when there is an older answer to fall back on.
 	staleWait = 250 * time.Millisecond
 	// staleFor is how long an answer can be fallen back on while PostgreSQL is away.
@@ -48,6 +52,7 @@ type answerCache struct {
 	entries *lru.Cache[string, *answer]
 	flights singleflight.Group
 	load    func(ctx context.Context, key string) (renderer, time.Time, error)
+	news    *news
 	log     *slog.Logger
 }
 
@@ -57,6 +62,9 @@ type answer struct {
 	clock      dbClock
 	loadedAt   time.Time // by our monotonic clock, when PostgreSQL was asked
 	freshUntil time.Time
+	catalogue  uint64 // news when PostgreSQL was asked
+	stock      uint64
+	postponed  bool      // it is old, and PostgreSQL can't be asked
 	next       time.Time // when a sale edge makes it another answer; zero: never
 
 	body   []byte
@@ -71,12 +79,25 @@ type dbClock struct{ db, ours time.Time }
 func (c dbClock) at(ours time.Time) time.Time { return c.db.Add(ours.Sub(c.ours)) }
 func (c dbClock) when(db time.Time) time.Time { return c.ours.Add(db.Sub(c.db)) }
 
-func newAnswerCache(size int, load func(context.Context, string) (renderer, time.Time, error), log *slog.Logger) *answerCache {
+func newAnswerCache(size int, load func(context.Context, string) (renderer, time.Time, error), news *news, log *slog.Logger) *answerCache {
 	entries, err := lru.New[string, *answer](size)
 	if err != nil {
 		panic(err) // only for a size that is not positive
 	}
-	return &answerCache{entries: entries, load: load, log: log}
+	return &answerCache{entries: entries, load: load, news: news, log: log}
+}
+
+// fresh reports whether an answer can be given without asking PostgreSQL.
+func (c *answerCache) fresh(a *answer, now time.Time) bool {
+	switch {
+	case a.postponed:
+		return now.Before(a.freshUntil)
+	case a.catalogue != c.news.catalogue.Load():
+		return false
+	case now.Before(a.freshUntil):
+		return true
+	}
+	return a.stock == c.news.stock.Load() && now.Sub(a.loadedAt) < knownFor && c.news.current(now)
 }
 
 // get returns the answer for a key at the time now. Errors are those of load.
@@ -90,7 +111,7 @@ func (c *answerCache) get(ctx context.Context, key string, now time.Time) (*answ
 		c.entries.Add(key, again)
 		old = again
 	}
-	if ok && now.Before(old.freshUntil) {
+	if ok && c.fresh(old, now) {
 		return old, nil
 	}
 	flight := c.flights.DoChan(key, func() (_ any, err error) {
@@ -133,7 +154,8 @@ func (c *answerCache) recovered(ctx context.Context, key string, err *error) {
 func (c *answerCache) fetch(ctx context.Context, key string) (*answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, loadTimeout, errLoadTimeout)
 	defer cancel()
-	asked := time.Now()
+	// Before it is asked: what is heard of while it answers may not be in the answer.
+	catalogueNews, stockNews, asked := c.news.catalogue.Load(), c.news.stock.Load(), time.Now()
 	render, dbNow, err := c.load(ctx, key)
 	if errors.Is(err, catalog.ErrNotFound) {
 		c.entries.Remove(key)
@@ -143,7 +165,10 @@ func (c *answerCache) fetch(ctx context.Context, key string) (*answer, error) {
 	}
 	// The database looked at its clock a little after asked, so a sale starts at most that much early for us to look
 	// again, and never late.
-	a := &answer{render: render, clock: dbClock{dbNow, asked}, loadedAt: asked, freshUntil: asked.Add(freshFor)}
+	a := &answer{
+		render: render, clock: dbClock{dbNow, asked}, loadedAt: asked, freshUntil: asked.Add(freshFor),
+		catalogue: catalogueNews, stock: stockNews,
+	}
 	if err := a.encode(dbNow); err != nil {
 		return nil, err
 	}
@@ -157,15 +182,16 @@ func (c *answerCache) postpone(key string, old *answer) *answer {
 		return current
 	}
 	kept := *old
-	kept.freshUntil = time.Now().Add(retryAfterFailure)
+	kept.freshUntil, kept.postponed = time.Now().Add(retryAfterFailure), true
 	c.entries.Add(key, &kept)
 	return &kept
 }
 
 // again is the same answer on the other side of a sale's edge.
 func (a *answer) again(now time.Time) (*answer, error) {
-	next := &answer{render: a.render, clock: a.clock, loadedAt: a.loadedAt, freshUntil: a.freshUntil}
-	return next, next.encode(a.clock.at(now))
+	next := *a
+	next.link, next.next = nil, time.Time{}
+	return &next, next.encode(a.clock.at(now))
 }
 
 func (a *answer) encode(dbNow time.Time) error {

@@ -25,6 +25,7 @@ type shelfOf struct {
 	offset  time.Duration // its clock minus ours
 	sale    time.Time     // when the price halves, by its clock; zero: never
 	queries int
+	news    news
 }
 
 func (s *shelfOf) cache() *answerCache {
@@ -49,7 +50,7 @@ func (s *shelfOf) cache() *answerCache {
 			}
 			return fmt.Append(nil, price/2), "", time.Time{}, nil
 		}, time.Now().Add(offset), nil
-	}, slog.New(slog.DiscardHandler))
+	}, &s.news, slog.New(slog.DiscardHandler))
 }
 
 // now changes the shelf and forgets how often it was asked; it returns how often that was.
@@ -93,6 +94,47 @@ func TestAnswersAreFresh(t *testing.T) {
 		if queries += shelf.now(unchanged); queries > 25 {
 			t.Errorf("PostgreSQL was asked %d times in 10 s, want about 20", queries)
 		}
+	})
+}
+
+// S3: while all that happens is heard of, PostgreSQL is asked when there is news, and every ten seconds. News of the catalogue
+// count at once; those of shelves, of which there are many on the night, every half second. Without trust in what is
+// heard it is asked as if nothing were.
+func TestAnswersFollowTheNews(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shelf := &shelfOf{price: 100}
+		cache := shelf.cache()
+		trust := func(d time.Duration) {
+			until := time.Now().Add(d)
+			shelf.news.trusted.Store(&until)
+		}
+		asks := func(what string, during time.Duration, want int, each func()) {
+			t.Helper()
+			shelf.now(unchanged)
+			for end := time.Now().Add(during); time.Now().Before(end); {
+				if each != nil {
+					each()
+				}
+				read(t, cache)
+				time.Sleep(10 * time.Millisecond) // virtual
+			}
+			if n := shelf.now(unchanged); n != want {
+				t.Errorf("%s PostgreSQL was asked %d times in %v, want %d", what, n, during, want)
+			}
+		}
+		trust(time.Hour)
+		read(t, cache)
+		asks("without news", 9*time.Second, 0, nil)
+		asks("after ten seconds", 2*time.Second, 1, nil)
+		shelf.now(func(s *shelfOf) { s.price = 200 })
+		shelf.news.catalogue.Add(1)
+		if got := read(t, cache); got != "200" {
+			t.Errorf("got %s after news of the catalogue", got)
+		}
+		asks("with news of shelves all the time", 5*time.Second, 9, func() { shelf.news.stock.Add(1) })
+		trust(-time.Second)
+		asks("without trust", 5*time.Second, 10, nil)
 	})
 }
 
@@ -198,7 +240,7 @@ func TestAnswersChangeAtTheStartOfASale(t *testing.T) {
 func TestAnswersSurviveAPanic(t *testing.T) {
 	t.Parallel()
 	var log strings.Builder
-	cache := newAnswerCache(10, func(context.Context, string) (renderer, time.Time, error) { panic("kettle exploded") },
+	cache := newAnswerCache(10, func(context.Context, string) (renderer, time.Time, error) { panic("kettle exploded") }, new(news),
 		slog.New(slog.NewTextHandler(&log, nil)))
 	for range 2 {
 		if _, err := cache.get(t.Context(), "key", time.Now()); !errors.Is(err, errPanicked) {

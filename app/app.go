@@ -38,6 +38,9 @@ type App struct {
 	accounts  *account.Store
 	checkout  *checkout.Service
 
+	hints *inventory.Hints // of what is sold out
+	news  *news            // from PostgreSQL
+
 	sessions   *sessions
 	products   *answerCache // by slug
 	lists      *answerCache // by what makes a page
@@ -75,34 +78,54 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 		discounts: pricing.NewStore(pool),
 		carts:     cart.NewStore(pool),
 		accounts:  account.NewStore(pool, account.Config{}),
-		checkout:  checkout.New(pool, payment.NewSimulator(client, cfg.Payment), cfg.Log, cfg.Checkout),
 		sessions:  newSessions(client, cfg.PlainHTTP),
+		hints:     new(inventory.Hints), news: new(news),
 	}
-	a.products = newAnswerCache(productCacheSize, a.loadProduct, cfg.Log)
-	a.lists = newAnswerCache(listCacheSize, a.loadList, cfg.Log)
-	a.categories = newAnswerCache(1, a.loadCategories, cfg.Log)
+	if cfg.Siblings != nil {
+		a.shareHints(cfg.Siblings)
+	}
+	cfg.Checkout.SoldOut = a.hints
+	a.checkout = checkout.New(pool, payment.NewSimulator(client, cfg.Payment), cfg.Log, cfg.Checkout)
+	a.products = newAnswerCache(productCacheSize, a.loadProduct, a.news, cfg.Log)
+	a.lists = newAnswerCache(listCacheSize, a.loadList, a.news, cfg.Log)
+	a.categories = newAnswerCache(1, a.loadCategories, a.news, cfg.Log)
 	a.skuIDs = newSKUIDs(a.catalog)
 	a.metrics = a.newMetrics()
 	if a.handler, err = a.routes(); err != nil {
-		a.Close()
+		a.Close() //nolint:contextcheck // ctx bounds the start, not the end
 		return nil, fmt.Errorf("set up routes: %w", err)
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
 	a.background.Go(func() { a.checkout.RunSweeper(background, cfg.SweepInterval) })
+	listener := &listener{config: pool.Config().ConnConfig, log: cfg.Log, news: a.news, stock: a.heardOfStock}
+	listener.config.RuntimeParams["application_name"] += " listener"
+	a.background.Go(func() { listener.run(background) })
 	return a, nil
+}
+
+// heardOfStock takes in what PostgreSQL tells about a shelf, whichever host has emptied or filled it.
+func (a *App) heardOfStock(sku int64, units int) {
+	if units == 0 {
+		a.hints.Heard([]int64{sku}, nil)
+	} else {
+		a.hints.Heard(nil, []int64{sku})
+	}
 }
 
 // Handler returns the whole shop as a handler, for tests and benchmarks.
 func (a *App) Handler() http.Handler { return a.handler }
 
 // Close ends the background work and then closes the connections to PostgreSQL and Redis, last of all. It waits for
-// requests that still use one.
+// requests that still use one, and for orders that are being placed or settled.
 func (a *App) Close() {
 	if a.stop != nil {
 		a.stop()
 	}
 	a.background.Wait()
+	if err := a.checkout.Close(context.Background()); err != nil { // it is bounded by the limits of its transactions
+		a.log.Warn("close the checkout", "error", err)
+	}
 	a.pool.Close()
 	if err := a.redis.Close(); err != nil {
 		a.log.Warn("close Redis", "error", err)

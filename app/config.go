@@ -17,7 +17,7 @@ type Config struct {
 	// SchemaVersion is the migration that this binary needs; an older database is refused at start. 0: not checked.
 	SchemaVersion int64
 	// MaxConns bounds the PostgreSQL connections of this worker. Workers times this must fit max_connections, with one
-	// worker more during a rolling restart. Default 10.
+	// worker more during a rolling restart. Each worker has one connection besides, which listens. Default 10.
 	MaxConns int32
 
 	// Slot is the worker's place under its master, from 1; 0 without one.
@@ -28,6 +28,8 @@ type Config struct {
 	// PlainHTTP lets the session cookie go over plain HTTP. For demonstrations and tests.
 	PlainHTTP bool
 
+	// Siblings are the other workers of the same master. Default: none.
+	Siblings Siblings
 	// Host is the server that the App runs in. Default: one that is always ready and knows no numbers.
 	Host Host
 	// SweepInterval is the pause between two looks for orders that nobody settled. Default 5 s.

@@ -15,3 +15,12 @@ func OldCursor(list, after string) string {
 
 // Redact is tested on all the ways in which a password can be written.
 func Redact(text, setting string) string { return redact(text, setting) }
+
+// Heard is how often news of the catalogue and of shelves have come.
+func (a *App) Heard() (catalogue, stock uint64) { return a.news.catalogue.Load(), a.news.stock.Load() }
+
+// Listens reports whether all that happens is heard of.
+func (a *App) Listens() bool { return a.news.current(time.Now()) }
+
+// SoldOut reports whether this worker believes that a SKU is gone.
+func (a *App) SoldOut(sku int64) bool { return a.hints.Gone(sku) }

@@ -239,3 +239,44 @@ func TestBatchSettles(t *testing.T) {
 		s.checkBooks()
 	}
 }
+
+// Package documentation: what PostgreSQL refuses because of one order, or what makes us panic, fails that one alone. No request
+// that comes over HTTP can be like this: it is the third wall.
+func TestBatchWithPoison(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	w := s.worker(s.provider, patient)
+	var reqs []checkout.Request
+	for range 9 {
+		reqs = append(reqs, s.buyer(payment.TokenOK, mug, 1))
+	}
+	reqs[3].Email = "nul\x00@example.com"
+	reqs[8].Key = string(make([]byte, 300))
+	placed := w.PlaceBatch(reqs...)
+	var ends []checkout.Ending
+	for i, p := range placed {
+		if bad := i == 3 || i == 8; bad != (p.Err != nil) || !bad && p.Order.Status != checkout.Pending {
+			t.Errorf("order %d: %s, %v", i, p.Order.Status, p.Err)
+		}
+		if p.Err == nil {
+			receipt, err := s.provider.Charge(t.Context(), payment.Charge{Order: p.Order.ID, Amount: p.Order.Total, Token: payment.TokenOK})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ends = append(ends, checkout.Ending{Order: p.Order.ID, Receipt: receipt})
+		}
+	}
+	good := ends[2].Receipt.Reference
+	ends[2].Receipt.Reference = "nul\x00"
+	orders, errs := w.SettleBatch(ends...)
+	for i := range ends {
+		if bad := i == 2; bad != (errs[i] != nil) || !bad && orders[i].Status != checkout.Confirmed {
+			t.Errorf("settlement %d: %s, %v", i, orders[i].Status, errs[i])
+		}
+	}
+	ends[2].Receipt.Reference = good
+	if _, errs := w.SettleBatch(ends[2]); errs[0] != nil {
+		t.Error(errs[0])
+	}
+	s.checkBooks()
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"doorbuster/app/inventory"
 	"doorbuster/app/payment"
 )
 
@@ -21,16 +23,25 @@ import (
 type Config struct {
 	// PaymentTimeout bounds the gateway's answer to a charge, and again to the cancellation after it. Default 3 s.
 	PaymentTimeout time.Duration
-	// TransactionTimeout bounds the wait for a turn, Place and Settle each. A COMMIT whose answer is lost takes up to
-	// 2 s more to be looked up. Default 5 s.
+	// QueueTimeout bounds the wait for a batch that takes the request in. Default 15 s.
+	QueueTimeout time.Duration
+	// TransactionTimeout bounds Place and Settle each. A COMMIT whose answer is lost takes up to 2 s more to be looked
+	// up. Default 5 s.
 	TransactionTimeout time.Duration
 	// HoldTTL is how long an unpaid order keeps its units. Default 2 min; at least the two above together.
 	HoldTTL time.Duration
-	// Concurrency is the number of Place transactions at once: more would only queue for the same rows inside
-	// PostgreSQL, where a queue is dear (8 connections sold 6 times as much of one SKU as 200). Default 4.
-	Concurrency int
-	// QueueLength is the number of requests that may wait for a turn; more are refused with ErrBusy. Default 1024.
+	// SoldOut is the memory of what is gone. Default: one of the Service's own.
+	SoldOut *inventory.Hints
+	// QueueLength is the number of requests that may wait; more are refused with ErrBusy. Default 20,000.
 	QueueLength int
+	// BatchSize is how many orders one transaction places, or settles, at the most. Default 128.
+	BatchSize int
+	// Flights is the number of transactions of each kind at once: more would only queue for the same rows inside
+	// PostgreSQL, where a queue is dear (8 connections sold 6 times as much of one SKU as 200). Default 1.
+	Flights int
+	// Plain places and settles each order in a transaction of its own, which locks its SKUs first of all: the way of most
+	// shops, for comparison. BatchSize and Flights have no meaning then.
+	Plain bool
 }
 
 // Service does checkouts. It is safe for concurrent use.
@@ -39,7 +50,9 @@ type Service struct {
 	gateway payment.Gateway
 	log     *slog.Logger
 	cfg     Config
-	turns   *turnstile
+
+	placing  *batcher[Request, placed]
+	settling *batcher[settlement, Order]
 }
 
 // New returns a Service on a pool and a gateway that it does not close.
@@ -47,9 +60,24 @@ func New(pool *pgxpool.Pool, gateway payment.Gateway, log *slog.Logger, cfg Conf
 	cfg.PaymentTimeout = cmp.Or(cfg.PaymentTimeout, 3*time.Second)
 	cfg.TransactionTimeout = cmp.Or(cfg.TransactionTimeout, 5*time.Second)
 	cfg.HoldTTL = cmp.Or(cfg.HoldTTL, 2*time.Minute)
-	cfg.Concurrency = cmp.Or(cfg.Concurrency, 4)
-	cfg.QueueLength = cmp.Or(cfg.QueueLength, 1024)
-	return &Service{pool, gateway, log, cfg, newTurnstile(cfg.Concurrency, cfg.QueueLength)}
+	cfg.QueueTimeout = cmp.Or(cfg.QueueTimeout, 15*time.Second)
+	cfg.QueueLength = cmp.Or(cfg.QueueLength, 20_000)
+	cfg.BatchSize = cmp.Or(cfg.BatchSize, 128)
+	cfg.Flights = cmp.Or(cfg.Flights, 1)
+	cfg.SoldOut = cmp.Or(cfg.SoldOut, new(inventory.Hints))
+	if cfg.Plain {
+		cfg.BatchSize, cfg.Flights = 1, math.MaxInt
+	}
+	s := &Service{pool: pool, gateway: gateway, log: log, cfg: cfg}
+	s.placing = newBatcher(batchLimits{queue: cfg.QueueLength, size: cfg.BatchSize, flights: cfg.Flights}, s.placeBatch)
+	// Whoever waits here has come through there.
+	s.settling = newBatcher(batchLimits{queue: math.MaxInt, size: cfg.BatchSize, flights: cfg.Flights}, s.settleBatch)
+	return s
+}
+
+// Close waits until the orders that are being placed and settled are, or until ctx ends. Checkouts are refused from here on.
+func (s *Service) Close(ctx context.Context) error {
+	return errors.Join(s.placing.close(ctx), s.settling.close(ctx))
 }
 
 // Request asks for the owner's cart to be ordered.
@@ -82,8 +110,8 @@ type Result struct {
 // *[pricing.RefusedDiscount]. Any other means that the database could not be asked, or that the catalogue is broken (two
 // currencies in one cart); a repeat with the same key is safe in all cases.
 //
-// ctx bounds the wait for a turn. Once it is this request's turn it goes on when ctx is cancelled, since a customer who hangs
-// up in the middle of a payment still has an order; its own time limits end it.
+// ctx bounds the wait for a batch. Once one has taken the request in, it goes on when ctx is cancelled, since a customer who
+// hangs up in the middle of a payment still has an order; its own time limits end it.
 func (s *Service) Checkout(ctx context.Context, req Request) (Result, error) {
 	placed, err := s.place(ctx, req)
 	if err != nil {

@@ -18,13 +18,30 @@
 //	             │ declined · payment_failed · expired
 //	             └─────────▶ cancelled
 //
-// Place and Settle each work on many orders in one transaction: [Service] hands them slices. Today every slice has one
-// element; the shape is there for group commit.
+// # Group commit
+//
+// Place and Settle each work on many orders in one transaction. While one batch is in PostgreSQL, the requests that arrive
+// queue up, and the next transaction takes all of them, up to [Config].BatchSize: at midnight one row lock and one flush of
+// the log serve dozens of orders, and an idle shop commits batches of one without delay. Within a worker arrival decides
+// who gets the last unit: a batch allots in the order of the queue, and the next one begins when it is committed.
+//
+// One order's trouble is its own. What is sold out, refused by a limit, or has a discount that does not apply is refused
+// inside the batch. Where PostgreSQL refuses the transaction for what is in it, or it panics, it is run again in halves, until
+// the one at fault is alone.
+//
+// A request that gives up while it waits was never placed. Once a batch has it, it is answered with what became of it.
+//
+// # Sold out
+//
+// What a transaction saw to be gone is remembered for a second ([inventory.Hints]); siblings and other hosts are told. A
+// request for it is refused without a transaction, after one look at the carts of all who ask, unless there is an order
+// under its key. It is a hint: nobody gets a unit because of it, and a cancelled order takes it back.
 //
 // # Idempotency
 //
 // The key lives on the order that it made: UNIQUE (owner_id, idempotency_key), written by the transaction that writes the
-// order. The lock on the owner's cart makes twins queue; the second finds the first one's order. A guest's order that an
+// order. The lock on the owner's cart makes twins of two workers queue; the second finds the first one's order, as it does
+// where both are in one batch. A guest's order that an
 // account has adopted at login counts as the account's, for a repeat after the login. What a repeat is answered
 // follows from the order: confirmed and declined orders are replayed, a pending one that somebody is at work on is
 // [ErrInFlight], a pending one that nobody is at work on (its worker died, or the provider was away) is resumed at step 2.

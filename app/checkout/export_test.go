@@ -8,8 +8,7 @@ import (
 	"doorbuster/app/payment"
 )
 
-// What the tests reach through the wall: the steps that take many orders at once, which no request can make so today, and
-// the turnstile.
+// What the tests reach through the wall: the steps that take many orders at once, in batches of the tests' own making.
 
 // Placement is what became of one request of [Service.PlaceAll].
 type Placement struct {
@@ -28,6 +27,23 @@ func (s *Service) PlaceAll(ctx context.Context, reqs ...Request) ([]Placement, e
 	return out, err
 }
 
+// PlaceBatch is what happens to requests that arrive together.
+func (s *Service) PlaceBatch(reqs ...Request) []Placement {
+	var out []Placement
+	for _, a := range s.placeBatch(reqs) {
+		out = append(out, Placement{a.value.order, a.value.resumed, a.err})
+	}
+	return out
+}
+
+// SettleBatch is what happens to payments that end together. The error is that of each.
+func (s *Service) SettleBatch(ends ...Ending) (orders []Order, errs []error) {
+	for _, a := range s.settleBatch(settlements(ends)) {
+		orders, errs = append(orders, a.value), append(errs, a.err)
+	}
+	return orders, errs
+}
+
 // Ending is how the payment of one order ended, for [Service.SettleAll].
 type Ending struct {
 	Order   uuid.UUID
@@ -37,22 +53,16 @@ type Ending struct {
 
 // SettleAll is settleAll.
 func (s *Service) SettleAll(ctx context.Context, ends ...Ending) (map[uuid.UUID]Order, error) {
-	settlements := make([]settlement, len(ends))
-	for i, end := range ends {
-		settlements[i] = *settled(end.Order, end.Receipt, end.Reason)
-	}
-	return s.settleAll(ctx, settlements)
+	return s.settleAll(ctx, settlements(ends))
 }
 
-type Turnstile = turnstile
-
-var NewTurnstile = newTurnstile
-
-func (t *turnstile) Enter(ctx context.Context) error { return t.enter(ctx) }
-func (t *turnstile) Leave()                          { t.leave() }
-
-// Present is how many are inside or wait.
-func (t *turnstile) Present() int { return len(t.present) }
+func settlements(ends []Ending) []settlement {
+	all := make([]settlement, len(ends))
+	for i, end := range ends {
+		all[i] = *settled(end.Order, end.Receipt, end.Reason)
+	}
+	return all
+}
 
 // MaxTries is how often a transaction is run.
 const MaxTries = maxTries

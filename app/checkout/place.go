@@ -35,6 +35,7 @@ func (s *Service) lease() time.Duration {
 }
 
 var (
+	errQueueTimeout  = errors.New("too many orders came before this one")
 	errPlaceTimeout  = errors.New("placing the order timed out")
 	errLookupTimeout = errors.New("looking an order up timed out")
 )
@@ -42,33 +43,62 @@ var (
 // lookupTimeout bounds the question, on another connection, whether a lost COMMIT has happened.
 const lookupTimeout = 2 * time.Second
 
-// place runs the first step for one request. A customer who hangs up while waiting for a turn is not bought for: the units
-// are for those who still wait. From the turn on it goes on regardless.
+// place runs the first step for one request, together with others. A customer who hangs up while waiting is not bought for:
+// the units are for those who still wait.
 func (s *Service) place(ctx context.Context, req Request) (placed, error) {
-	waiting, cancelWait := context.WithTimeoutCause(ctx, s.cfg.TransactionTimeout, errPlaceTimeout)
-	defer cancelWait()
-	if err := s.turns.enter(waiting); err != nil {
-		return placed{}, err
-	}
-	defer s.turns.leave()
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), s.cfg.TransactionTimeout, errPlaceTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.QueueTimeout, errQueueTimeout)
 	defer cancel()
-	all, err := s.placeAll(ctx, []Request{req})
-	if err != nil {
-		return placed{}, err
+	p, err := s.placing.ask(ctx, req)
+	if fault, ok := errors.AsType[*panicked](err); ok {
+		panic(fault) // here, where the request's own recovery is
 	}
-	return all[0], all[0].err
+	return p, err
+}
+
+// placeBatch places orders together, and answers each.
+func (s *Service) placeBatch(reqs []Request) []answered[placed] {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), s.cfg.TransactionTimeout, errPlaceTimeout)
+	defer cancel()
+	out := make([]answered[placed], len(reqs))
+	refused := s.refuseSoldOut(ctx, reqs)
+	var rest []Request
+	var slots []int
+	for i, req := range reqs {
+		if refusal := refused[i]; refusal != nil {
+			out[i].err = refusal
+			continue
+		}
+		rest, slots = append(rest, req), append(slots, i)
+	}
+	if len(rest) == 0 {
+		return out
+	}
+	err := inParts(rest, func(first int, reqs []Request) error {
+		all, err := s.placeAll(ctx, reqs)
+		for i, p := range all {
+			out[slots[first+i]] = answered[placed]{p, p.err}
+		}
+		return err
+	}, func(i int, err error) { out[slots[i]].err = err })
+	if err != nil {
+		s.log.Warn("orders are placed in parts", "orders", len(rest), "error", err)
+	}
+	return out
 }
 
 // placeAll places many orders in one transaction and answers each request. When the transaction's fate is unknown it
 // looks the keys up; an error means that nothing is known to be placed and that a repeat with the same keys is safe.
 func (s *Service) placeAll(ctx context.Context, reqs []Request) ([]placed, error) {
 	var out []placed
+	var shelf *inventory.Shelf
 	err := s.transact(ctx, whenAsked, func(tx pgx.Tx) (err error) {
-		out, err = s.placeTx(ctx, tx, reqs)
+		out, shelf, err = s.placeTx(ctx, tx, reqs)
 		return err
 	})
 	if err == nil {
+		if shelf != nil {
+			s.cfg.SoldOut.Found(shelf.News())
+		}
 		return out, nil
 	}
 	if _, lost := errors.AsType[*commitLost](err); !lost {
@@ -107,7 +137,8 @@ type draft struct {
 	demand  inventory.Order
 }
 
-func (s *Service) placeTx(ctx context.Context, tx pgx.Tx, reqs []Request) ([]placed, error) {
+// placeTx returns one answer for each request, and the shelf as it is left, nil where nobody had to look at it.
+func (s *Service) placeTx(ctx context.Context, tx pgx.Tx, reqs []Request) ([]placed, *inventory.Shelf, error) {
 	out := make([]placed, len(reqs))
 	owners := make([]uuid.UUID, len(reqs))
 	for i := range reqs {
@@ -115,11 +146,16 @@ func (s *Service) placeTx(ctx context.Context, tx pgx.Tx, reqs []Request) ([]pla
 	}
 	carts, err := cart.LockTx(ctx, tx, owners)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	if s.cfg.Plain {
+		if err := lockFirstTx(ctx, tx, carts); err != nil {
+			return nil, nil, err
+		}
 	}
 	prior, err := s.priorTx(ctx, tx, reqs)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var drafts []*draft
 	for i, req := range reqs {
@@ -142,19 +178,34 @@ func (s *Service) placeTx(ctx context.Context, tx pgx.Tx, reqs []Request) ([]pla
 		}
 	}
 	if err := s.resumeTx(ctx, tx, out); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return out, s.orderTx(ctx, tx, drafts, out)
+	shelf, err := s.orderTx(ctx, tx, drafts, out)
+	return out, shelf, err
+}
+
+// lockFirstTx is what makes [Config.Plain] plain: everything after it is done with the hot row in hand.
+func lockFirstTx(ctx context.Context, tx pgx.Tx, carts map[uuid.UUID]cart.Cart) error {
+	var demands []inventory.Order
+	for _, c := range carts {
+		var o inventory.Order
+		for _, l := range c.Lines {
+			o.Lines = append(o.Lines, inventory.Line{SKU: l.SKU, Quantity: l.Quantity})
+		}
+		demands = append(demands, o)
+	}
+	_, err := inventory.LockTx(ctx, tx, demands)
+	return err
 }
 
 // orderTx prices the drafts, takes their units in the order of their arrival and writes those that got them.
-func (s *Service) orderTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out []placed) error {
+func (s *Service) orderTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out []placed) (*inventory.Shelf, error) {
 	if len(drafts) == 0 {
-		return nil
+		return nil, nil
 	}
-	drafts, err := priceTx(ctx, tx, drafts, out)
+	drafts, err := s.priceTx(ctx, tx, drafts, out)
 	if err != nil || len(drafts) == 0 {
-		return err
+		return nil, err
 	}
 	codes, demands := make([]string, 0, len(drafts)), make([]inventory.Order, 0, len(drafts))
 	for _, d := range drafts {
@@ -165,11 +216,11 @@ func (s *Service) orderTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out [
 	}
 	left, err := pricing.LockTx(ctx, tx, codes)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	shelf, err := inventory.LockTx(ctx, tx, demands)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	uses := map[string]int{}
 	var sold []*draft
@@ -195,7 +246,7 @@ func (s *Service) orderTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out [
 		sold, buyers[d.request.Owner] = append(sold, d), d
 	}
 	if len(sold) == 0 {
-		return nil
+		return shelf, nil
 	}
 	batch := new(pgx.Batch)
 	pricing.QueueUses(batch, uses)
@@ -207,12 +258,12 @@ func (s *Service) orderTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out [
 	}
 	cart.QueueEmpty(batch, soldOwners)
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("write orders: %w", err)
+		return nil, fmt.Errorf("write orders: %w", err)
 	}
 	for _, d := range sold {
 		out[d.slot].order, out[d.slot].lease = d.order, d.lease
 	}
-	return nil
+	return shelf, nil
 }
 
 // after says why a request is refused that comes in one batch with another of its owner's, which was served.
@@ -228,7 +279,7 @@ func (r *Request) after(served *Request) error {
 }
 
 // priceTx prices drafts by the transaction's time and returns those that can go on; the others are refused in out.
-func priceTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out []placed) ([]*draft, error) {
+func (s *Service) priceTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out []placed) ([]*draft, error) {
 	var ids []int64
 	var codes []string
 	for _, d := range drafts {
@@ -247,6 +298,7 @@ func priceTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out []placed) ([]*
 	if err != nil {
 		return nil, err
 	}
+	s.cfg.SoldOut.Found(noneOf(units), nil) // read from what is committed, so it is true whatever becomes of this transaction
 	discounts, err := pricing.DiscountsTx(ctx, tx, codes)
 	if err != nil {
 		return nil, err

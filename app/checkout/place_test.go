@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -209,53 +208,6 @@ func TestLimitPerCustomer(t *testing.T) {
 	s.checkBooks()
 }
 
-// Promise E3: an order that can't be placed now because the shop is crowded has not failed.
-func TestTurnstile(t *testing.T) {
-	t.Parallel()
-	turns := checkout.NewTurnstile(1, 1)
-	if err := turns.Enter(t.Context()); err != nil {
-		t.Fatalf("the first: %v", err)
-	}
-	ctx, hangUp := context.WithCancelCause(t.Context())
-	waiting := make(chan error)
-	go func() { waiting <- turns.Enter(ctx) }()
-	for turns.Present() < 2 {
-		runtime.Gosched()
-	}
-	ended, end := context.WithCancel(t.Context())
-	end()
-	if err := turns.Enter(ended); !errors.Is(err, checkout.ErrBusy) || errors.Is(err, context.Canceled) {
-		t.Fatalf("the third: got %v, want %v without a look at its context", err, checkout.ErrBusy)
-	}
-	cause := errors.New("hung up")
-	hangUp(cause)
-	if err := <-waiting; !errors.Is(err, checkout.ErrBusy) || !errors.Is(err, cause) {
-		t.Errorf("the second: got %v, want %v because of %v", err, checkout.ErrBusy, cause)
-	}
-	turns.Leave()
-	if turns.Present() != 0 {
-		t.Error("all have left, and somebody is inside")
-	}
-	inside := make(chan struct{}, 3)
-	wide := checkout.NewTurnstile(3, 100)
-	crowd(100, func(int) {
-		if err := wide.Enter(t.Context()); err != nil {
-			t.Errorf("in the crowd: %v", err)
-			return
-		}
-		select {
-		case inside <- struct{}{}:
-			<-inside
-		default:
-			t.Error("more than three are inside")
-		}
-		wide.Leave()
-	})
-	if wide.Present() != 0 {
-		t.Error("the crowd has left, and somebody is inside")
-	}
-}
-
 // A checkout that waits for its turn for too long, or finds too many waiting, is ErrBusy, and nothing has happened (E3).
 func TestBusyCheckoutChangesNothing(t *testing.T) {
 	t.Parallel()
@@ -269,7 +221,7 @@ func TestBusyCheckoutChangesNothing(t *testing.T) {
 	if _, err := holder.Exec(t.Context(), "SELECT FROM stock WHERE sku_id = $1 FOR UPDATE", s.sku[mug]); err != nil {
 		t.Fatal(err)
 	}
-	w := s.worker(s.provider, checkout.Config{Concurrency: 1, QueueLength: 1, TransactionTimeout: time.Minute})
+	w := s.worker(s.provider, checkout.Config{Flights: 1, QueueLength: 1, TransactionTimeout: time.Minute})
 	others := []checkout.Request{s.buyer(payment.TokenOK, pan, 1), s.buyer(payment.TokenOK, pan, 1)}
 	before := s.snapshot()
 	first, queue := make(chan error), make(chan error)

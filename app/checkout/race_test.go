@@ -252,7 +252,7 @@ func TestAnyInterleaving(t *testing.T) {
 						receipt, err := s.provider.Cancel(t.Context(), order.ID)
 						settle(receipt, err, checkout.ReasonFailed)
 					case 2:
-						s.exec("UPDATE orders SET paying_until = '-infinity', hold_expires_at = '-infinity' WHERE status = 'pending'")
+						s.exec("UPDATE orders SET paying_until = '-infinity', hold_expires_at = '-infinity' WHERE id IN (SELECT id FROM orders WHERE status = 'pending' ORDER BY id FOR UPDATE)")
 					case 3:
 						if _, err := w.Sweep(t.Context()); err != nil {
 							t.Errorf("sweep: %v", err)

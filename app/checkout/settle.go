@@ -32,15 +32,31 @@ func settled(order uuid.UUID, receipt payment.Receipt, cancelled CancelReason) *
 
 var errSettleTimeout = errors.New("settling the order timed out")
 
-// settle runs the third step for one order and returns the order as it then is.
+// settle runs the third step for one order, together with others, and returns the order as it then is.
 func (s *Service) settle(ctx context.Context, end settlement) (Order, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.TransactionTimeout, errSettleTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.QueueTimeout, errQueueTimeout)
 	defer cancel()
-	orders, err := s.settleAll(ctx, []settlement{end})
+	return s.settling.ask(ctx, end)
+}
+
+// settleBatch settles orders together, and answers each.
+func (s *Service) settleBatch(ends []settlement) []answered[Order] {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), s.cfg.TransactionTimeout, errSettleTimeout)
+	defer cancel()
+	out := make([]answered[Order], len(ends))
+	err := inParts(ends, func(first int, ends []settlement) error {
+		orders, err := s.settleAll(ctx, ends)
+		if err == nil {
+			for i, end := range ends {
+				out[first+i].value = orders[end.order]
+			}
+		}
+		return err
+	}, func(i int, err error) { out[i].err = err })
 	if err != nil {
-		return Order{}, err
+		s.log.Warn("orders are settled in parts", "orders", len(ends), "error", err)
 	}
-	return orders[end.order], nil
+	return out
 }
 
 // settleAll settles many orders in one transaction and returns them as they are afterwards. Orders that are settled
@@ -48,12 +64,16 @@ func (s *Service) settle(ctx context.Context, end settlement) (Order, error) {
 // have to wait for the sweeper.
 func (s *Service) settleAll(ctx context.Context, ends []settlement) (map[uuid.UUID]Order, error) {
 	var orders map[uuid.UUID]Order
+	var shelf *inventory.Shelf
 	err := s.transact(ctx, untilDone, func(tx pgx.Tx) (err error) {
-		orders, err = settleTx(ctx, tx, ends)
+		orders, shelf, err = settleTx(ctx, tx, ends)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("settle orders: %w", err)
+	}
+	if shelf != nil {
+		s.cfg.SoldOut.Found(shelf.News())
 	}
 	for _, end := range ends {
 		if end.receipt.Captured && orders[end.order].Status == Cancelled {
@@ -63,7 +83,8 @@ func (s *Service) settleAll(ctx context.Context, ends []settlement) (map[uuid.UU
 	return orders, nil
 }
 
-func settleTx(ctx context.Context, tx pgx.Tx, ends []settlement) (map[uuid.UUID]Order, error) {
+// settleTx returns the orders as they then are, and the shelf, nil where nothing was put back.
+func settleTx(ctx context.Context, tx pgx.Tx, ends []settlement) (map[uuid.UUID]Order, *inventory.Shelf, error) {
 	ids := make([]uuid.UUID, len(ends))
 	var cancelling []uuid.UUID
 	for i, end := range ends {
@@ -74,11 +95,11 @@ func settleTx(ctx context.Context, tx pgx.Tx, ends []settlement) (map[uuid.UUID]
 	}
 	carts, err := lockCartsTx(ctx, tx, cancelling)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	pending, err := lockPendingTx(ctx, tx, ids)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	batch := new(pgx.Batch)
 	confirmed, cancelled := new(confirmations), new(cancellations)
@@ -89,15 +110,16 @@ func settleTx(ctx context.Context, tx pgx.Tx, ends []settlement) (map[uuid.UUID]
 			confirmed.add(p.order, end.receipt)
 		default:
 			if _, locked := carts[p.cart]; !locked {
-				return nil, errAdopted
+				return nil, nil, errAdopted
 			}
 			cancelled.add(p, end.reason)
 		}
 		delete(pending, end.order) // twice in one batch counts once
 	}
 	confirmed.queue(batch)
-	if err := cancelled.queueTx(ctx, tx, batch); err != nil {
-		return nil, err
+	shelf, err := cancelled.queueTx(ctx, tx, batch)
+	if err != nil {
+		return nil, nil, err
 	}
 	orders := map[uuid.UUID]Order{}
 	batch.Queue(selectOrders, ids).Query(func(rows pgx.Rows) error {
@@ -109,9 +131,9 @@ func settleTx(ctx context.Context, tx pgx.Tx, ends []settlement) (map[uuid.UUID]
 		return err
 	})
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return nil, fmt.Errorf("write settlements: %w", err)
+		return nil, nil, fmt.Errorf("write settlements: %w", err)
 	}
-	return orders, nil
+	return orders, shelf, nil
 }
 
 const selectOrders = `-- name: checkout.orders
@@ -233,16 +255,16 @@ func addLine(lines []cart.Line, l cart.Line) []cart.Line {
 
 // queueTx takes the remaining locks and adds the statements that cancel. A key whose attempt was neither paid nor declined
 // becomes free again.
-func (c *cancellations) queueTx(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) error {
+func (c *cancellations) queueTx(ctx context.Context, tx pgx.Tx, batch *pgx.Batch) (*inventory.Shelf, error) {
 	if len(c.ids) == 0 {
-		return nil
+		return nil, nil
 	}
 	if _, err := pricing.LockTx(ctx, tx, c.codes); err != nil {
-		return err
+		return nil, err
 	}
 	shelf, err := inventory.LockTx(ctx, tx, c.units)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, units := range c.units {
 		shelf.Put(units)
@@ -254,5 +276,5 @@ UPDATE orders SET status = 'cancelled', cancel_reason = u.reason, settled_at = c
 	shelf.Queue(batch)
 	pricing.QueueUses(batch, c.uses)
 	cart.QueueRefill(batch, c.carts)
-	return nil
+	return shelf, nil
 }

@@ -236,7 +236,7 @@ func (s *shop) traced(tracer pgx.QueryTracer, gateway payment.Gateway) *checkout
 		}
 		pool.Close()
 	})
-	return checkout.New(pool, gateway, s.log, checkout.Config{Concurrency: 1, QueueLength: 1})
+	return checkout.New(pool, gateway, s.log, checkout.Config{QueueLength: 1})
 }
 
 // Whoever comes between the look at an order and the taking of its lease has it (E3).

@@ -1,10 +1,12 @@
 package checkout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -89,4 +91,38 @@ func whenAsked(n int, err error) bool {
 func untilDone(n int, err error) bool {
 	pgErr, answered := errors.AsType[*pgconn.PgError](err)
 	return n < maxTries || !answered || pgErr.SeverityUnlocalized != "ERROR"
+}
+
+// inParts does something for all, in one go if it can. Where PostgreSQL refuses what one of them brings along, or it makes
+// us panic, it is done in halves, so that the others do not fail with that one: failed is told which it was. The error
+// is the first refusal, if there was any.
+func inParts[T any](all []T, do func(first int, part []T) error, failed func(i int, err error)) (refused error) {
+	var part func(first int, some []T)
+	part = func(first int, some []T) {
+		err := recovered(func() error { return do(first, some) })
+		switch {
+		case err == nil:
+		case len(some) > 1 && refusesContent(err):
+			refused = cmp.Or(refused, err)
+			half := len(some) / 2
+			part(first, some[:half])
+			part(first+half, some[half:])
+		default:
+			for i := range some {
+				failed(first+i, err)
+			}
+		}
+	}
+	part(0, all)
+	return refused
+}
+
+// refusesContent reports whether a transaction has failed for what is in it: PostgreSQL's classes "data exception" and
+// "integrity constraint violation", https://www.postgresql.org/docs/current/errcodes-appendix.html.
+func refusesContent(err error) bool {
+	if _, ok := errors.AsType[*panicked](err); ok {
+		return true
+	}
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (strings.HasPrefix(pgErr.Code, "22") || strings.HasPrefix(pgErr.Code, "23"))
 }

@@ -94,6 +94,20 @@ func (s *Shelf) move(o Order, sign int) {
 	}
 }
 
+// News returns the SKUs of which nothing is left, and those of which there is something again. It is news only once the
+// transaction is committed.
+func (s *Shelf) News() (gone, back []int64) {
+	for sku, units := range s.units {
+		switch before := units - s.unitChanges[sku]; {
+		case units == 0:
+			gone = append(gone, sku)
+		case before == 0:
+			back = append(back, sku)
+		}
+	}
+	return gone, back
+}
+
 // Queue adds the statements that write what was taken and put.
 func (s *Shelf) Queue(batch *pgx.Batch) {
 	if len(s.unitChanges) > 0 {

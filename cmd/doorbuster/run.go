@@ -29,6 +29,7 @@ type commands struct {
 	Stop    stopCommand    `cmd:"" help:"Stop a running shop in order, and wait for that. Again: at once."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database's schema up to date, or back, or show where it is."`
 	Seed    seedCommand    `cmd:"" help:"Fill a migrated database with a catalogue, and set its sale."`
+	Audit   auditCommand   `cmd:"" help:"Check the books: stock, orders, payments, and what customers were told."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

@@ -211,7 +211,7 @@ func (c *serveCommand) work(env *environment, worker *cluster.Worker) error {
 		env.log.Warn("a setting of another release is not applied", "slot", worker.Slot(), "release", worker.Release(), "error", err)
 	}
 	return c.serve(env, c.databaseFlags, seat{
-		slot: worker.Slot(), release: worker.Release(), stop: worker.Stop(),
+		slot: worker.Slot(), release: worker.Release(), stop: worker.Stop(), siblings: worker,
 		serve: func(s *cluster.Server, shop *app.App) error {
 			worker.HandleAdmin(debugHandler(shop))
 			return worker.Serve(s)

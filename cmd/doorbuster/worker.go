@@ -33,6 +33,7 @@ type shopFlags struct {
 	PaymentTimeout   time.Duration `name:"payment-timeout" env:"PAYMENT_TIMEOUT" default:"3s" help:"How long the payment provider may take."`
 	PaymentLatency   time.Duration `name:"payment-latency" env:"PAYMENT_LATENCY" default:"0s" help:"How long the simulated provider takes to answer."`
 	PaymentOutage    bool          `name:"payment-outage" env:"PAYMENT_OUTAGE" help:"The simulated provider refuses every call."`
+	CheckoutPlain    bool          `name:"checkout-plain" env:"CHECKOUT_PLAIN" help:"Place each order in a transaction of its own that locks its stock first, as most shops do. For comparison."`
 	PaymentHang      bool          `name:"payment-hang" env:"PAYMENT_HANG" help:"The simulated provider answers no call."`
 }
 
@@ -58,11 +59,12 @@ func (c *workerCommand) Run(env *environment) error {
 
 // seat is where a worker sits: alone, or in a slot of a master.
 type seat struct {
-	slot    int
-	release string
-	stop    context.Context
-	serve   func(*cluster.Server, *app.App) error
-	close   func() error // what was opened for a worker that never served
+	slot     int
+	release  string
+	stop     context.Context
+	siblings app.Siblings
+	serve    func(*cluster.Server, *app.App) error
+	close    func() error // what was opened for a worker that never served
 }
 
 // check refuses settings that would make a shop that does not work (M7).
@@ -108,9 +110,9 @@ func (c *shopFlags) serve(env *environment, databases databaseFlags, seat seat) 
 	server := &cluster.Server{ShutdownDelay: c.ShutdownDelay, DrainTimeout: c.DrainTimeout, Log: log}
 	shop, err := app.New(seat.stop, app.Config{
 		DatabaseURL: databases.DatabaseURL, RedisURL: databases.RedisURL, SchemaVersion: migrations.Latest, MaxConns: c.DatabaseMaxConns,
-		Slot: seat.slot, Release: seat.release, Host: server, PlainHTTP: c.PlainHTTP,
+		Slot: seat.slot, Release: seat.release, Host: server, Siblings: seat.siblings, PlainHTTP: c.PlainHTTP,
 		Payment:  payment.SimulatorConfig{Latency: c.PaymentLatency, Outage: c.PaymentOutage, Hang: c.PaymentHang},
-		Checkout: checkout.Config{PaymentTimeout: c.PaymentTimeout, HoldTTL: c.HoldTTL},
+		Checkout: checkout.Config{PaymentTimeout: c.PaymentTimeout, HoldTTL: c.HoldTTL, Plain: c.CheckoutPlain},
 		Log:      log,
 	})
 	if err != nil {

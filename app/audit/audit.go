@@ -1,0 +1,295 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Options say what the books are compared with.
+type Options struct {
+	// Acks are what customers were told; nil skips the checks that need it.
+	Acks Acks
+	// Provider tells what was charged; nil leaves that out.
+	Provider Provider
+	// Grace is how long an order may stay pending beyond its hold: sweepers take turns. Default 1 min.
+	Grace time.Duration
+}
+
+// Provider is what an audit asks a payment provider; *payment.Simulator is one.
+type Provider interface {
+	// Captured returns whether a charge was captured for an order, and of what amount.
+	Captured(ctx context.Context, order uuid.UUID) (amountMinor int64, captured bool, err error)
+}
+
+// Report is what an audit found.
+type Report struct {
+	At     time.Time `json:"at"` // by the database's clock
+	Checks []Check   `json:"checks"`
+}
+
+// Check is one of the nine.
+type Check struct {
+	Name     string   `json:"name"`
+	Rule     string   `json:"rule"`
+	Skipped  string   `json:"skipped,omitempty"` // why it was not made
+	Findings int      `json:"findings"`
+	Examples []string `json:"examples,omitempty"` // of the findings, up to maxExamples
+}
+
+// maxExamples is how many findings of a check are told in full.
+const maxExamples = 20
+
+// Findings is the number of findings of all checks; 0 is what a shop wants.
+func (r *Report) Findings() int {
+	n := 0
+	for _, c := range r.Checks {
+		n += c.Findings
+	}
+	return n
+}
+
+// audit is one run, in one snapshot.
+type audit struct {
+	Options
+	tx pgx.Tx
+}
+
+// checks are the nine, in the order of the report. Each returns a line for everything that is wrong.
+var checks = []struct {
+	name, rule string
+	needsAcks  bool
+	look       func(*audit, context.Context) ([]string, error)
+}{
+	{"stock", "received = available + held + sold, nothing below zero", false, queries(stockQuery)},
+	{"acknowledged", "every order that a customer was told of is there, once, with its total", true, (*audit).acknowledged},
+	{"paid", "each confirmed order is paid once and in full, and nothing else is", false, (*audit).paid},
+	{"once", "one order for each idempotency key and each cart", false, queries(keysQuery, cartsQuery)},
+	{"settled", "no order waits beyond its hold, and each is the sum of its lines", false, (*audit).settled},
+	{"unanswered", "a checkout whose answer was lost made one order or none", true, (*audit).unanswered},
+	{"undersold", "nobody was told \"sold out\" while units were left at the end", true, (*audit).undersold},
+	{"limits", "no customer has more than allowed, and what is counted is what is held", false, queries(limitsQuery, allowancesQuery, usesQuery)},
+	{"durable", "PostgreSQL flushes its log before it says that an order is committed", false, queries(durableQuery)},
+}
+
+// Run makes all checks in one snapshot. An error means that the books could not be read, not that they are wrong.
+func Run(ctx context.Context, pool *pgxpool.Pool, o Options) (*Report, error) {
+	if o.Grace == 0 {
+		o.Grace = time.Minute
+	}
+	report := &Report{}
+	err := pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		a := &audit{o, tx}
+		if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = 0"); err != nil { // the books of a long night are long
+			return err
+		}
+		if err := tx.QueryRow(ctx, "SELECT now()").Scan(&report.At); err != nil {
+			return err
+		}
+		for _, c := range checks {
+			check := Check{Name: c.name, Rule: c.rule}
+			if c.needsAcks && o.Acks == nil {
+				check.Skipped = "it takes an acknowledgement log"
+			} else {
+				wrong, err := c.look(a, ctx)
+				if err != nil {
+					return fmt.Errorf("%s: %w", c.name, err)
+				}
+				check.Findings, check.Examples = len(wrong), wrong[:min(len(wrong), maxExamples)]
+			}
+			report.Checks = append(report.Checks, check)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
+	return report, nil
+}
+
+// queries is a check that is made in SQL: each row of each query is a finding, in words.
+func queries(all ...string) func(*audit, context.Context) ([]string, error) {
+	return func(a *audit, ctx context.Context) ([]string, error) {
+		var wrong []string
+		var errs []error
+		for _, sql := range all {
+			found, err := a.lines(ctx, sql)
+			wrong, errs = append(wrong, found...), append(errs, err)
+		}
+		return wrong, errors.Join(errs...)
+	}
+}
+
+func (a *audit) lines(ctx context.Context, sql string, args ...any) ([]string, error) {
+	rows, err := a.tx.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+// paid compares the shop's payments with its orders, and its orders with what the provider has captured. Of a pending order
+// the shop may not know yet.
+func (a *audit) paid(ctx context.Context) ([]string, error) {
+	wrong, err := a.lines(ctx, paidQuery)
+	if err != nil || a.Provider == nil {
+		return wrong, err
+	}
+	rows, err := a.tx.Query(ctx, `-- name: audit.orders
+SELECT id, status, total_minor FROM orders WHERE status <> 'pending'`)
+	if err != nil {
+		return nil, err
+	}
+	type order struct {
+		ID         uuid.UUID
+		Status     string
+		TotalMinor int64
+	}
+	orders, err := pgx.CollectRows(rows, pgx.RowToStructByPos[order])
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range orders {
+		amount, captured, err := a.Provider.Captured(ctx, o.ID)
+		if err != nil {
+			return nil, err
+		}
+		// What is free is not charged.
+		if expected := o.Status == "confirmed" && o.TotalMinor > 0; captured != expected || captured && amount != o.TotalMinor {
+			wrong = append(wrong, fmt.Sprintf("order %s is %s with a total of %d, and the provider has captured %d", o.ID, o.Status, o.TotalMinor, amount))
+		}
+	}
+	return wrong, nil
+}
+
+func (a *audit) settled(ctx context.Context) ([]string, error) {
+	late, err := a.lines(ctx, lateQuery, a.Grace)
+	if err != nil {
+		return nil, err
+	}
+	sums, err := a.lines(ctx, sumsQuery)
+	return append(late, sums...), err
+}
+
+// known are the orders under the keys of a log.
+type known struct {
+	Key        string
+	ID         uuid.UUID
+	TotalMinor int64
+}
+
+// orders returns what stands in the books under keys, or was named by its id.
+func (a *audit) orders(ctx context.Context, keys []string, ids []uuid.UUID) (byKey map[string][]known, byID map[uuid.UUID]known, err error) {
+	rows, err := a.tx.Query(ctx, `-- name: audit.acknowledged
+SELECT coalesce(idempotency_key, ''), id, total_minor FROM orders WHERE id = ANY ($1)
+UNION
+SELECT idempotency_key, id, total_minor FROM orders WHERE idempotency_key = ANY ($2)`, ids, keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[known])
+	byKey, byID = map[string][]known{}, map[uuid.UUID]known{}
+	for _, o := range found {
+		byKey[o.Key] = append(byKey[o.Key], o)
+		byID[o.ID] = o
+	}
+	return byKey, byID, err
+}
+
+func (a *audit) acknowledged(ctx context.Context) ([]string, error) {
+	told := map[string]Ack{}
+	var ids []uuid.UUID
+	var keys []string
+	var wrong []string
+	for key, tries := range a.Acks {
+		for _, t := range tries {
+			if !t.acknowledged() {
+				continue
+			}
+			if before, ok := told[key]; ok && (before.Order != t.Order || before.TotalMinor != t.TotalMinor) {
+				wrong = append(wrong, fmt.Sprintf("key %s: told of order %s over %d, and of order %s over %d", key, before.Order, before.TotalMinor, t.Order, t.TotalMinor))
+			}
+			told[key] = t
+			ids, keys = append(ids, t.Order), append(keys, key)
+		}
+	}
+	byKey, byID, err := a.orders(ctx, keys, ids)
+	if err != nil {
+		return nil, err
+	}
+	for key, t := range told {
+		switch o, ok := byID[t.Order]; {
+		case !ok:
+			wrong = append(wrong, fmt.Sprintf("key %s: order %s is not in the books", key, t.Order))
+		case o.TotalMinor != t.TotalMinor:
+			wrong = append(wrong, fmt.Sprintf("key %s: order %s has a total of %d, and the customer was told %d", key, t.Order, o.TotalMinor, t.TotalMinor))
+		case o.Key != "" && o.Key != key:
+			wrong = append(wrong, fmt.Sprintf("key %s: order %s has the key %s", key, t.Order, o.Key))
+		case len(byKey[key]) > 1:
+			wrong = append(wrong, fmt.Sprintf("key %s: %d orders", key, len(byKey[key])))
+		}
+	}
+	return wrong, nil
+}
+
+// unanswered looks at checkouts whose last answer was lost, or was no answer about an order.
+func (a *audit) unanswered(ctx context.Context) ([]string, error) {
+	var keys []string
+	for key, tries := range a.Acks {
+		if last := tries[len(tries)-1]; last.Status == 0 || last.Status >= 500 {
+			keys = append(keys, key)
+		}
+	}
+	byKey, _, err := a.orders(ctx, keys, nil)
+	if err != nil {
+		return nil, err
+	}
+	var wrong []string
+	for _, key := range keys {
+		if n := len(byKey[key]); n > 1 {
+			wrong = append(wrong, fmt.Sprintf("key %s: %d orders", key, n))
+		}
+	}
+	return wrong, nil
+}
+
+// undersold looks at customers who went away with "sold out" as the last thing that they were told.
+func (a *audit) undersold(ctx context.Context) ([]string, error) {
+	refused := map[string]int{} // customers by SKU
+	least := map[string]int{}   // units that one of them wanted
+	for _, tries := range a.Acks {
+		last := tries[len(tries)-1]
+		if !last.soldOut() || last.SKU == "" {
+			continue
+		}
+		quantity := max(1, last.Quantity)
+		if n, ok := least[last.SKU]; !ok || quantity < n {
+			least[last.SKU] = quantity
+		}
+		refused[last.SKU]++
+	}
+	var codes []string
+	for code := range refused {
+		codes = append(codes, code)
+	}
+	rows, err := a.tx.Query(ctx, `-- name: audit.left
+SELECT k.code, s.available FROM stock s JOIN sku k ON k.id = s.sku_id WHERE k.code = ANY ($1)`, codes)
+	if err != nil {
+		return nil, err
+	}
+	var wrong []string
+	var code string
+	var left int
+	_, err = pgx.ForEachRow(rows, []any{&code, &left}, func() error {
+		if left >= least[code] {
+			wrong = append(wrong, fmt.Sprintf("SKU %s: %d units are left, and %d customers were told that it is sold out", code, left, refused[code]))
+		}
+		return nil
+	})
+	return wrong, err
+}
