@@ -26,7 +26,7 @@ const (
 
 // nouns are the packages of the domain; foundations are those of them that every other may build on.
 var (
-	nouns       = []string{"account", "cart", "catalog", "checkout", "inventory", "money", "payment", "pricing"}
+	nouns       = []string{"account", "audit", "cart", "catalog", "checkout", "inventory", "money", "payment", "pricing"}
 	foundations = []string{"money", "pricing"}
 )
 
