@@ -36,6 +36,10 @@ bench-reads: build ## Compare a product read with nginx and a bare net/http hand
 bench-cluster: ## Compare one process with a cluster: throughput, memory, reloads, evenness (takes wrk and ten minutes)
 	.ci/bench-cluster $(ARGS)
 
+.PHONY: bench-checkout
+bench-checkout: ## Measure orders per second, and thirty thousand buyers at midnight, with an audit (takes eight minutes)
+	.ci/bench-checkout $(ARGS)
+
 .PHONY: lint
 lint: ## Run the linters, in the versions of .ci/tools.mod
 	go tool -modfile=.ci/tools.mod golangci-lint run -c .ci/golangci.yml

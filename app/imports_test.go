@@ -60,8 +60,8 @@ var importRules = []importRule{
 	{
 		name: "load tests speak HTTP only",
 		from: []string{modulePath + "/loadtest/..."}, deep: true,
-		// It starts databases and fills the shelves by itself. What it measures, it does over HTTP.
-		except: []string{modulePath + "/loadtest/cluster"},
+		// They start databases and fill the shelves by themselves. What they measure of the shop, they do over HTTP.
+		except: []string{modulePath + "/loadtest/cluster", modulePath + "/loadtest/checkout", modulePath + "/loadtest/internal/shop"},
 		never: map[string]string{
 			modulePath + "/app/...":        "a load test that shares code with the shop shares its mistakes",
 			modulePath + "/cluster/...":    "as above",
@@ -133,7 +133,10 @@ func TestImports(t *testing.T) {
 		}
 	})
 	t.Run("domain nouns do not know each other", func(t *testing.T) {
-		joiners := []string{modulePath + "/app", modulePath + "/app/checkout/...", modulePath + "/cmd/...", modulePath + "/loadtest/cluster"}
+		joiners := []string{
+			modulePath + "/app", modulePath + "/app/checkout/...", modulePath + "/cmd/...",
+			modulePath + "/loadtest/cluster", modulePath + "/loadtest/checkout", modulePath + "/loadtest/internal/shop",
+		}
 		for _, p := range g.ours([]string{modulePath + "/..."}, joiners) {
 			for _, imported := range g[p].Imports {
 				n := nounOf(imported)

@@ -2,12 +2,14 @@ package main_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
 	"doorbuster/app/dbtest"
+	"doorbuster/migrations"
 )
 
 // ask runs a query that returns one text.
@@ -43,7 +45,7 @@ func TestMigrateAndSeed(t *testing.T) {
 	if out := run("migrate", "status"); !strings.Contains(out, "pending") || strings.Contains(out, "applied") {
 		t.Errorf("status of an empty database: %s", out)
 	}
-	if out := run("migrate", "up"); !strings.Contains(out, "applied 5 migrations") {
+	if out := run("migrate", "up"); !strings.Contains(out, fmt.Sprintf("applied %d migrations", migrations.Latest)) {
 		t.Errorf("up: %s", out)
 	}
 	if out := run("migrate", "status"); strings.Contains(out, "pending") {
@@ -81,7 +83,7 @@ func TestMigrateAndSeed(t *testing.T) {
 	if code, _, stderr := do(t, env, "seed", "--seed", "2"); code != 1 || !strings.Contains(stderr, "another catalogue") {
 		t.Errorf("another number: got exit code %d: %s", code, stderr)
 	}
-	if out := run("migrate", "down"); !strings.Contains(out, "took migration 5 back") {
+	if out := run("migrate", "down"); !strings.Contains(out, fmt.Sprintf("took migration %d back", migrations.Latest)) {
 		t.Errorf("down: %s", out)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"doorbuster/loadtest/internal/client"
 	"doorbuster/loadtest/internal/wrk"
 )
 
@@ -33,7 +34,7 @@ type bought struct {
 // A shopper is one connection of a crowd.
 type shopper struct {
 	*buyers
-	client *client
+	client *client.Client
 	choose *rand.Rand
 	name   string // unique, for keys and addresses
 	bought bought
@@ -43,11 +44,11 @@ type shopper struct {
 func (b *buyers) run(ctx context.Context) (bought, error) {
 	shoppers := make([]*shopper, b.count)
 	for i := range shoppers {
-		c, err := dial(ctx, b.addr)
+		c, err := client.Dial(ctx, b.addr)
 		if err != nil {
 			return bought{}, err
 		}
-		defer c.close()
+		defer c.Close()
 		name := fmt.Sprintf("%x-%d", rand.Uint64(), i)
 		shoppers[i] = &shopper{buyers: b, client: c, choose: rand.New(rand.NewPCG(uint64(i), 0)), name: name}
 	}
@@ -93,25 +94,25 @@ func (s *shopper) shop(ctx context.Context) {
 // buy is one customer; it returns how long the checkout took.
 func (s *shopper) buy(ctx context.Context, n int) (time.Duration, error) {
 	sku := s.skus[s.choose.IntN(len(s.skus))]
-	added, err := s.client.do(ctx, http.MethodPost, "/v1/cart/items", "", fmt.Sprintf(`{"sku":%q,"quantity":1}`, sku))
+	added, err := s.client.Do(ctx, http.MethodPost, "/v1/cart/items", "", fmt.Sprintf(`{"sku":%q,"quantity":1}`, sku))
 	switch {
 	case err != nil:
 		return 0, err
-	case added.status != http.StatusOK:
-		return 0, fmt.Errorf("add %s to the cart: %d, want 200: %s", sku, added.status, added.body)
-	case added.cookie == "":
+	case added.Status != http.StatusOK:
+		return 0, fmt.Errorf("add %s to the cart: %d, want 200: %s", sku, added.Status, added.Body)
+	case added.Cookie == "":
 		return 0, errors.New("add to the cart: the answer sets no cookie")
 	}
 	began := time.Now()
-	headers := fmt.Sprintf("Cookie: %s\r\nIdempotency-Key: %s-%d\r\n", added.cookie, s.name, n)
+	headers := fmt.Sprintf("Cookie: %s\r\nIdempotency-Key: %s-%d\r\n", added.Cookie, s.name, n)
 	body := fmt.Sprintf(`{"email":"%s-%d@example.com","payment_token":"tok_ok"}`, s.name, n)
-	ordered, err := s.client.do(ctx, http.MethodPost, "/v1/checkout", headers, body)
+	ordered, err := s.client.Do(ctx, http.MethodPost, "/v1/checkout", headers, body)
 	took := time.Since(began)
 	switch {
 	case err != nil:
 		return 0, err
-	case ordered.status != http.StatusCreated:
-		return 0, fmt.Errorf("check out: %d, want 201: %s", ordered.status, ordered.body)
+	case ordered.Status != http.StatusCreated:
+		return 0, fmt.Errorf("check out: %d, want 201: %s", ordered.Status, ordered.Body)
 	}
 	return took, nil
 }
@@ -119,7 +120,7 @@ func (s *shopper) buy(ctx context.Context, n int) (time.Duration, error) {
 // buy lets a crowd buy from a server for some time. Anything but 201 fails it, and so does an order that is missing in the
 // books: as many units must have left the shelves as were acknowledged.
 func (b *bench) buy(ctx context.Context, addr string, skus []string, d time.Duration) (wrk.Sample, error) {
-	before, err := b.unitsLeft(ctx)
+	before, err := b.UnitsLeft(ctx, b.skuIDs)
 	if err != nil {
 		return wrk.Sample{}, err
 	}
@@ -132,7 +133,7 @@ func (b *bench) buy(ctx context.Context, addr string, skus []string, d time.Dura
 	if did.failed > 0 {
 		return wrk.Sample{}, fmt.Errorf("%d of %d orders failed: %w", did.failed, did.failed+len(did.checkouts), did.complaint)
 	}
-	after, err := b.unitsLeft(ctx)
+	after, err := b.UnitsLeft(ctx, b.skuIDs)
 	if err != nil {
 		return wrk.Sample{}, err
 	}

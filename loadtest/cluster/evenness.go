@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"doorbuster/cluster"
+	"doorbuster/loadtest/internal/client"
+	"doorbuster/loadtest/internal/figures"
 )
 
 // evenEnough is the promise: the busiest worker has at most this many times the connections of the least busy one.
@@ -32,7 +34,7 @@ func (b *bench) evenness(ctx context.Context) error {
 	t := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "workers\tconnections\tbursts\tmedian\tworst\tthe worst burst\t")
 	for _, workers := range []int{2, 4} {
-		if err := b.with(ctx, clusterOf(workers), func(s *server) error {
+		if err := b.With(ctx, clusterOf(workers), func(s *server) error {
 			for _, connections := range []int{64, wideConnections} {
 				bursts, err := b.bursts(ctx, s, connections)
 				if err != nil {
@@ -51,9 +53,9 @@ func (b *bench) evenness(ctx context.Context) error {
 
 func printBursts(t *tabwriter.Writer, workers, connections int, bursts [][]int) {
 	worst := slices.MaxFunc(bursts, func(x, y []int) int { return cmp.Compare(unevenness(x), unevenness(y)) })
-	ratios := spreadOver(bursts, unevenness)
+	ratios := figures.Over(bursts, unevenness)
 	verdict := ""
-	if ratios.max > evenEnough {
+	if ratios.Max > evenEnough {
 		above := 0
 		for _, b := range bursts {
 			if unevenness(b) > evenEnough {
@@ -63,7 +65,7 @@ func printBursts(t *tabwriter.Writer, workers, connections int, bursts [][]int) 
 		verdict = fmt.Sprintf("above %.1f: %d of %d", evenEnough, above, len(bursts))
 	}
 	distribution := strings.Trim(strings.ReplaceAll(fmt.Sprint(worst), " ", "/"), "[]")
-	fmt.Fprintf(t, "%d\t%d\t%d\t%.2f\t%.2f\t%s\t%s\n", workers, connections, len(bursts), ratios.median, ratios.max, distribution, verdict)
+	fmt.Fprintf(t, "%d\t%d\t%d\t%.2f\t%.2f\t%s\t%s\n", workers, connections, len(bursts), ratios.Median, ratios.Max, distribution, verdict)
 }
 
 // unevenness is infinite if somebody got nothing.
@@ -79,7 +81,7 @@ func unevenness(counts []int) float64 {
 func (b *bench) bursts(ctx context.Context, s *server, connections int) ([][]int, error) {
 	all := make([][]int, b.cfg.bursts)
 	for i := range all {
-		status, err := s.settle(ctx)
+		status, err := settle(ctx, s)
 		if err != nil {
 			return nil, err
 		}
@@ -87,7 +89,7 @@ func (b *bench) bursts(ctx context.Context, s *server, connections int) ([][]int
 		for _, w := range status.Workers {
 			counts[strconv.Itoa(w.PID)] = 0 // also the one that gets none
 		}
-		if err := burst(ctx, s.addr, connections, counts); err != nil {
+		if err := burst(ctx, s.Addr, connections, counts); err != nil {
 			return nil, err
 		}
 		for _, n := range counts {
@@ -99,13 +101,13 @@ func (b *bench) bursts(ctx context.Context, s *server, connections int) ([][]int
 }
 
 // settle waits until the workers know of no connection any more: what is left of a burst would weigh on the next.
-func (s *server) settle(ctx context.Context) (cluster.Status, error) {
+func settle(ctx context.Context, s *server) (cluster.Status, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, settleLimit, fmt.Errorf("workers still count connections after %v", settleLimit))
 	defer cancel()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
 	for {
-		status, err := s.status(ctx)
+		status, err := s.Status(ctx)
 		if err != nil {
 			return status, err
 		}
@@ -126,20 +128,20 @@ func (s *server) settle(ctx context.Context) (cluster.Status, error) {
 
 // burst dials at once, has each connection answered, keeps all of them until the last was, and counts who answered.
 func burst(ctx context.Context, addr string, connections int, counts map[string]int) error {
-	clients, workers, errs := make([]*client, connections), make([]string, connections), make([]error, connections)
+	clients, workers, errs := make([]*client.Client, connections), make([]string, connections), make([]error, connections)
 	begin := make(chan struct{})
 	var wg sync.WaitGroup
 	for i := range clients {
 		wg.Go(func() {
 			<-begin
-			if clients[i], errs[i] = dial(ctx, addr); errs[i] != nil {
+			if clients[i], errs[i] = client.Dial(ctx, addr); errs[i] != nil {
 				return
 			}
-			var r reply
-			r, errs[i] = clients[i].get(ctx, readPath)
-			workers[i] = r.worker
-			if errs[i] == nil && r.status != http.StatusOK {
-				errs[i] = fmt.Errorf("GET %s: %d, want 200", readPath, r.status)
+			var r client.Reply
+			r, errs[i] = clients[i].Get(ctx, readPath)
+			workers[i] = r.Worker
+			if errs[i] == nil && r.Status != http.StatusOK {
+				errs[i] = fmt.Errorf("GET %s: %d, want 200", readPath, r.Status)
 			}
 		})
 	}
@@ -147,7 +149,7 @@ func burst(ctx context.Context, addr string, connections int, counts map[string]
 	wg.Wait()
 	for i, c := range clients {
 		if c != nil {
-			c.close()
+			c.Close()
 		}
 		counts[workers[i]]++
 	}

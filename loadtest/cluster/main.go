@@ -129,7 +129,7 @@ func measureAll(ctx context.Context, cfg config, stdout, progress io.Writer) (er
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.close(ctx)) }()
+	defer func() { err = errors.Join(err, b.Close(ctx)) }()
 	b.printMachine(ctx)
 	for _, subject := range []func(context.Context) error{b.throughput, b.memory, b.reload, b.evenness} {
 		if err := subject(ctx); err != nil {

@@ -8,7 +8,6 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -57,13 +56,6 @@ func TestProcessFiles(t *testing.T) {
 	if err := kilobytes(rollup, map[string]*int64{"RssAnon": &m.anon}); err == nil {
 		t.Error("no error for a missing line")
 	}
-	stat := "4711 (a ) (b) S 1 4711 4711 0 -1 4194304 900 0 0 0 123 45 6 7 20 0 9 0 100 1000 200 18446744073709551615"
-	if got, err := ticksOf(stat); err != nil || got != 123+45 {
-		t.Errorf("got %d ticks, %v, want %d", got, err, 123+45)
-	}
-	if _, err := ticksOf("4711 (a) S 1"); err == nil {
-		t.Error("no error for a short line")
-	}
 }
 
 func TestUnevenness(t *testing.T) {
@@ -74,40 +66,6 @@ func TestUnevenness(t *testing.T) {
 		if got := unevenness(tt.counts); got != tt.want {
 			t.Errorf("%v: got %v, want %v", tt.counts, got, tt.want)
 		}
-	}
-}
-
-func TestOrderVisitsEverybody(t *testing.T) {
-	first := map[int]int{}
-	for round := range 8 {
-		o := order(round, 4)
-		first[o[0]]++
-		if sorted := slices.Sorted(slices.Values(o)); !slices.Equal(sorted, []int{0, 1, 2, 3}) {
-			t.Errorf("round %d visits %v", round, o)
-		}
-	}
-	if len(first) < 2 {
-		t.Errorf("the same one is always first: %v", first)
-	}
-}
-
-func TestJournal(t *testing.T) {
-	j := newJournal()
-	for _, part := range []string{"plain text\n{\"msg\":\"ser", "ving\",\"addr\":\"127.0.0.1:1\"}\n", "{\"msg\":\"worker ready\",\"after\":\"31ms\"}\n"} {
-		if n, err := io.WriteString(j, part); n != len(part) || err != nil {
-			t.Fatalf("got %d, %v", n, err)
-		}
-	}
-	if got, err := j.await(t.Context(), nil, "serving", 1); err != nil || got[0].Addr != "127.0.0.1:1" {
-		t.Errorf("got %v, %v", got, err)
-	}
-	exited := make(chan struct{})
-	close(exited)
-	if _, err := j.await(t.Context(), exited, "worker ready", 2); err == nil {
-		t.Error("no error though the process is gone")
-	}
-	if got := j.tail(); !strings.HasPrefix(got, "plain text\n") {
-		t.Errorf("got tail %q", got)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"doorbuster/loadtest/internal/figures"
 	"doorbuster/loadtest/internal/wrk"
 )
 
@@ -25,25 +26,25 @@ func (b *bench) memory(ctx context.Context) error {
 		return nil
 	}
 	chosen := b.setups()
-	reads, orders := make([][]footprint, len(chosen)), make([][]footprint, len(chosen))
+	readers, orders := make([][]footprint, len(chosen)), make([][]footprint, len(chosen))
 	for round := range min(memoryRounds, b.cfg.rounds) {
-		for _, i := range order(round, len(chosen)) {
-			if err := b.with(ctx, chosen[i], func(s *server) error {
-				f, err := b.underLoad(ctx, s, func() error { _, err := wrk.Run(ctx, s.reads(b.cfg.connections, b.cfg.duration)); return err })
+		for _, i := range figures.Turns(round, len(chosen)) {
+			if err := b.With(ctx, chosen[i], func(s *server) error {
+				f, err := b.underLoad(ctx, s, func() error { _, err := wrk.Run(ctx, reads(s, b.cfg.connections, b.cfg.duration)); return err })
 				if err != nil {
 					return err
 				}
-				reads[i] = append(reads[i], f)
-				f, err = b.underLoad(ctx, s, func() error { _, err := b.buy(ctx, s.addr, b.skus, b.cfg.duration); return err })
+				readers[i] = append(readers[i], f)
+				f, err = b.underLoad(ctx, s, func() error { _, err := b.buy(ctx, s.Addr, b.skus, b.cfg.duration); return err })
 				orders[i] = append(orders[i], f)
 				return err
 			}); err != nil {
-				return fmt.Errorf("measure the memory of %s: %w", chosen[i].letter, err)
+				return fmt.Errorf("measure the memory of %s: %w", chosen[i].Letter, err)
 			}
 		}
 		b.say("memory, round %d", round+1)
 	}
-	return b.printMemory(chosen, reads, orders)
+	return b.printMemory(chosen, readers, orders)
 }
 
 // underLoad weighs a server when three quarters of a load are over.
@@ -54,7 +55,7 @@ func (b *bench) underLoad(ctx context.Context, s *server, load func() error) (fo
 	var weighed error
 	select {
 	case <-time.After(b.cfg.duration * 3 / 4):
-		f, weighed = s.weigh(ctx)
+		f, weighed = weigh(ctx, s)
 	case err := <-ended:
 		return f, fmt.Errorf("the load ended before its time: %w", err)
 	}
@@ -64,8 +65,8 @@ func (b *bench) underLoad(ctx context.Context, s *server, load func() error) (fo
 	return f, weighed
 }
 
-func (s *server) weigh(ctx context.Context) (footprint, error) {
-	pids, err := s.pids(ctx)
+func weigh(ctx context.Context, s *server) (footprint, error) {
+	pids, err := s.PIDs(ctx)
 	if err != nil {
 		return footprint{}, err
 	}
@@ -76,7 +77,7 @@ func (s *server) weigh(ctx context.Context) (footprint, error) {
 			return f, err
 		}
 		f.all = f.all.plus(m)
-		if i == 0 && s.isCluster() {
+		if i == 0 && s.IsCluster() {
 			f.master = m
 		}
 	}
@@ -88,15 +89,15 @@ func (b *bench) printMemory(chosen []setup, reads, orders [][]footprint) error {
 	t := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "\t\tprocesses\treads: Pss\tRSS\torders: Pss\tRSS")
 	mb := func(footprints []footprint, of func(footprint) int64) string {
-		s := spreadOver(footprints, func(f footprint) float64 { return megabytes(of(f)) })
-		return fmt.Sprintf("%.0f (%.0f-%.0f)", s.median, s.min, s.max)
+		s := figures.Over(footprints, func(f footprint) float64 { return megabytes(of(f)) })
+		return fmt.Sprintf("%.0f (%.0f-%.0f)", s.Median, s.Min, s.Max)
 	}
 	pss, rss := func(f footprint) int64 { return f.all.pss }, func(f footprint) int64 { return f.all.rss }
 	var masters []footprint
 	for i, s := range chosen {
-		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n", s.letter, s.what, reads[i][0].processes,
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n", s.Letter, s.What, reads[i][0].processes,
 			mb(reads[i], pss), mb(reads[i], rss), mb(orders[i], pss), mb(orders[i], rss))
-		if s.command == "serve" {
+		if s.Command == "serve" {
 			masters = append(append(masters, reads[i]...), orders[i]...)
 		}
 	}
@@ -107,10 +108,13 @@ func (b *bench) printMemory(chosen []setup, reads, orders [][]footprint) error {
 		return nil
 	}
 	of := func(part func(memoryUse) int64) float64 {
-		return spreadOver(masters, func(f footprint) float64 { return megabytes(part(f.master)) }).median
+		return figures.Over(masters, func(f footprint) float64 { return megabytes(part(f.master)) }).Median
 	}
 	_, err := fmt.Fprintf(b.out, "\nThe master alone: RSS %.1f MB, Pss %.1f MB, RssAnon %.1f MB. The last is what it costs: its own heap and stacks. The rest are\n"+
 		"pages of the executable, which the workers hold anyway.\n",
 		of(func(m memoryUse) int64 { return m.rss }), of(func(m memoryUse) int64 { return m.pss }), of(func(m memoryUse) int64 { return m.anon }))
 	return err
 }
+
+// megabytes of 1,048,576 bytes.
+func megabytes(bytes int64) float64 { return float64(bytes) / (1 << 20) }

@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"doorbuster/loadtest/internal/figures"
 	"doorbuster/loadtest/internal/wrk"
 )
 
@@ -57,7 +58,7 @@ func (b *bench) reload(ctx context.Context) error {
 			{bake: "default", traffic: "reads", reloads: few},
 		}},
 	} {
-		if err := b.with(ctx, s.setup, func(srv *server) error {
+		if err := b.With(ctx, s.setup, func(srv *server) error {
 			for _, row := range s.rows {
 				if err := b.underTraffic(ctx, srv, row, workers); err != nil {
 					return fmt.Errorf("reload under %s: %w", row.traffic, err)
@@ -77,7 +78,7 @@ func (b *bench) reload(ctx context.Context) error {
 func (b *bench) underTraffic(ctx context.Context, srv *server, row *reloading, workers int) error {
 	switch row.traffic {
 	case "reads":
-		run, err := wrk.Start(ctx, srv.reads(b.cfg.connections, reloadLimit))
+		run, err := wrk.Start(ctx, reads(srv, b.cfg.connections, reloadLimit))
 		if err != nil {
 			return err
 		}
@@ -93,7 +94,7 @@ func (b *bench) underTraffic(ctx context.Context, srv *server, row *reloading, w
 			defer enough()
 			reloaded <- b.reloadAll(ctx, srv, row, workers)
 		}()
-		did, err := (&buyers{addr: srv.addr, count: b.cfg.connections, skus: b.skus, until: until}).run(ctx)
+		did, err := (&buyers{addr: srv.Addr, count: b.cfg.connections, skus: b.skus, until: until}).run(ctx)
 		row.requests, row.failed, row.says = len(did.checkouts)+did.failed, did.failed, did.complaint
 		return errors.Join(<-reloaded, err)
 	}
@@ -104,13 +105,13 @@ func (b *bench) underTraffic(ctx context.Context, srv *server, row *reloading, w
 var reloadedIn = regexp.MustCompile(`(?m)^reloaded in (\S+)$`)
 
 func (b *bench) reloadAll(ctx context.Context, srv *server, row *reloading, workers int) error {
-	before, _ := srv.journal.find("worker ready")
+	before := srv.Logged("worker ready")
 	for range row.reloads {
 		if err := b.reloadOnce(ctx, srv, row, workers); err != nil {
 			return err
 		}
 	}
-	entries, err := srv.journal.await(ctx, srv.process.exited, "worker ready", len(before)+workers*row.reloads)
+	entries, err := srv.Await(ctx, "worker ready", len(before)+workers*row.reloads)
 	if err != nil {
 		return fmt.Errorf("find the new workers in the log: %w", err)
 	}
@@ -127,8 +128,8 @@ func (b *bench) reloadAll(ctx context.Context, srv *server, row *reloading, work
 // reloadOnce returns when the old workers are gone: whatever they break counts, and nobody of them weighs on the next one.
 func (b *bench) reloadOnce(ctx context.Context, srv *server, row *reloading, workers int) error {
 	const left = "worker left"
-	before, _ := srv.journal.find(left)
-	out, err := b.command(ctx, srv.runtimeDir, "reload")
+	before := srv.Logged(left)
+	out, err := b.Command(ctx, srv.RuntimeDir, "reload")
 	if err != nil {
 		return err
 	}
@@ -142,8 +143,8 @@ func (b *bench) reloadOnce(ctx context.Context, srv *server, row *reloading, wor
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, leaveLimit, fmt.Errorf("it took more than %v", leaveLimit))
 	defer cancel()
-	if _, err := srv.journal.await(ctx, srv.process.exited, left, len(before)+workers); err != nil {
-		return fmt.Errorf("wait until the old workers have left: %w\n%s", err, srv.journal.tail())
+	if _, err := srv.Await(ctx, left, len(before)+workers); err != nil {
+		return fmt.Errorf("wait until the old workers have left: %w\n%s", err, srv.Tail())
 	}
 	row.took = append(row.took, took)
 	return nil
@@ -155,14 +156,14 @@ func (b *bench) printReloads(workers int, rows []*reloading) error {
 	fmt.Fprintln(t, "setting\ttraffic\treloads\tseconds\tper worker\tspawns\tfork to ready ms\tserved\tfailed")
 	var says error
 	for _, row := range rows {
-		each := spreadOver(row.took, time.Duration.Seconds)
-		ready := spreadOver(row.spawns, milliseconds)
+		each := figures.Over(row.took, time.Duration.Seconds)
+		ready := figures.Over(row.spawns, figures.Milliseconds)
 		served, failed := "-", "-"
 		if row.traffic != "none" {
-			served, failed = fmt.Sprintf("%s %s", thousands(float64(row.requests-row.failed)), row.traffic), thousands(float64(row.failed))
+			served, failed = fmt.Sprintf("%s %s", figures.Thousands(float64(row.requests-row.failed)), row.traffic), figures.Thousands(float64(row.failed))
 		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%.2f\t%d\t%.0f (%.0f-%.0f)\t%s\t%s\n", row.bake, row.traffic, row.reloads, each,
-			each.median/float64(workers), len(row.spawns), ready.median, ready.min, ready.max, served, failed)
+			each.Median/float64(workers), len(row.spawns), ready.Median, ready.Min, ready.Max, served, failed)
 		if says == nil {
 			says = row.says
 		}

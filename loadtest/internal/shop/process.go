@@ -1,4 +1,4 @@
-package main
+package shop
 
 import (
 	"bytes"
@@ -47,8 +47,8 @@ func (p *process) signal(s syscall.Signal) {
 	_ = p.cmd.Process.Signal(s) // that it is gone already shows in exited
 }
 
-// An entry is what is read from a line of a log.
-type entry struct {
+// An Entry is what is read from a line of a log.
+type Entry struct {
 	Msg   string `json:"msg"`
 	Addr  string `json:"addr"`
 	After string `json:"after"`
@@ -58,7 +58,7 @@ type entry struct {
 type journal struct {
 	mu      sync.Mutex
 	partial []byte
-	entries []entry
+	entries []Entry
 	lines   []string      // the last few, for error messages
 	changed chan struct{} // closed, and replaced, by each line
 }
@@ -77,7 +77,7 @@ func (j *journal) Write(p []byte) (int, error) {
 		if !ok {
 			return len(p), nil
 		}
-		var e entry
+		var e Entry
 		if json.Unmarshal(line, &e) == nil { // what is no JSON is kept as text
 			j.entries = append(j.entries, e)
 		}
@@ -90,7 +90,7 @@ func (j *journal) Write(p []byte) (int, error) {
 }
 
 // await returns the first n entries with this message, and waits for them until the process is gone.
-func (j *journal) await(ctx context.Context, exited <-chan struct{}, msg string, n int) ([]entry, error) {
+func (j *journal) await(ctx context.Context, exited <-chan struct{}, msg string, n int) ([]Entry, error) {
 	for {
 		found, changed := j.find(msg)
 		if len(found) >= n {
@@ -107,7 +107,7 @@ func (j *journal) await(ctx context.Context, exited <-chan struct{}, msg string,
 }
 
 // find returns the entries with this message so far, and a channel that is closed when there is another line.
-func (j *journal) find(msg string) (found []entry, changed <-chan struct{}) {
+func (j *journal) find(msg string) (found []Entry, changed <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, e := range j.entries {
