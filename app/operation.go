@@ -19,6 +19,9 @@ import (
 // slow database, short enough that a stuck one is answered with 503 before customers leave.
 const requestTimeout = 3 * time.Second
 
+// checkoutOperation names the one operation that has limits of its own.
+const checkoutOperation = "checkout"
+
 var errRequestTimeout = errors.New("request timed out")
 
 // maxBody is the largest request body in bytes. The largest sensible one has a few hundred.
@@ -65,7 +68,7 @@ func handle[In, Out any](a *App, api huma.API, op huma.Operation, handler func(c
 	op.MaxBodyBytes, op.BodyReadTimeout = maxBody, -1 // wellFormed has read it
 	op.Responses, op.Errors = problemResponses(api, op), nil
 	huma.Register(api, op, func(ctx context.Context, in *In) (*Out, error) {
-		ctx, cancel := context.WithTimeoutCause(ctx, requestTimeout, errRequestTimeout)
+		ctx, cancel := limited(ctx, op.OperationID)
 		defer cancel()
 		start, outcome := time.Now(), "internal" // unless it gets further than a panic
 		defer func() {
@@ -82,6 +85,14 @@ func handle[In, Out any](a *App, api huma.API, op huma.Operation, handler func(c
 		outcome = "ok"
 		return out, nil
 	})
+}
+
+// limited bounds the work for a request of an operation.
+func limited(ctx context.Context, operation string) (context.Context, context.CancelFunc) {
+	if operation == checkoutOperation { // at midnight it waits for its batch longer than anything else takes
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, requestTimeout, errRequestTimeout)
 }
 
 // problemError carries a Problem through huma, with its headers.

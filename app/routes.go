@@ -100,7 +100,7 @@ func (a *App) sessionRoutes(api huma.API) {
 	handle(a, api, op(put, "/v1/cart/discount", "set-discount", cartTag, "Use a discount code", conflict), a.setDiscount)
 	handle(a, api, op(del, "/v1/cart/discount", "remove-discount", cartTag, "Use no discount code"), a.removeDiscount)
 
-	checkout := op(post, "/v1/checkout", "checkout", checkoutTag, "Order the cart and pay", declined, conflict)
+	checkout := op(post, "/v1/checkout", checkoutOperation, checkoutTag, "Order the cart and pay", declined, conflict)
 	checkout.DefaultStatus = http.StatusCreated
 	handle(a, api, checkout, a.placeOrder)
 	for _, p := range api.OpenAPI().Paths[checkout.Path].Post.Parameters {
