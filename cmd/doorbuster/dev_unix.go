@@ -53,7 +53,7 @@ func (c *devCommand) runShop(env *environment, databases databaseFlags, ready fu
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGUSR2, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
-	if env.signals.stop.Err() != nil {
+	if env.signals.settle(); env.signals.stop.Err() != nil {
 		return nil // it came before signals were passed on
 	}
 	if err := cmd.Start(); err != nil {

@@ -83,7 +83,7 @@ func (c *serveCommand) supervise(env *environment) error {
 	if err != nil {
 		return err
 	}
-	if env.signals.stop.Err() != nil { // perhaps before the master took signals, and then it has not heard
+	if env.signals.settle(); env.signals.stop.Err() != nil { // perhaps before the master took signals, and then it has not heard
 		return master.Close()
 	}
 	closeAdmin, err := c.serveAdmin(env, master)

@@ -17,6 +17,15 @@ var (
 // closed), hurry with the second.
 type signals struct {
 	stop, hurry context.Context
+	flush       chan chan struct{}
+}
+
+// settle returns when stop and hurry know of every signal that came before. Whoever takes signals over calls it after that:
+// one that came just before would be lost, if the goroutine that passes it on has not run yet.
+func (s signals) settle() {
+	done := make(chan struct{})
+	s.flush <- done
+	<-done
 }
 
 // notify listens to the process's signals for the rest of its life.
@@ -25,11 +34,26 @@ func notify() signals {
 	hurry, cancelHurry := context.WithCancelCause(context.Background())
 	received := make(chan os.Signal, 2)
 	signal.Notify(received, syscall.SIGTERM, syscall.SIGHUP, os.Interrupt)
+	flush := make(chan chan struct{})
 	go func() {
-		<-received
-		cancelStop(errStopped)
-		<-received
-		cancelHurry(errHurried)
+		pass := func() {
+			if stop.Err() != nil {
+				cancelHurry(errHurried)
+			}
+			cancelStop(errStopped)
+		}
+		for {
+			select {
+			case <-received:
+				pass()
+			case done := <-flush:
+				for len(received) > 0 {
+					<-received
+					pass()
+				}
+				close(done)
+			}
+		}
 	}()
-	return signals{stop, hurry}
+	return signals{stop, hurry, flush}
 }
