@@ -20,8 +20,8 @@ import (
 	"doorbuster/app/catalog"
 )
 
-// Time limits of cached answers. A change of the catalogue is heard of at once; where it is not, because the connection that
-// listens is away, the first and the last but three keep the promise that a changed price is seen everywhere within a
+// Time limits of cached answers. A change of the catalogue is heard of at once. Where it is not, because the connection that
+// listens is away, freshFor and staleWait together keep the promise that a changed price is seen everywhere within a
 // second (S3).
 const (
 	// freshFor is how long an answer is given without asking PostgreSQL, as long as no change was heard of. An availability
