@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -28,8 +29,9 @@ type App struct {
 	log     *slog.Logger
 	started time.Time
 
-	pool  *pgxpool.Pool
-	redis *redis.Client
+	pool     *pgxpool.Pool
+	redis    *redis.Client
+	provider *redis.Client // where the simulated payment provider keeps its books: the shop's crowd is not its own
 
 	catalog   *catalog.Store
 	inventory *inventory.Store
@@ -71,8 +73,9 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 		pool.Close()
 		return nil, err
 	}
+	provider := redis.NewClient(client.Options())
 	a := &App{
-		cfg: cfg, log: cfg.Log, started: time.Now(), pool: pool, redis: client,
+		cfg: cfg, log: cfg.Log, started: time.Now(), pool: pool, redis: client, provider: provider,
 		catalog:   catalog.NewStore(pool),
 		inventory: inventory.NewStore(pool),
 		discounts: pricing.NewStore(pool),
@@ -85,7 +88,7 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 		a.shareHints(cfg.Siblings)
 	}
 	cfg.Checkout.SoldOut = a.hints
-	a.checkout = checkout.New(pool, payment.NewSimulator(client, cfg.Payment), cfg.Log, cfg.Checkout)
+	a.checkout = checkout.New(pool, payment.NewSimulator(provider, cfg.Payment), cfg.Log, cfg.Checkout)
 	a.products = newAnswerCache(productCacheSize, a.loadProduct, a.news, cfg.Log)
 	a.lists = newAnswerCache(listCacheSize, a.loadList, a.news, cfg.Log)
 	a.categories = newAnswerCache(1, a.loadCategories, a.news, cfg.Log)
@@ -127,7 +130,7 @@ func (a *App) Close() {
 		a.log.Warn("close the checkout", "error", err)
 	}
 	a.pool.Close()
-	if err := a.redis.Close(); err != nil {
+	if err := errors.Join(a.redis.Close(), a.provider.Close()); err != nil {
 		a.log.Warn("close Redis", "error", err)
 	}
 }

@@ -163,6 +163,9 @@ func classify(err error) *Problem {
 		p := problem(http.StatusServiceUnavailable, "unavailable", "The shop is busy",
 			"The shop can't do this right now. Try again a little later, a checkout with the same Idempotency-Key.")
 		p.retryAfter = soon()
+		if crowd, ok := errors.AsType[*crowded](err); ok {
+			p.retryAfter = crowd.comeBack()
+		}
 		return p
 	default:
 		return problem(http.StatusInternalServerError, "internal", "Something went wrong on our side",

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-chi/chi/v5"
@@ -18,7 +19,7 @@ func (a *App) routes() (http.Handler, error) {
 		OpenAPI: "3.1.0",
 		Info: &huma.Info{Title: "Doorbuster", Version: "1", Description: "The storefront that stays open at midnight. " +
 			"Every error is application/problem+json; decide by its code."},
-		Tags:       []*huma.Tag{{Name: "Catalogue"}, {Name: "Cart"}, {Name: "Checkout"}, {Name: "Orders"}, {Name: "Accounts"}, {Name: "Health"}},
+		Tags:       []*huma.Tag{{Name: "Catalogue"}, {Name: cartTag}, {Name: checkoutTag}, {Name: orderTag}, {Name: accountTag}, {Name: "Health"}},
 		Components: &huma.Components{Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)},
 	}
 	router := chi.NewRouter()
@@ -50,10 +51,14 @@ func (a *App) routes() (http.Handler, error) {
 
 	a.documentCatalogue(newAPI(r, doc))
 	a.documentHealth(newAPI(r, doc))
-	r.Group(func(r chi.Router) {
-		r.Use(withRequestID, a.sameOrigin(), a.wellFormed, a.sessions.load(a))
-		a.sessionRoutes(newAPI(r, doc))
-	})
+	customers := func(places int64, patience time.Duration, routes func(huma.API)) {
+		r.Group(func(r chi.Router) {
+			r.Use(withRequestID, a.sameOrigin(), a.wellFormed, newTurnstile(places, patience).pass(a), a.sessions.load(a))
+			routes(newAPI(r, doc))
+		})
+	}
+	customers(customerPlaces, customerPatience, a.customerRoutes)
+	customers(checkoutPlaces, checkoutPatience, a.checkoutRoute)
 
 	openAPI, err := encodeJSON(doc)
 	if err != nil {
@@ -83,15 +88,37 @@ func (a *App) shortcut(next http.Handler) http.Handler {
 	})
 }
 
-// sessionRoutes are the routes that know their customer.
-func (a *App) sessionRoutes(api huma.API) {
-	op := func(method, path, id, tag, summary string, errors ...int) huma.Operation {
-		return huma.Operation{Method: method, Path: path, OperationID: id, Tags: []string{tag}, Summary: summary, Errors: errors}
+// operation describes a route. The statuses are those of the problems that it can have, besides the ones that all have.
+func operation(method, path, id, tag, summary string, errors ...int) huma.Operation {
+	return huma.Operation{Method: method, Path: path, OperationID: id, Tags: []string{tag}, Summary: summary, Errors: errors}
+}
+
+// Tags of the OpenAPI document.
+const (
+	cartTag     = "Cart"
+	checkoutTag = "Checkout"
+	orderTag    = "Orders"
+	accountTag  = "Accounts"
+)
+
+// checkoutRoute is where everybody wants to go at midnight, behind a turnstile of its own: nothing else waits for it, nor
+// for the payment provider.
+func (a *App) checkoutRoute(api huma.API) {
+	op := operation(http.MethodPost, "/v1/checkout", checkoutOperation, checkoutTag, "Order the cart and pay",
+		http.StatusPaymentRequired, http.StatusConflict)
+	op.DefaultStatus = http.StatusCreated
+	handle(a, api, op, a.placeOrder)
+	for _, p := range api.OpenAPI().Paths[op.Path].Post.Parameters {
+		p.Required = true // its one parameter, the key: see checkoutInput for why huma must not know
 	}
+}
+
+// customerRoutes are the other routes that know their customer.
+func (a *App) customerRoutes(api huma.API) {
+	op := operation
 	const (
-		get, post, put, del                        = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
-		unauthorized, declined, notFound, conflict = 401, 402, 404, 409
-		cartTag, checkoutTag, orderTag, accountTag = "Cart", "Checkout", "Orders", "Accounts"
+		get, post, put, del              = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
+		unauthorized, notFound, conflict = 401, 404, 409
 	)
 	handle(a, api, op(get, "/v1/cart", "get-cart", cartTag, "See the cart"), a.getCart)
 	handle(a, api, op(post, "/v1/cart/items", "add-cart-item", cartTag, "Add units of a SKU", conflict), a.addItem)
@@ -100,12 +127,6 @@ func (a *App) sessionRoutes(api huma.API) {
 	handle(a, api, op(put, "/v1/cart/discount", "set-discount", cartTag, "Use a discount code", conflict), a.setDiscount)
 	handle(a, api, op(del, "/v1/cart/discount", "remove-discount", cartTag, "Use no discount code"), a.removeDiscount)
 
-	checkout := op(post, "/v1/checkout", checkoutOperation, checkoutTag, "Order the cart and pay", declined, conflict)
-	checkout.DefaultStatus = http.StatusCreated
-	handle(a, api, checkout, a.placeOrder)
-	for _, p := range api.OpenAPI().Paths[checkout.Path].Post.Parameters {
-		p.Required = true // its one parameter, the key: see checkoutInput for why huma must not know
-	}
 	handle(a, api, op(get, "/v1/orders", "list-orders", orderTag, "List your orders"), a.listOrders)
 	handle(a, api, op(get, "/v1/orders/{id}", "get-order", orderTag, "See one of your orders", notFound), a.getOrder)
 
