@@ -47,11 +47,15 @@ func (a *App) wellFormed(next http.Handler) http.Handler {
 	})
 }
 
+func tooLarge() *Problem {
+	p := problem(http.StatusRequestEntityTooLarge, "too-large", "The request is too large", "The body is too large.")
+	p.Errors = []FieldError{fieldError("body", "", "is too large")}
+	return p
+}
+
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	tooLarge := problem(http.StatusRequestEntityTooLarge, "too-large", "The request is too large", "The body is too large.")
-	tooLarge.Errors = []FieldError{fieldError("body", "", "is too large")}
 	if r.ContentLength > maxBody {
-		return nil, tooLarge
+		return nil, tooLarge()
 	}
 	conn := http.NewResponseController(w)
 	if err := conn.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
@@ -59,7 +63,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, tooLarge
+		return nil, tooLarge()
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil, problem(http.StatusRequestTimeout, "request-timeout", "The request took too long to arrive", "The body did not arrive in time.")

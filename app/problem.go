@@ -101,10 +101,13 @@ func invalid(in, field, detail string) *Problem {
 	return p
 }
 
+// jsonPointer escapes a name for a JSON Pointer (RFC 6901, section 3).
+var jsonPointer = strings.NewReplacer("~", "~0", "/", "~1")
+
 func fieldError(in, field, detail string) FieldError {
 	e := FieldError{In: in, Field: field, Detail: detail}
 	if in == "body" {
-		e.Pointer = "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(field)
+		e.Pointer = "/" + jsonPointer.Replace(field)
 		if field == "" {
 			e.Pointer = ""
 		}

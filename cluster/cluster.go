@@ -40,7 +40,8 @@ type Config struct {
 	// HeartbeatInterval and HeartbeatTimeout: how often workers send one, and after how long without any they are
 	// killed and replaced. Default 10 s and 30 s.
 	HeartbeatInterval, HeartbeatTimeout time.Duration
-	// MaxWorkerMemory is the resident memory in bytes beyond which a worker is replaced. Default: no limit.
+	// MaxWorkerMemory is the resident memory in bytes beyond which a worker is replaced, when it has been there for
+	// HeartbeatTimeout: a crowd's peak is no leak. Default: no limit.
 	MaxWorkerMemory int64
 	// StatusInterval is how often the log gets a line about the whole cluster. Default 15 s.
 	StatusInterval time.Duration

@@ -77,7 +77,7 @@
 //	a release crashes on and on 5 crashes in 60 s open its breaker: it is not forked any more; what is healthy serves on; a
 //	                            probe each 30 s and more, or a reload, closes it
 //	a worker hangs              no beat for 30 s: killed and replaced
-//	a worker grows too large    replaced, the new one first
+//	a worker grows too large    and stays so for HeartbeatTimeout: replaced, the new one first
 //	a bad release               the rollout ends with a verdict that names the reason and the last lines of the worker; the
 //	                            old release never gives up a worker before one of the new has proven itself: the first
 //	                            replacement bakes, the others have to be ready

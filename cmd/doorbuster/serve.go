@@ -42,7 +42,7 @@ type clusterFlags struct {
 	KillTimeout       time.Duration `name:"kill-timeout" env:"KILL_TIMEOUT" default:"30s" help:"Kill a worker that takes longer to leave."`
 	HeartbeatInterval time.Duration `name:"heartbeat-interval" env:"HEARTBEAT_INTERVAL" default:"10s" help:"How often workers say that they are alive."`
 	HeartbeatTimeout  time.Duration `name:"heartbeat-timeout" env:"HEARTBEAT_TIMEOUT" default:"30s" help:"Kill and replace a worker that is silent for this long."`
-	MaxWorkerMemory   int64         `name:"max-worker-memory-mb" env:"MAX_WORKER_MEMORY_MB" default:"512" help:"Replace a worker whose resident memory grows beyond this. 0: never."`
+	MaxWorkerMemory   int64         `name:"max-worker-memory-mb" env:"MAX_WORKER_MEMORY_MB" default:"512" help:"Replace a worker whose resident memory stays beyond this for the heartbeat timeout. 0: never."`
 	StatusInterval    time.Duration `name:"status-interval" env:"STATUS_INTERVAL" default:"15s" help:"How often the log gets a line about all workers."`
 	StopWithStdin     bool          `name:"stop-with-stdin" env:"STOP_WITH_STDIN" help:"Stop when standard input ends: for a program that runs this one and may die." hidden:""`
 	AlertCommand      string        `name:"alert-command" env:"ALERT_COMMAND" help:"Run this with sh, with ALERT_REASON in its environment, when a release crashes too often."`

@@ -22,10 +22,10 @@
 //
 // # Planned exits
 //
-// A rollout, a rollback and the recycling of a process that grew too large give up a healthy process on purpose. They
-// share one token, the [Plan], and one rule: the replacement is started and ready first. The shrinking of the cluster
-// needs no replacement. Whoever asks a process that serves to leave, and is not Shutdown, which lets all leave together,
-// keeps to this (M8):
+// A rollout, a rollback and the recycling of a process that has been too large for HeartbeatTimeout, which a crowd's peak
+// is not, give up a healthy process on purpose. They share one token, the [Plan], and one rule: the replacement is started
+// and ready first. The shrinking of the cluster needs no replacement. Whoever asks a process that serves to leave, and is
+// not Shutdown, which lets all leave together, keeps to this (M8):
 //
 //   - More than target processes are ready, so that target are left.
 //   - With it, at most a quarter of target, rounded up, are on their way out: told to leave, or killed, and not reaped.

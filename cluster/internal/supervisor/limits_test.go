@@ -76,8 +76,8 @@ func TestRecycle(t *testing.T) {
 	c := serving(t, 2)
 	c.memory[1] = 513 * mb
 	c.memory[2] = 512 * mb
-	c.pass(30*second - 1)
-	c.want("not before it has lived for a while")
+	c.pass(40*second - 1)
+	c.want("not before it has been so for a while")
 	c.pass(1)
 	if n := c.noted(NoteRecycle); n.ID != 1 || n.Reason != "uses 513 MB of memory, and the limit is 512 MB" {
 		t.Errorf("got %+v", n)
@@ -90,6 +90,7 @@ func TestRecycle(t *testing.T) {
 	c.pass(second)
 	c.want("one at a time")
 	c.leaves(1)
+	c.pass(19 * second)
 	c.ready(4)
 	c.want("the next", "fork 4: slot 2, release 1", "drain 2")
 	c.leaves(2)
@@ -98,6 +99,21 @@ func TestRecycle(t *testing.T) {
 	c.memory[3] = 512 * mb
 	c.pass(time.Hour)
 	c.want("the limit itself is allowed")
+}
+
+// Promise M12: a crowd's peak is no leak.
+func TestPeakOfMemory(t *testing.T) {
+	c := serving(t, 1)
+	for range 5 {
+		c.memory[1] = 600 * mb
+		c.pass(30 * second) // three heartbeats
+		c.memory[1] = 500 * mb
+		c.pass(10 * second)
+	}
+	c.want("never for long enough")
+	c.memory[1] = 600 * mb
+	c.pass(40 * second)
+	c.want("the fourth", "fork 2: slot 1, release 1")
 }
 
 // Promise M12: recycling waits until a rollout has ended.
@@ -116,10 +132,13 @@ func TestRecycleAfterRollout(t *testing.T) {
 	}
 	c.did = nil
 	c.memory[6] = 600 * mb
+	c.beat(6)
 	c.pass(29 * second)
 	c.want("6 is too large, and 5 is still leaving")
 	c.leaves(5)
-	c.want("first things first", "verdict 1: ok", "fork 11: slot 1, release 2", "retire 1")
+	c.want("first things first", "verdict 1: ok", "retire 1")
+	c.pass(second)
+	c.want("and now it is long enough", "fork 11: slot 1, release 2")
 }
 
 // Promise M12: without a limit nobody is too large.
@@ -140,7 +159,7 @@ func TestNoMemoryLimit(t *testing.T) {
 func TestRecycleFails(t *testing.T) {
 	c := serving(t, 1)
 	c.memory[1] = 600 * mb
-	c.pass(30 * second)
+	c.pass(40 * second)
 	c.ends(2, "exited with code 3")
 	wait := c.noted(NoteCrashed).Wait
 	c.want("a replacement", "fork 2: slot 1, release 1")

@@ -21,7 +21,7 @@ func (s *State) Next() time.Duration {
 		case Ready:
 			at(p.LastBeat + s.Config.HeartbeatTimeout)
 			if s.tooLarge(p) {
-				at(p.ReadyAt + s.Config.HeartbeatTimeout)
+				at(p.LargeAt + s.Config.HeartbeatTimeout)
 			}
 		case Killed:
 		}

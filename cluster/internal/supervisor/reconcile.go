@@ -145,8 +145,8 @@ func (s *State) plan() {
 		if p.Phase != Ready || p.Slot > s.Target || !s.forward() && !s.mayFork(s.Serving, p.Slot) {
 			continue
 		}
-		// A process that grows too large at once would be replaced all the time: it is given a heartbeat's limit to live.
-		recycle := s.Rollout == nil && s.tooLarge(p) && s.Now >= p.ReadyAt+s.Config.HeartbeatTimeout
+		// A crowd's peak is no leak, and a process that grows too large at once would be replaced all the time.
+		recycle := s.Rollout == nil && s.tooLarge(p) && s.Now >= p.LargeAt+s.Config.HeartbeatTimeout
 		if recycle {
 			s.note(NoteRecycle, p, s.size(p))
 		}

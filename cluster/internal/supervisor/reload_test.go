@@ -140,7 +140,7 @@ func TestLeftoverCrashesOnTheWayBack(t *testing.T) {
 func TestReloadDuringRecycling(t *testing.T) {
 	c := serving(t, 2)
 	c.memory[2] = 600 * mb
-	c.pass(30 * second)
+	c.pass(40 * second)
 	c.want("recycling", "fork 3: slot 2, release 1")
 	c.reload()
 	c.leaves(3)
@@ -158,7 +158,7 @@ func TestReloadDuringRecycling(t *testing.T) {
 func TestReloadAfterFailedRecycling(t *testing.T) {
 	c := serving(t, 1)
 	c.memory[1] = 600 * mb
-	c.pass(30 * second)
+	c.pass(40 * second)
 	c.ends(2, "exited with code 3")
 	c.reload()
 	c.want("at once", "fork 2: slot 1, release 1", "fork 3: slot 1, release 2")

@@ -80,7 +80,11 @@ func (s *State) beat(e Beat) {
 	if p == nil {
 		return
 	}
+	wasTooLarge := s.tooLarge(p)
 	p.LastBeat, p.Memory = s.Now, e.Memory
+	if !wasTooLarge {
+		p.LargeAt = s.Now
+	}
 	if s.Plan != nil && s.Plan.New == p.ID && s.Plan.Asked {
 		s.Plan.Answered = true
 	}

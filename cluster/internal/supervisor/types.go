@@ -62,6 +62,7 @@ type Process struct {
 	Deadline time.Duration // Starting: to be ready; Leaving: to be gone
 	LastBeat time.Duration
 	Memory   int64
+	LargeAt  time.Duration // the first of the heartbeats in a row that told of too much memory
 	Wanted   bool   // Killed: its end is no crash
 	Why      string // Killed, or not even forked: for what
 	Lagged   bool   // warned of its lag already
