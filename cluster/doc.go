@@ -28,8 +28,9 @@
 //
 // A worker drains in this order (W2; [Server]): it closes its copy of the listening socket; answers what it has accepted, and
 // what still arrives on connections that are open, with Connection: close; closes idle connections last, when nothing is in
-// flight and at least a second has passed; answers 503 to what arrives even then. At its drain limit it cuts what is left,
-// says in the log what that is, and exits with 1.
+// flight and at least a second has passed; answers 503 to what arrives even then. Shortly before its drain limit the contexts
+// of requests end, so that those who only wait for their turn can be told; at the limit it cuts what is left, says in the log
+// what that is, and exits with 1.
 //
 // # The life of a master
 //

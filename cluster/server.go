@@ -12,6 +12,9 @@ import (
 	"time"
 )
 
+// ErrLastCall is the cause with which the contexts of requests end that are at work shortly before the limit of a drain.
+var ErrLastCall = errors.New("the worker leaves in a moment")
+
 // ErrCut says that a drain reached its limit and cut requests short.
 var ErrCut = errors.New("the drain limit was reached with requests in flight")
 
@@ -20,7 +23,7 @@ var ErrCut = errors.New("the drain limit was reached with requests in flight")
 // It serves once. Its methods are safe for concurrent use, also before Serve and after it.
 type Server struct {
 	// HTTP has the handler and the time limits; required. Serve takes it over: it puts its own hooks around Handler,
-	// ConnState and ConnContext, which go on to work, and nobody else may call Serve, Shutdown or Close on it.
+	// ConnState, ConnContext and BaseContext, which go on to work, and nobody else may call Serve, Shutdown or Close on it.
 	// The connections that the hooks get are not *net.TCPConn, but have all of its methods.
 	HTTP *http.Server
 	// ShutdownDelay is how long it serves on, unready, after it was told to stop. Default 0.
@@ -33,6 +36,9 @@ type Server struct {
 	board  *board          // shared with the siblings on the listening socket; nil: this worker is alone
 	place  int             // its own entry there
 	orphan <-chan struct{} // ends ShutdownDelay: the next master waits for the address
+
+	requests context.Context // what every request's context ends with
+	callOff  context.CancelCauseFunc
 
 	served  atomic.Bool
 	phase   atomic.Int32 // of serverPhase
@@ -63,15 +69,17 @@ func (o drainOrder) Error() string { return "told to drain" }
 //  3. Idle connections are kept for a second, or a quarter of DrainTimeout if that is less, and every answer to a request
 //     that begins now carries Connection: close. A client that keeps connections busy moves on without losing any.
 //  4. As long as something is in flight, whatever still arrives is served like that.
-//  5. When nothing is, or shortly before the limit, the last call: what arrives is answered 503, and idle connections
-//     are closed.
+//  5. A second before the limit, or a fifth of DrainTimeout if that is less, the contexts of requests end with
+//     [ErrLastCall]: a handler that waits for its turn can still say 503.
+//  6. When nothing is in flight, or shortly before the limit, the last call: what arrives is answered 503, and idle
+//     connections are closed.
 //
 // It returns nil when every request was answered, and [ErrCut] when DrainTimeout or the end of hurry came first: then the
 // log says what was cut, and handlers may still be running, with their contexts cancelled. An error of the listener also
 // begins a drain, without delay, and is returned after it.
 //
 // The exact order, and the pacing of accepts beside siblings, take a *[net.TCPListener] and a Unix system. Over TLS and on
-// other listeners steps 1 to 4 are the same, and step 5 is [http.Server.Shutdown], which closes a connection also when
+// other listeners steps 1 to 5 are the same, and step 6 is [http.Server.Shutdown], which closes a connection also when
 // a request has just begun to arrive on it. Those connections are also lost sight of once they are hijacked.
 func (s *Server) Serve(stop, hurry context.Context, listener net.Listener) error {
 	wrapped, err := s.prepare(listener)
@@ -140,6 +148,8 @@ func (s *Server) takeOver(inner net.Listener) (net.Listener, error) {
 	}
 	s.HTTP.Handler = &edge{s, next}
 	s.hook, s.HTTP.ConnState = s.HTTP.ConnState, s.connState
+	s.requests, s.callOff = context.WithCancelCause(context.Background())
+	s.HTTP.BaseContext = s.baseContext(s.HTTP.BaseContext)
 	connContext := s.HTTP.ConnContext
 	s.HTTP.ConnContext = func(ctx context.Context, nc net.Conn) context.Context {
 		if connContext != nil {
@@ -155,6 +165,18 @@ func (s *Server) takeOver(inner net.Listener) (net.Listener, error) {
 		return newListener(s, tcp)
 	}
 	return inner, nil
+}
+
+// baseContext makes the contexts of all requests end with s.requests. inner is the caller's hook, or nil.
+func (s *Server) baseContext(inner func(net.Listener) context.Context) func(net.Listener) context.Context {
+	if inner == nil {
+		return func(net.Listener) context.Context { return s.requests }
+	}
+	return func(l net.Listener) context.Context {
+		ctx, cancel := context.WithCancelCause(inner(l))
+		context.AfterFunc(s.requests, func() { cancel(context.Cause(s.requests)) })
+		return ctx
+	}
 }
 
 // Unready reports whether the server was told to stop, so that load balancers should look away.

@@ -15,6 +15,10 @@ const lameDuck = time.Second
 // requests that have begun to arrive, and clients that are told to go (HTTP/2). A tenth of DrainTimeout if that is less.
 const lastCall = 500 * time.Millisecond
 
+// callOff is how long before the limit the contexts of requests end: long enough to answer thousands that only wait. A
+// fifth of DrainTimeout if that is less.
+const callOff = time.Second
+
 const drainLogInterval = time.Second
 
 // mostNamed is how many requests a log line names.
@@ -48,6 +52,8 @@ func (s *Server) drain(ctx, hurry context.Context, listener net.Listener, ended 
 	// What was accepted but not yet tracked is on its way to a goroutine of its own until the loop ends (golang/go#20239).
 	d.await(begun.Add(timeout), func() bool { return isClosed(ended) })
 	d.await(begun.Add(min(lameDuck, timeout/4)), s.traffic.empty) // nobody has to be kept when nobody is there
+	d.await(begun.Add(timeout-min(callOff, timeout/5)), s.traffic.quiet)
+	s.callOff(ErrLastCall)
 	d.await(begun.Add(timeout-call), s.traffic.quiet)
 
 	s.makeLastCall()

@@ -149,6 +149,34 @@ func TestDrainLimit(t *testing.T) {
 	}
 }
 
+// W2, W3: who only waits for a turn is told in time that it will not come, instead of being cut.
+func TestLastCallForThoseWhoWait(t *testing.T) {
+	t.Parallel()
+	for name, base := range map[string]func(net.Listener) context.Context{
+		"no base": nil, "a base": func(net.Listener) context.Context { return context.Background() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := openWorkplace(t, func(p *workplace) {
+				p.DrainTimeout = 5 * time.Second
+				p.HTTP.BaseContext = base
+				p.HTTP.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					p.entered <- r.URL.Path
+					<-r.Context().Done()
+					w.WriteHeader(http.StatusServiceUnavailable)
+					io.WriteString(w, context.Cause(r.Context()).Error())
+				})
+			})
+			waiting := p.patron()
+			waiting.get("/turn")
+			<-p.entered
+			p.tellToStop()
+			waiting.answer(http.StatusServiceUnavailable, cluster.ErrLastCall.Error(), false)
+			p.mustEnd(nil)
+		})
+	}
+}
+
 // W3: a hijacked connection is waited for, and its end is the end of the drain.
 func TestDrainWaitsForHijacked(t *testing.T) {
 	t.Parallel()
