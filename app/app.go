@@ -49,8 +49,12 @@ type App struct {
 	categories *answerCache // one
 	skuIDs     *skuIDs
 
-	handler http.Handler
-	metrics *metrics
+	checkoutGate *turnstile // to the checkout: nothing else waits there
+	customerGate *turnstile // to all other requests of customers
+
+	handler  http.Handler
+	metrics  *metrics
+	throttle logThrottle
 
 	background sync.WaitGroup
 	stop       context.CancelFunc // ends the background work
@@ -60,6 +64,7 @@ type App struct {
 // malformed, or names something that does not answer. Its background work ends with [App.Close].
 func New(ctx context.Context, cfg Config) (*App, error) {
 	cfg.MaxConns = cmp.Or(cfg.MaxConns, 10)
+	cfg.CheckoutPlaces = cmp.Or(cfg.CheckoutPlaces, checkoutPlaces)
 	if cfg.Host == nil {
 		cfg.Host = nowhere{}
 	}
@@ -93,6 +98,8 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 	a.lists = newAnswerCache(listCacheSize, a.loadList, a.news, cfg.Log)
 	a.categories = newAnswerCache(1, a.loadCategories, a.news, cfg.Log)
 	a.skuIDs = newSKUIDs(a.catalog)
+	a.checkoutGate = newTurnstile("checkout", cfg.CheckoutPlaces, checkoutPatience)
+	a.customerGate = newTurnstile("customer", customerPlaces, customerPatience)
 	a.metrics = a.newMetrics()
 	if a.handler, err = a.routes(); err != nil {
 		a.Close() //nolint:contextcheck // ctx bounds the start, not the end

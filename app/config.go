@@ -35,6 +35,9 @@ type Config struct {
 	// SweepInterval is the pause between two looks for orders that nobody settled. Default 5 s.
 	SweepInterval time.Duration
 
+	// CheckoutPlaces is the number of checkouts that this worker does at once, those that wait for the payment provider
+	// included. More wait for their turn, in the order of their arrival. Default 1,024.
+	CheckoutPlaces int64
 	// Payment makes the simulated payment provider good or bad.
 	Payment payment.SimulatorConfig
 	// Checkout holds the time limits of a checkout.

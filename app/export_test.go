@@ -24,3 +24,6 @@ func (a *App) Listens() bool { return a.news.current(time.Now()) }
 
 // SoldOut reports whether this worker believes that a SKU is gone.
 func (a *App) SoldOut(sku int64) bool { return a.hints.Gone(sku) }
+
+// Waiting is how many checkouts wait for their turn.
+func (a *App) Waiting() int64 { return a.checkoutGate.waiting.Load() }

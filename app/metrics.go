@@ -27,6 +27,15 @@ func (a *App) newMetrics() *metrics {
 		}, []string{"operation", "outcome"}),
 	}
 	host, pool := a.cfg.Host, a.pool
+	for _, gate := range []*turnstile{a.checkoutGate, a.customerGate} {
+		label := prometheus.Labels{"gate": gate.name}
+		m.registry.MustRegister(
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "shop_waiting_requests", ConstLabels: label, Help: "Requests that wait for their turn, of the checkout or of other customers."},
+				func() float64 { return float64(gate.waiting.Load()) }),
+			prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "shop_turned_away_total", ConstLabels: label, Help: "Requests that waited for their turn in vain."},
+				func() float64 { return float64(gate.turnedAway.Load()) }),
+		)
+	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), m.operations,
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "http_requests_total", Help: "Requests, of the catalogue too."},

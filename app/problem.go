@@ -269,8 +269,20 @@ func (a *App) report(ctx context.Context, p *Problem, method, path string) {
 	case p.Status >= http.StatusInternalServerError:
 		level = slog.LevelError
 	}
-	a.log.Log(ctx, level, "request failed", "status", p.Status, "code", p.Code, "method", method, "path", path,
-		"request_id", p.RequestID, "error", p.cause)
+	if !a.log.Enabled(ctx, level) {
+		return
+	}
+	attrs := []any{"status", p.Status, "code", p.Code, "method", method, "path", path, "request_id", p.RequestID, "error", p.cause}
+	if level == slog.LevelWarn { // a whole crowd may be told the same
+		missing, ok := a.throttle.allow(p.Code, time.Now())
+		if !ok {
+			return
+		}
+		if missing > 0 {
+			attrs = append(attrs, "more_like_it", missing)
+		}
+	}
+	a.log.Log(ctx, level, "request failed", attrs...)
 }
 
 // writeProblem answers with an error outside huma: in plain handlers and middleware.

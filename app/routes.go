@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-chi/chi/v5"
@@ -51,14 +50,14 @@ func (a *App) routes() (http.Handler, error) {
 
 	a.documentCatalogue(newAPI(r, doc))
 	a.documentHealth(newAPI(r, doc))
-	customers := func(places int64, patience time.Duration, routes func(huma.API)) {
+	customers := func(gate *turnstile, routes func(huma.API)) {
 		r.Group(func(r chi.Router) {
-			r.Use(withRequestID, a.sameOrigin(), a.wellFormed, newTurnstile(places, patience).pass(a), a.sessions.load(a))
+			r.Use(withRequestID, a.sameOrigin(), a.wellFormed, gate.pass(a), a.sessions.load(a))
 			routes(newAPI(r, doc))
 		})
 	}
-	customers(customerPlaces, customerPatience, a.customerRoutes)
-	customers(checkoutPlaces, checkoutPatience, a.checkoutRoute)
+	customers(a.customerGate, a.customerRoutes)
+	customers(a.checkoutGate, a.checkoutRoute)
 
 	openAPI, err := encodeJSON(doc)
 	if err != nil {

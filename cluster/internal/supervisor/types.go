@@ -63,9 +63,9 @@ type Process struct {
 	LastBeat time.Duration
 	Memory   int64
 	LargeAt  time.Duration // the first of the heartbeats in a row that told of too much memory
-	Wanted   bool   // Killed: its end is no crash
-	Why      string // Killed, or not even forked: for what
-	Lagged   bool   // warned of its lag already
+	Wanted   bool          // Killed: its end is no crash
+	Why      string        // Killed, or not even forked: for what
+	Lagged   bool          // warned of its lag already
 }
 
 // serving reports whether a process is or is about to be part of the capacity.

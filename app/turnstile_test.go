@@ -1,0 +1,67 @@
+package app_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"doorbuster/app"
+	"doorbuster/app/payment"
+)
+
+// Issue: the gateway hangs, and nothing else waits for it. The checkouts that are at work hold all places; who comes then
+// waits for one, and everything else goes on.
+func TestCheckoutsWaitForTheirTurn(t *testing.T) {
+	t.Parallel()
+	s := open(t, func(c *app.Config) {
+		c.CheckoutPlaces = 1
+		c.Payment = payment.SimulatorConfig{Hang: true}
+		c.Checkout.PaymentTimeout = time.Second
+	})
+	const customers = 3
+	done := make(chan reply, customers)
+	for i := range customers {
+		v := s.visitor()
+		v.add(kettle, 1)
+		go func() {
+			r, err := v.try("POST", "/v1/checkout", map[string]any{"email": "ada@example.com", "payment_token": "tok_ok"},
+				"Idempotency-Key", string(rune('a'+i)))
+			if err != nil {
+				t.Error(err)
+			}
+			done <- r
+		}()
+	}
+	for s.app.Waiting() != customers-1 {
+		<-time.After(time.Millisecond)
+	}
+	if waiting := s.gate("shop_waiting_requests", "checkout"); waiting != customers-1 {
+		t.Errorf("the metrics tell of %v that wait", waiting)
+	}
+	other := s.visitor()
+	other.add(kettle, 1)
+	if got := len(other.cart().Items); got != 1 || s.app.Waiting() == 0 {
+		t.Errorf("the cart has %d lines, and %d wait", got, s.app.Waiting())
+	}
+	for range customers {
+		var order app.Order
+		if (<-done).want(http.StatusCreated, &order); order.Status != "pending" {
+			t.Errorf("got %+v", order)
+		}
+	}
+	if away := s.gate("shop_turned_away_total", "checkout"); away != 0 {
+		t.Errorf("%v were turned away", away)
+	}
+}
+
+// gate is a value of one of the turnstiles.
+func (s *shop) gate(name, gate string) float64 {
+	s.t.Helper()
+	for _, m := range s.scrape()[name].GetMetric() {
+		if labelsOf(m)["gate"] == gate {
+			return m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		}
+	}
+	s.t.Fatalf("there is no %s of %s", name, gate)
+	return 0
+}
