@@ -18,32 +18,39 @@ SELECT owner_id, sku_id, quantity FROM cart_line WHERE owner_id = ANY ($1) ORDER
 // LockTx locks the carts of owners, in the order of their ids, until the transaction ends, and returns them. An owner who
 // has no cart is not in the map.
 func LockTx(ctx context.Context, tx pgx.Tx, owners []uuid.UUID) (map[uuid.UUID]Cart, error) {
-	rows, err := tx.Query(ctx, lockCarts, owners)
-	if err != nil {
-		return nil, fmt.Errorf("lock carts: %w", err)
-	}
+	batch := new(pgx.Batch)
+	carts := QueueLock(batch, owners)
+	return carts, tx.SendBatch(ctx, batch).Close()
+}
+
+// QueueLock adds the statements of [LockTx]. The map is filled in when the batch is read.
+func QueueLock(batch *pgx.Batch, owners []uuid.UUID) map[uuid.UUID]Cart {
 	carts := map[uuid.UUID]Cart{}
-	var owner uuid.UUID
-	var c Cart
-	if _, err := pgx.ForEachRow(rows, []any{&owner, &c.ID, &c.Discount}, func() error { carts[owner] = c; return nil }); err != nil {
-		return nil, fmt.Errorf("lock carts: %w", err)
-	}
-	if rows, err = tx.Query(ctx, selectLines, owners); err != nil {
-		return nil, fmt.Errorf("read cart lines: %w", err)
-	}
-	var l Line
-	_, err = pgx.ForEachRow(rows, []any{&owner, &l.SKU, &l.Quantity}, func() error {
-		// A cart that was made after the locks were had is not locked, so it is not ours.
-		if c, locked := carts[owner]; locked {
-			c.Lines = append(c.Lines, l)
-			carts[owner] = c
+	batch.Queue(lockCarts, owners).Query(func(rows pgx.Rows) error {
+		var owner uuid.UUID
+		var c Cart
+		if _, err := pgx.ForEachRow(rows, []any{&owner, &c.ID, &c.Discount}, func() error { carts[owner] = c; return nil }); err != nil {
+			return fmt.Errorf("lock carts: %w", err)
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("read cart lines: %w", err)
-	}
-	return carts, nil
+	batch.Queue(selectLines, owners).Query(func(rows pgx.Rows) error {
+		var owner uuid.UUID
+		var l Line
+		_, err := pgx.ForEachRow(rows, []any{&owner, &l.SKU, &l.Quantity}, func() error {
+			// A cart that was made after the locks were had is not locked, so it is not ours.
+			if c, locked := carts[owner]; locked {
+				c.Lines = append(c.Lines, l)
+				carts[owner] = c
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("read cart lines: %w", err)
+		}
+		return nil
+	})
+	return carts
 }
 
 // QueueEmpty adds the statements that end this filling of the owners' carts: no lines, no discount, a new id. The

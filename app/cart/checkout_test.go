@@ -1,18 +1,15 @@
 package cart_test
 
 import (
-	"context"
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"doorbuster/app/cart"
 )
@@ -124,46 +121,41 @@ func TestEveryUnitIsInOneFilling(t *testing.T) {
 // E3: a cart that comes into being while others are locked is not among the locked ones, however unlucky the moment.
 func TestLockReturnsOnlyWhatItLocked(t *testing.T) {
 	t.Parallel()
-	var between func()
-	s := open(t, func(cfg *pgxpool.Config) {
-		cfg.ConnConfig.Tracer = beforeQuery{"cart.lines", func() {
-			if do := between; do != nil {
-				between = nil // the add below may not call itself
-				do()
-			}
-		}}
-	})
+	s := open(t)
 	old, late := uuid.New(), uuid.New()
 	s.add(old, 7, 1)
 	want := map[uuid.UUID]cart.Cart{old: s.get(old)}
-	s.mustTx(func(tx pgx.Tx) error {
-		between = func() { s.add(late, 7, 1) }
-		got, err := cart.LockTx(t.Context(), tx, []uuid.UUID{old, late})
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("locked carts (-want +got):\n%s", diff)
-		}
-		return err
-	})
-	if between != nil {
-		t.Error("the moment never came: there is no query cart.lines")
+	holder, err := s.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer holder.Rollback(t.Context()) // a second end is no matter
+	if _, err := cart.LockTx(t.Context(), holder, []uuid.UUID{old}); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		s.mustTx(func(tx pgx.Tx) error {
+			got, err := cart.LockTx(t.Context(), tx, []uuid.UUID{old, late})
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("locked carts (-want +got):\n%s", diff)
+			}
+			return err
+		})
+	})
+	for waiting := false; !waiting; { // PostgreSQL says when; each question takes its time
+		const waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
+		if err := s.pool.QueryRow(t.Context(), waits).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.add(late, 7, 1) // after the snapshot of the locks, before that of the lines
+	if err := holder.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
 	s.wantLines(late, cart.Line{SKU: 7, Quantity: 1})
 }
-
-// beforeQuery calls do before each query of a name.
-type beforeQuery struct {
-	name string
-	do   func()
-}
-
-func (b beforeQuery) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
-	if strings.HasPrefix(q.SQL, "-- name: "+b.name+"\n") {
-		b.do()
-	}
-	return ctx
-}
-
-func (b beforeQuery) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 func TestRefill(t *testing.T) { // E2
 	t.Parallel()

@@ -135,35 +135,29 @@ SELECT now(),` + skuColumns + ` FROM sku s JOIN product p ON p.id = s.product_id
 // SKUs returns the SKUs with these ids and the time of the database's clock at which their prices were read (its zero
 // value when there are none). Unknown ids are left out.
 func (s *Store) SKUs(ctx context.Context, ids []int64) (map[int64]*SKU, time.Time, error) {
-	rows, err := s.pool.Query(ctx, selectSKUs, ids)
-	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("read SKUs: %w", err)
-	}
-	return collectSKUs(rows)
+	batch := new(pgx.Batch)
+	found, now := QueueSKUs(batch, ids)
+	err := s.pool.SendBatch(ctx, batch).Close()
+	return found, *now, err
 }
 
-// SKUsTx is [Store.SKUs] in a transaction; the time is the transaction's.
-func SKUsTx(ctx context.Context, tx pgx.Tx, ids []int64) (map[int64]*SKU, time.Time, error) {
-	rows, err := tx.Query(ctx, selectSKUs, ids)
-	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("read SKUs: %w", err)
-	}
-	return collectSKUs(rows)
-}
-
-func collectSKUs(rows pgx.Rows) (map[int64]*SKU, time.Time, error) {
-	found := map[int64]*SKU{}
-	var now time.Time
-	_, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
-		sku := new(SKU)
-		err := scanSKU(row, sku, &now)
-		found[sku.ID] = sku
-		return struct{}{}, err
+// QueueSKUs adds the statement of [Store.SKUs]. What it returns is filled in when the batch is read. In a transaction
+// the time is the transaction's.
+func QueueSKUs(batch *pgx.Batch, ids []int64) (map[int64]*SKU, *time.Time) {
+	found, now := map[int64]*SKU{}, new(time.Time)
+	batch.Queue(selectSKUs, ids).Query(func(rows pgx.Rows) error {
+		_, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
+			sku := new(SKU)
+			err := scanSKU(row, sku, now)
+			found[sku.ID] = sku
+			return struct{}{}, err
+		})
+		if err != nil {
+			return fmt.Errorf("read SKUs: %w", err)
+		}
+		return nil
 	})
-	if err != nil {
-		return nil, now, fmt.Errorf("read SKUs: %w", err)
-	}
-	return found, now, nil
+	return found, now
 }
 
 // SKUID returns the id of the SKU with this code, or [ErrNotFound].

@@ -288,7 +288,9 @@ func TestSameThingByEveryPath(t *testing.T) { // E1
 		if err := tx.QueryRow(t.Context(), "SELECT now()").Scan(&began); err != nil {
 			return err
 		}
-		got, now, err := catalog.SKUsTx(t.Context(), tx, ids)
+		batch := new(pgx.Batch)
+		got, now := catalog.QueueSKUs(batch, ids)
+		err := tx.SendBatch(t.Context(), batch).Close()
 		if diff := cmp.Diff(bySKU, got); diff != "" {
 			t.Errorf("SKUs in a transaction (-product +SKUs):\n%s", diff)
 		}

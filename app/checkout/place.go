@@ -144,18 +144,16 @@ func (s *Service) placeTx(ctx context.Context, tx pgx.Tx, reqs []Request) ([]pla
 	for i := range reqs {
 		owners[i] = reqs[i].Owner
 	}
-	carts, err := cart.LockTx(ctx, tx, owners)
-	if err != nil {
+	batch := new(pgx.Batch)
+	carts := cart.QueueLock(batch, owners)
+	prior := queuePrior(batch, reqs)
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, nil, err
 	}
 	if s.cfg.Plain {
 		if err := lockFirstTx(ctx, tx, carts); err != nil {
 			return nil, nil, err
 		}
-	}
-	prior, err := s.priorTx(ctx, tx, reqs)
-	if err != nil {
-		return nil, nil, err
 	}
 	var drafts []*draft
 	for i, req := range reqs {
@@ -214,12 +212,10 @@ func (s *Service) orderTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out [
 			codes = append(codes, d.order.DiscountCode)
 		}
 	}
-	left, err := pricing.LockTx(ctx, tx, codes)
-	if err != nil {
-		return nil, err
-	}
-	shelf, err := inventory.LockTx(ctx, tx, demands)
-	if err != nil {
+	locks := new(pgx.Batch)
+	left := pricing.QueueLock(locks, codes)
+	shelf := inventory.QueueLock(locks, demands)
+	if err := tx.SendBatch(ctx, locks).Close(); err != nil {
 		return nil, err
 	}
 	uses := map[string]int{}
@@ -290,22 +286,17 @@ func (s *Service) priceTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out [
 			codes = append(codes, d.cart.Discount)
 		}
 	}
-	skus, now, err := catalog.SKUsTx(ctx, tx, ids)
-	if err != nil {
-		return nil, err
-	}
-	units, err := inventory.AvailableTx(ctx, tx, ids)
-	if err != nil {
+	batch := new(pgx.Batch)
+	skus, now := catalog.QueueSKUs(batch, ids)
+	units := inventory.QueueAvailable(batch, ids)
+	discounts := pricing.QueueDiscounts(batch, codes)
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, err
 	}
 	s.cfg.SoldOut.Found(noneOf(units), nil) // read from what is committed, so it is true whatever becomes of this transaction
-	discounts, err := pricing.DiscountsTx(ctx, tx, codes)
-	if err != nil {
-		return nil, err
-	}
 	var priced []*draft
 	for _, d := range drafts {
-		if err := d.price(skus, units, discounts[d.cart.Discount], now); err != nil {
+		if err := d.price(skus, units, discounts[d.cart.Discount], *now); err != nil {
 			out[d.slot].err = err
 			continue
 		}

@@ -259,11 +259,10 @@ func (c *cancellations) queueTx(ctx context.Context, tx pgx.Tx, batch *pgx.Batch
 	if len(c.ids) == 0 {
 		return nil, nil
 	}
-	if _, err := pricing.LockTx(ctx, tx, c.codes); err != nil {
-		return nil, err
-	}
-	shelf, err := inventory.LockTx(ctx, tx, c.units)
-	if err != nil {
+	locks := new(pgx.Batch)
+	pricing.QueueLock(locks, c.codes)
+	shelf := inventory.QueueLock(locks, c.units)
+	if err := tx.SendBatch(ctx, locks).Close(); err != nil {
 		return nil, err
 	}
 	for _, units := range c.units {

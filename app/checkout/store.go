@@ -73,27 +73,27 @@ SELECT` + orderColumns + `, u.owner_id, o.idempotency_key, o.fingerprint, o.stat
     (SELECT * FROM orders WHERE account_id = u.owner_id AND account_id <> owner_id AND idempotency_key = u.key LIMIT 1)
     LIMIT 1) AS o`
 
-func (s *Service) priorTx(ctx context.Context, tx pgx.Tx, reqs []Request) (map[ownedKey]priorOrder, error) {
+// queuePrior adds the statement that looks keys up. The map is filled in when the batch is read.
+func queuePrior(batch *pgx.Batch, reqs []Request) map[ownedKey]priorOrder {
 	owners, keys := make([]uuid.UUID, len(reqs)), make([]string, len(reqs))
 	for i, r := range reqs {
 		owners[i], keys[i] = r.Owner, r.Key
 	}
-	rows, err := tx.Query(ctx, selectPrior, owners, keys)
-	if err != nil {
-		return nil, fmt.Errorf("look up idempotency keys: %w", err)
-	}
 	prior := map[ownedKey]priorOrder{}
-	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (_ struct{}, err error) {
-		var key ownedKey
-		var p priorOrder
-		p.order, err = scanOrder(row, &key.owner, &key.key, &p.fingerprint, &p.paying)
-		prior[key] = p
-		return struct{}{}, err
+	batch.Queue(selectPrior, owners, keys).Query(func(rows pgx.Rows) error {
+		_, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (_ struct{}, err error) {
+			var key ownedKey
+			var p priorOrder
+			p.order, err = scanOrder(row, &key.owner, &key.key, &p.fingerprint, &p.paying)
+			prior[key] = p
+			return struct{}{}, err
+		})
+		if err != nil {
+			return fmt.Errorf("look up idempotency keys: %w", err)
+		}
+		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("look up idempotency keys: %w", err)
-	}
-	return prior, nil
+	return prior
 }
 
 // A sweeper takes leases without the lock on the cart, so whether a lease is free is decided here once more, under the lock

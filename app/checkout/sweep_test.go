@@ -209,13 +209,27 @@ type onQuery struct {
 }
 
 func (q *onQuery) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
-	if q.do != nil && strings.Contains(data.SQL, q.statement) {
+	q.sends(data.SQL)
+	return ctx
+}
+
+func (q *onQuery) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
+	for _, query := range data.Batch.QueuedQueries {
+		q.sends(query.SQL)
+	}
+	return ctx
+}
+
+func (q *onQuery) sends(sql string) {
+	if q.do != nil && strings.Contains(sql, q.statement) {
 		do := q.do
 		q.do = nil
 		do()
 	}
-	return ctx
 }
+
+func (q *onQuery) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+func (q *onQuery) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)     {}
 
 func (q *onQuery) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 

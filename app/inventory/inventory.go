@@ -55,26 +55,31 @@ func (s *Store) Available(ctx context.Context, skus []int64) (map[int64]int, err
 	if err != nil {
 		return nil, fmt.Errorf("read stock: %w", err)
 	}
-	return collectUnits(rows, "read stock")
+	units := map[int64]int{}
+	return units, collectUnits(rows, "read stock", units)
 }
 
 // AvailableTx is [Store.Available] in a transaction, without a lock: what it says may be old when the locks are taken.
 func AvailableTx(ctx context.Context, tx pgx.Tx, skus []int64) (map[int64]int, error) {
-	rows, err := tx.Query(ctx, selectAvailable, skus)
-	if err != nil {
-		return nil, fmt.Errorf("read stock: %w", err)
-	}
-	return collectUnits(rows, "read stock")
+	batch := new(pgx.Batch)
+	units := QueueAvailable(batch, skus)
+	return units, tx.SendBatch(ctx, batch).Close()
 }
 
-func collectUnits(rows pgx.Rows, doing string) (map[int64]int, error) {
+// QueueAvailable adds the statement of [AvailableTx]. The map is filled in when the batch is read.
+func QueueAvailable(batch *pgx.Batch, skus []int64) map[int64]int {
 	units := map[int64]int{}
+	batch.Queue(selectAvailable, skus).Query(func(rows pgx.Rows) error { return collectUnits(rows, "read stock", units) })
+	return units
+}
+
+func collectUnits(rows pgx.Rows, doing string, units map[int64]int) error {
 	var sku int64
 	var n int
 	if _, err := pgx.ForEachRow(rows, []any{&sku, &n}, func() error { units[sku] = n; return nil }); err != nil {
-		return nil, fmt.Errorf("%s: %w", doing, err)
+		return fmt.Errorf("%s: %w", doing, err)
 	}
-	return units, nil
+	return nil
 }
 
 const receive = `-- name: inventory.receive

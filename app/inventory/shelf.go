@@ -60,15 +60,23 @@ type Shelf struct {
 // LockTx locks the stock rows of all SKUs that the orders mention, in the order of their ids. A SKU's row stands for its
 // allowances too.
 func LockTx(ctx context.Context, tx pgx.Tx, orders []Order) (*Shelf, error) {
-	s := &Shelf{unitChanges: map[int64]int{}, takenChanged: map[allowanceKey]int{}}
-	var err error
-	if s.units, err = lockStockTx(ctx, tx, orders); err != nil {
-		return nil, err
-	}
-	if s.taken, err = allowancesTx(ctx, tx, orders); err != nil {
+	batch := new(pgx.Batch)
+	s := QueueLock(batch, orders)
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// QueueLock adds the statements of [LockTx]. The Shelf can be used when the batch has been read.
+func QueueLock(batch *pgx.Batch, orders []Order) *Shelf {
+	s := &Shelf{
+		units: map[int64]int{}, taken: map[allowanceKey]int{},
+		unitChanges: map[int64]int{}, takenChanged: map[allowanceKey]int{},
+	}
+	s.queueStock(batch, orders)
+	s.queueAllowances(batch, orders)
+	return s
 }
 
 // Take takes all units of an order, or none: then it returns a *[Shortage] or a *[LimitReached].
@@ -165,7 +173,7 @@ func (o Order) keys(l Line) func(func(allowanceKey) bool) {
 const lockStock = `-- name: inventory.lock_stock
 SELECT sku_id, available FROM stock WHERE sku_id = ANY ($1) ORDER BY sku_id FOR UPDATE`
 
-func lockStockTx(ctx context.Context, tx pgx.Tx, orders []Order) (map[int64]int, error) {
+func (s *Shelf) queueStock(batch *pgx.Batch, orders []Order) {
 	var skus []int64
 	for _, o := range orders {
 		for _, l := range o.Lines {
@@ -173,11 +181,7 @@ func lockStockTx(ctx context.Context, tx pgx.Tx, orders []Order) (map[int64]int,
 		}
 	}
 	slices.Sort(skus)
-	rows, err := tx.Query(ctx, lockStock, slices.Compact(skus))
-	if err != nil {
-		return nil, fmt.Errorf("lock stock: %w", err)
-	}
-	return collectUnits(rows, "lock stock")
+	batch.Queue(lockStock, slices.Compact(skus)).Query(func(rows pgx.Rows) error { return collectUnits(rows, "lock stock", s.units) })
 }
 
 // No lock of its own: the stock row of the SKU is locked, and who changes an allowance has to hold that. The snapshot is
@@ -186,29 +190,26 @@ const selectAllowances = `-- name: inventory.allowances
 SELECT a.sku_id, a.customer, a.taken
   FROM allowance a JOIN unnest($1::bigint[], $2::text[]) AS u (sku_id, customer) USING (sku_id, customer)`
 
-func allowancesTx(ctx context.Context, tx pgx.Tx, orders []Order) (map[allowanceKey]int, error) {
-	taken := map[allowanceKey]int{}
+func (s *Shelf) queueAllowances(batch *pgx.Batch, orders []Order) {
 	for _, o := range orders {
 		for _, l := range o.Lines {
 			for key := range o.keys(l) {
-				taken[key] = 0
+				s.taken[key] = 0
 			}
 		}
 	}
-	if len(taken) == 0 {
-		return taken, nil
+	if len(s.taken) == 0 {
+		return
 	}
-	skus, customers, _ := columns(taken)
-	rows, err := tx.Query(ctx, selectAllowances, skus, customers)
-	if err != nil {
-		return nil, fmt.Errorf("read allowances: %w", err)
-	}
-	var key allowanceKey
-	var n int
-	if _, err := pgx.ForEachRow(rows, []any{&key.sku, &key.customer, &n}, func() error { taken[key] = n; return nil }); err != nil {
-		return nil, fmt.Errorf("read allowances: %w", err)
-	}
-	return taken, nil
+	skus, customers, _ := columns(s.taken)
+	batch.Queue(selectAllowances, skus, customers).Query(func(rows pgx.Rows) error {
+		var key allowanceKey
+		var n int
+		if _, err := pgx.ForEachRow(rows, []any{&key.sku, &key.customer, &n}, func() error { s.taken[key] = n; return nil }); err != nil {
+			return fmt.Errorf("read allowances: %w", err)
+		}
+		return nil
+	})
 }
 
 const changeStock = `-- name: inventory.change_stock

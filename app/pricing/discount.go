@@ -27,27 +27,24 @@ func (s *Store) Discount(ctx context.Context, code string) (*Discount, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read discount: %w", err)
 	}
-	found, err := collect(rows)
-	if err != nil {
+	found := map[string]*Discount{}
+	if err := collect(rows, found); err != nil {
 		return nil, err
 	}
 	return found[code], nil
 }
 
-// DiscountsTx returns those of the codes that exist.
-func DiscountsTx(ctx context.Context, tx pgx.Tx, codes []string) (map[string]*Discount, error) {
-	if len(codes) == 0 {
-		return nil, nil
+// QueueDiscounts adds the statement that reads those of the codes that exist, if there are codes. The map is filled in
+// when the batch is read.
+func QueueDiscounts(batch *pgx.Batch, codes []string) map[string]*Discount {
+	found := map[string]*Discount{}
+	if len(codes) > 0 {
+		batch.Queue(selectDiscounts, codes).Query(func(rows pgx.Rows) error { return collect(rows, found) })
 	}
-	rows, err := tx.Query(ctx, selectDiscounts, codes)
-	if err != nil {
-		return nil, fmt.Errorf("read discounts: %w", err)
-	}
-	return collect(rows)
+	return found
 }
 
-func collect(rows pgx.Rows) (map[string]*Discount, error) {
-	found := map[string]*Discount{}
+func collect(rows pgx.Rows, found map[string]*Discount) error {
 	_, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
 		var d Discount
 		err := row.Scan(&d.Code, &d.Percent, &d.Amount.Minor, &d.MinSubtotal.Minor, &d.Amount.Currency,
@@ -57,31 +54,31 @@ func collect(rows pgx.Rows) (map[string]*Discount, error) {
 		return struct{}{}, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read discounts: %w", err)
+		return fmt.Errorf("read discounts: %w", err)
 	}
-	return found, nil
+	return nil
 }
 
 const lockLimitedDiscounts = `-- name: pricing.lock
 SELECT code, max_uses - uses FROM discount WHERE code = ANY ($1) AND max_uses IS NOT NULL ORDER BY code FOR UPDATE`
 
-// LockTx locks those of the codes whose uses are limited, in the order of their codes, and returns how many uses each
-// has left. A code that is not in the result has no limit.
-func LockTx(ctx context.Context, tx pgx.Tx, codes []string) (map[string]int, error) {
-	if len(codes) == 0 {
-		return nil, nil
-	}
-	rows, err := tx.Query(ctx, lockLimitedDiscounts, codes)
-	if err != nil {
-		return nil, fmt.Errorf("lock discounts: %w", err)
-	}
+// QueueLock adds the statement that locks those of the codes whose uses are limited, in the order of their codes, if there
+// are codes. The map is filled in when the batch is read: how many uses each has left. A code that is not in it has no
+// limit.
+func QueueLock(batch *pgx.Batch, codes []string) map[string]int {
 	left := map[string]int{}
-	var code string
-	var n int
-	if _, err := pgx.ForEachRow(rows, []any{&code, &n}, func() error { left[code] = n; return nil }); err != nil {
-		return nil, fmt.Errorf("lock discounts: %w", err)
+	if len(codes) == 0 {
+		return left
 	}
-	return left, nil
+	batch.Queue(lockLimitedDiscounts, codes).Query(func(rows pgx.Rows) error {
+		var code string
+		var n int
+		if _, err := pgx.ForEachRow(rows, []any{&code, &n}, func() error { left[code] = n; return nil }); err != nil {
+			return fmt.Errorf("lock discounts: %w", err)
+		}
+		return nil
+	})
+	return left
 }
 
 // greatest, since a code may have become limited after the order was placed: its uses were not counted then.
@@ -90,7 +87,7 @@ UPDATE discount d SET uses = greatest(d.uses + u.n, 0) FROM unnest($1::text[], $
  WHERE d.code = u.code AND d.max_uses IS NOT NULL`
 
 // QueueUses adds the statement that counts uses of limited codes, or gives them back where the number is negative. The
-// transaction holds the locks of [LockTx].
+// transaction holds the locks of [QueueLock].
 func QueueUses(batch *pgx.Batch, uses map[string]int) {
 	if len(uses) == 0 {
 		return

@@ -1,6 +1,7 @@
 package pricing_test
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"slices"
@@ -32,10 +33,24 @@ func put(t *testing.T, pool *pgxpool.Pool, discounts ...pricing.Discount) {
 	inTx(t, pool, func(tx pgx.Tx) error { return pricing.PutTx(t.Context(), tx, discounts) })
 }
 
+// lockTx locks codes in a batch of its own.
+func lockTx(ctx context.Context, tx pgx.Tx, codes []string) (map[string]int, error) {
+	batch := new(pgx.Batch)
+	left := pricing.QueueLock(batch, codes)
+	return left, tx.SendBatch(ctx, batch).Close()
+}
+
+// discountsTx reads codes in a batch of its own.
+func discountsTx(ctx context.Context, tx pgx.Tx, codes []string) (map[string]*pricing.Discount, error) {
+	batch := new(pgx.Batch)
+	found := pricing.QueueDiscounts(batch, codes)
+	return found, tx.SendBatch(ctx, batch).Close()
+}
+
 // redeem counts uses of codes in a transaction of its own, after it locked them.
 func redeem(t *testing.T, pool *pgxpool.Pool, uses map[string]int) error {
 	return pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
-		if _, err := pricing.LockTx(t.Context(), tx, slices.Collect(maps.Keys(uses))); err != nil {
+		if _, err := lockTx(t.Context(), tx, slices.Collect(maps.Keys(uses))); err != nil {
 			return err
 		}
 		batch := new(pgx.Batch)
@@ -83,11 +98,11 @@ func TestDiscountsAreWhatWasPut(t *testing.T) { // E3
 		t.Errorf("a code that does not exist: got %v, %v, want nil", got, err)
 	}
 	inTx(t, pool, func(tx pgx.Tx) error {
-		got, err := pricing.DiscountsTx(t.Context(), tx, []string{"TEN", "NOSUCH", "FIVE"})
+		got, err := discountsTx(t.Context(), tx, []string{"TEN", "NOSUCH", "FIVE"})
 		if diff := cmp.Diff(map[string]*pricing.Discount{"TEN": &tenPercent, "FIVE": &fiveOff}, got); diff != "" {
 			t.Errorf("of three codes (-want +got):\n%s", diff)
 		}
-		if none, err := pricing.DiscountsTx(t.Context(), tx, nil); len(none) != 0 || err != nil {
+		if none, err := discountsTx(t.Context(), tx, nil); len(none) != 0 || err != nil {
 			t.Errorf("of no codes: got %v, %v, want none", none, err)
 		}
 		return err
@@ -124,7 +139,7 @@ func TestUsesAreCountedOnlyWhereLimited(t *testing.T) { // E3
 	pool := dbtest.Pool(t)
 	put(t, pool, tenPercent, fiveOff)
 	inTx(t, pool, func(tx pgx.Tx) error {
-		left, err := pricing.LockTx(t.Context(), tx, []string{"TEN", "FIVE", "NOSUCH"})
+		left, err := lockTx(t.Context(), tx, []string{"TEN", "FIVE", "NOSUCH"})
 		if diff := cmp.Diff(map[string]int{"FIVE": 3}, left); diff != "" {
 			t.Errorf("uses left (-want +got):\n%s", diff)
 		}
@@ -164,7 +179,7 @@ func TestLastUseIsRedeemedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer first.Rollback(t.Context()) // a second end is no matter
-	left, err := pricing.LockTx(t.Context(), first, []string{"FIVE"})
+	left, err := lockTx(t.Context(), first, []string{"FIVE"})
 	if err != nil || left["FIVE"] != 1 {
 		t.Fatalf("first: got %v, %v, want one use left", left, err)
 	}
@@ -174,7 +189,7 @@ func TestLastUseIsRedeemedOnce(t *testing.T) {
 	wg.Go(func() {
 		defer close(second)
 		err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
-			left, err := pricing.LockTx(t.Context(), tx, []string{"FIVE"})
+			left, err := lockTx(t.Context(), tx, []string{"FIVE"})
 			second <- left["FIVE"]
 			return err
 		})
