@@ -377,7 +377,7 @@ func TestPlaceTimesOut(t *testing.T) {
 // An order that is placed is answered as such (E3, W8).
 func TestPanicInATransaction(t *testing.T) {
 	t.Parallel()
-	for statement, panics := range map[string]bool{"checkout.prior": true, "checkout.lock_pending": false} {
+	for statement, panics := range map[string]bool{"checkout.prior": true, "checkout.lock_orders": false} {
 		s := newShop(t)
 		w := s.traced(&onQuery{statement, func() { panic("boom") }}, s.provider)
 		req := s.buyer(payment.TokenOK, mug, 1)

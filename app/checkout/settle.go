@@ -97,50 +97,44 @@ func settleTx(ctx context.Context, tx pgx.Tx, ends []settlement) (map[uuid.UUID]
 	if err != nil {
 		return nil, nil, err
 	}
-	pending, err := lockPendingTx(ctx, tx, ids)
+	locked, err := lockOrdersTx(ctx, tx, ids)
 	if err != nil {
 		return nil, nil, err
 	}
-	batch := new(pgx.Batch)
 	confirmed, cancelled := new(confirmations), new(cancellations)
+	orders := map[uuid.UUID]Order{}
 	for _, end := range ends {
-		switch p, ok := pending[end.order]; {
-		case !ok: // settled before
-		case end.receipt.Captured:
-			confirmed.add(p.order, end.receipt)
-		default:
-			if _, locked := carts[p.cart]; !locked {
+		o, ok := locked[end.order]
+		if !ok {
+			continue
+		}
+		switch { // where it is not pending, it was settled before, perhaps by another in this batch
+		case o.order.Status == Pending && end.receipt.Captured:
+			confirmed.add(o.order, end.receipt)
+			o.order.Status = Confirmed
+		case o.order.Status == Pending:
+			if _, ours := carts[o.cart]; !ours {
 				return nil, nil, errAdopted
 			}
-			cancelled.add(p, end.reason)
+			cancelled.add(o, end.reason)
+			o.order.Status, o.order.CancelReason = Cancelled, end.reason
 		}
-		delete(pending, end.order) // twice in one batch counts once
+		locked[end.order], orders[end.order] = o, o.order
 	}
+	batch := new(pgx.Batch)
 	confirmed.queue(batch)
 	shelf, err := cancelled.queueTx(ctx, tx, batch)
 	if err != nil {
 		return nil, nil, err
 	}
-	orders := map[uuid.UUID]Order{}
-	batch.Queue(selectOrders, ids).Query(func(rows pgx.Rows) error {
-		_, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
-			o, err := scanOrder(row)
-			orders[o.ID] = o
-			return struct{}{}, err
-		})
-		return err
-	})
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, nil, fmt.Errorf("write settlements: %w", err)
 	}
 	return orders, shelf, nil
 }
 
-const selectOrders = `-- name: checkout.orders
-SELECT` + orderColumns + ` FROM orders o WHERE o.id = ANY ($1)`
-
-// pendingOrder is a pending order under lock.
-type pendingOrder struct {
+// lockedOrder is an order under lock.
+type lockedOrder struct {
 	order Order
 	owner uuid.UUID
 	cart  uuid.UUID // the owner of the cart that its lines would go back to
@@ -169,26 +163,26 @@ SELECT DISTINCT coalesce(account_id, owner_id) FROM orders WHERE id = ANY ($1)`
 	return cart.LockTx(ctx, tx, owners)
 }
 
-const lockPending = `-- name: checkout.lock_pending
+const lockOrders = `-- name: checkout.lock_orders
 SELECT` + orderColumns + `, o.owner_id, coalesce(o.account_id, o.owner_id)
-  FROM orders o WHERE o.id = ANY ($1) AND o.status = 'pending' ORDER BY o.id FOR UPDATE OF o`
+  FROM orders o WHERE o.id = ANY ($1) ORDER BY o.id FOR UPDATE OF o`
 
-func lockPendingTx(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (map[uuid.UUID]pendingOrder, error) {
-	rows, err := tx.Query(ctx, lockPending, ids)
+func lockOrdersTx(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (map[uuid.UUID]lockedOrder, error) {
+	rows, err := tx.Query(ctx, lockOrders, ids)
 	if err != nil {
 		return nil, fmt.Errorf("lock orders: %w", err)
 	}
-	pending := map[uuid.UUID]pendingOrder{}
+	locked := map[uuid.UUID]lockedOrder{}
 	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (_ struct{}, err error) {
-		var p pendingOrder
-		p.order, err = scanOrder(row, &p.owner, &p.cart)
-		pending[p.order.ID] = p
+		var o lockedOrder
+		o.order, err = scanOrder(row, &o.owner, &o.cart)
+		locked[o.order.ID] = o
 		return struct{}{}, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("lock orders: %w", err)
 	}
-	return pending, nil
+	return locked, nil
 }
 
 // confirmations are the rows to write for paid orders.
@@ -224,7 +218,7 @@ type cancellations struct {
 	uses    map[string]int
 }
 
-func (c *cancellations) add(p pendingOrder, reason CancelReason) {
+func (c *cancellations) add(p lockedOrder, reason CancelReason) {
 	if c.carts == nil {
 		c.carts, c.uses = map[uuid.UUID]cart.Cart{}, map[string]int{}
 	}
