@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,8 +24,8 @@ type Options struct {
 
 // Provider is what an audit asks a payment provider; *payment.Simulator is one.
 type Provider interface {
-	// Captured returns whether a charge was captured for an order, and of what amount.
-	Captured(ctx context.Context, order uuid.UUID) (amountMinor int64, captured bool, err error)
+	// Captured returns the amounts, in minor units, of those of the orders for which a charge was captured.
+	Captured(ctx context.Context, orders []uuid.UUID) (map[uuid.UUID]int64, error)
 }
 
 // Report is what an audit found.
@@ -85,7 +86,8 @@ func Run(ctx context.Context, pool *pgxpool.Pool, o Options) (*Report, error) {
 	report := &Report{}
 	err := pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		a := &audit{o, tx}
-		if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = 0"); err != nil { // the books of a long night are long
+		// The books of a long night are long, and the provider is asked about all of them while the snapshot is open.
+		if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"); err != nil {
 			return err
 		}
 		if err := tx.QueryRow(ctx, "SELECT now()").Scan(&report.At); err != nil {
@@ -133,6 +135,9 @@ func (a *audit) lines(ctx context.Context, sql string, args ...any) ([]string, e
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
+// askedAtOnce is how many orders the provider is asked about in one go.
+const askedAtOnce = 1000
+
 // paid compares the shop's payments with its orders, and its orders with what the provider has captured. Of a pending order
 // the shop may not know yet.
 func (a *audit) paid(ctx context.Context) ([]string, error) {
@@ -154,14 +159,21 @@ SELECT id, status, total_minor FROM orders WHERE status <> 'pending'`)
 	if err != nil {
 		return nil, err
 	}
-	for _, o := range orders {
-		amount, captured, err := a.Provider.Captured(ctx, o.ID)
+	for some := range slices.Chunk(orders, askedAtOnce) {
+		ids := make([]uuid.UUID, len(some))
+		for i, o := range some {
+			ids[i] = o.ID
+		}
+		amounts, err := a.Provider.Captured(ctx, ids)
 		if err != nil {
 			return nil, err
 		}
-		// What is free is not charged.
-		if expected := o.Status == "confirmed" && o.TotalMinor > 0; captured != expected || captured && amount != o.TotalMinor {
-			wrong = append(wrong, fmt.Sprintf("order %s is %s with a total of %d, and the provider has captured %d", o.ID, o.Status, o.TotalMinor, amount))
+		for _, o := range some {
+			amount, captured := amounts[o.ID]
+			// What is free is not charged.
+			if expected := o.Status == "confirmed" && o.TotalMinor > 0; captured != expected || captured && amount != o.TotalMinor {
+				wrong = append(wrong, fmt.Sprintf("order %s is %s with a total of %d, and the provider has captured %d", o.ID, o.Status, o.TotalMinor, amount))
+			}
 		}
 	}
 	return wrong, nil

@@ -48,9 +48,14 @@ var first, second, third = uuid.MustParse("00000000-0000-7000-8000-000000000001"
 // provider is the books of a payment provider: minor units by order.
 type provider map[uuid.UUID]int64
 
-func (p provider) Captured(_ context.Context, order uuid.UUID) (int64, bool, error) {
-	amount, ok := p[order]
-	return amount, ok, nil
+func (p provider) Captured(_ context.Context, orders []uuid.UUID) (map[uuid.UUID]int64, error) {
+	captured := map[uuid.UUID]int64{}
+	for _, order := range orders {
+		if amount, ok := p[order]; ok {
+			captured[order] = amount
+		}
+	}
+	return captured, nil
 }
 
 // told is an acknowledgement log that fits the honest books.
@@ -122,6 +127,49 @@ func TestHonestBooks(t *testing.T) {
 	}
 	if len(report.Checks) != 9 || fmt.Sprint(skipped) != "[acknowledged unanswered undersold]" {
 		t.Errorf("without a log, of %d checks %v were skipped", len(report.Checks), skipped)
+	}
+}
+
+// slowProvider takes longer than a transaction of the shop may be idle.
+type slowProvider struct {
+	provider
+	pool  *pgxpool.Pool
+	asked *[]int
+}
+
+func (p slowProvider) Captured(ctx context.Context, orders []uuid.UUID) (map[uuid.UUID]int64, error) {
+	*p.asked = append(*p.asked, len(orders))
+	if _, err := p.pool.Exec(ctx, "SELECT pg_sleep(0.3)"); err != nil { // PostgreSQL's clock is the one that counts here
+		return nil, err
+	}
+	return p.provider.Captured(ctx, orders)
+}
+
+// E3: the books of a long night are asked about in few questions, and no time limit of the shop's cuts the audit short.
+func TestLongBooks(t *testing.T) {
+	t.Parallel()
+	pool := open(t)
+	if _, err := pool.Exec(t.Context(), `WITH placed AS (INSERT INTO orders (id, owner_id, cart_id, idempotency_key, fingerprint, paying_until, email, currency,
+       subtotal_minor, discount_minor, total_minor, status, cancel_reason, hold_expires_at, settled_at)
+SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'long-' || n, '', now(), 'n@example.com', 'USD', 1, 0, 1, 'cancelled', 'declined', now(), now()
+  FROM generate_series(1, 1500) AS n RETURNING id)
+INSERT INTO order_line SELECT p.id, k.id, k.code, 'Mug', 1, 1, false FROM placed p, sku k WHERE k.code = 'MUG'`); err != nil {
+		t.Fatal(err)
+	}
+	cfg := pool.Config()
+	cfg.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "100"
+	hasty, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(hasty.Close)
+	var asked []int
+	all := found(t, hasty, audit.Options{Acks: readAcks(t, told), Provider: slowProvider{provider{first: 1800, second: 1000}, pool, &asked}})
+	if len(asked) != 2 || asked[0] != 1000 || asked[1] < 500 {
+		t.Errorf("the provider was asked about %v orders", asked)
+	}
+	if len(all) > 0 {
+		t.Errorf("found %v", all)
 	}
 }
 

@@ -240,10 +240,11 @@ func (s *shop) orders(status checkout.Status) (n int) {
 // charged reports whether the provider has captured an order's charge.
 func (s *shop) charged(order uuid.UUID) bool {
 	s.t.Helper()
-	_, captured, err := s.provider.Captured(s.t.Context(), order)
+	amounts, err := s.provider.Captured(s.t.Context(), []uuid.UUID{order})
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	_, captured := amounts[order]
 	return captured
 }
 
