@@ -29,6 +29,7 @@ type batchLimits struct {
 	queue   int // questions that may wait
 	size    int // questions in a batch
 	flights int // batches at once
+	turns   turns
 }
 
 // answered is what became of one question.
@@ -97,13 +98,38 @@ func (b *batcher[Q, A]) withdraw(q *question[Q, A]) bool {
 	return false
 }
 
-// fly answers batches until nobody waits.
+// fly answers batches until nobody waits. Who comes before the turn does is in the batch.
 func (b *batcher[Q, A]) fly() {
-	for batch := b.take(); batch != nil; batch = b.take() {
-		for i, a := range b.answerAll(batch) {
+	for {
+		b.limits.turns.take()
+		batch := b.take()
+		if batch == nil {
+			b.limits.turns.giveBack()
+			return
+		}
+		answers := b.answerAll(batch)
+		b.limits.turns.giveBack()
+		for i, a := range answers {
 			batch[i].answered = a
 			close(batch[i].done)
 		}
+	}
+}
+
+// turns are how many batches are answered at once by all who share them, in the order in which they ask. nil: any number.
+type turns chan struct{}
+
+func newTurns(n int) turns { return make(turns, n) }
+
+func (t turns) take() {
+	if t != nil {
+		t <- struct{}{}
+	}
+}
+
+func (t turns) giveBack() {
+	if t != nil {
+		<-t
 	}
 }
 

@@ -47,6 +47,12 @@ func newDesk(limits batchLimits, takes time.Duration) *desk {
 	return d
 }
 
+func (d *desk) answering() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.busy
+}
+
 // each asks the numbers from 1 to n, in this order, and waits for all answers.
 func (d *desk) each(t *testing.T, n int) {
 	var wg sync.WaitGroup
@@ -105,6 +111,36 @@ func TestBatcherFlights(t *testing.T) {
 		d.each(t, 9)
 		if took := time.Since(began); d.busiest != 3 || took != 2*time.Second {
 			t.Errorf("%d batches at once, and it took %v", d.busiest, took)
+		}
+	})
+}
+
+// Batchers that share turns never answer at once, each gets its turn, and a batch takes in all who have come before its
+// turn has.
+func TestBatchersTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := batchLimits{queue: 100, size: 100, flights: 1, turns: newTurns(1)}
+		first, second := newDesk(limits, time.Second), newDesk(limits, time.Second)
+		began := time.Now()
+		var wg sync.WaitGroup
+		for _, d := range []*desk{first, second, first, second, second, first} {
+			wg.Go(func() {
+				if _, err := d.ask(t.Context(), 1); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+			if first.answering()+second.answering() != 1 {
+				t.Errorf("%d batches are being answered by one, %d by the other", first.answering(), second.answering())
+			}
+		}
+		wg.Wait()
+		want := [][]int{{1}, {1, 1}}
+		if !slices.EqualFunc(first.batches, want, slices.Equal) || len(second.batches) != 1 || len(second.batches[0]) != 3 {
+			t.Errorf("got the batches %v and %v", first.batches, second.batches)
+		}
+		if took := time.Since(began); took != 3*time.Second {
+			t.Errorf("it took %v", took)
 		}
 	})
 }

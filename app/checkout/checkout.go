@@ -36,8 +36,9 @@ type Config struct {
 	QueueLength int
 	// BatchSize is how many orders one transaction places, or settles, at the most. Default 128.
 	BatchSize int
-	// Flights is the number of transactions of each kind at once: more would only queue for the same rows inside
-	// PostgreSQL, where a queue is dear (8 connections sold 6 times as much of one SKU as 200). Default 1.
+	// Flights is the number of transactions at once, of those that place and those that settle together: more would only
+	// queue for the same rows inside PostgreSQL, where a queue is dear (8 connections sold 6 times as much of one SKU as
+	// 200), and would be smaller (with one of each kind at once a shop with 64 buyers sold a fifth less). Default 1.
 	Flights int
 	// Plain places and settles each order in a transaction of its own, which locks its SKUs first of all: the way of most
 	// shops, for comparison. BatchSize and Flights have no meaning then.
@@ -69,9 +70,13 @@ func New(pool *pgxpool.Pool, gateway payment.Gateway, log *slog.Logger, cfg Conf
 		cfg.BatchSize, cfg.Flights = 1, math.MaxInt
 	}
 	s := &Service{pool: pool, gateway: gateway, log: log, cfg: cfg}
-	s.placing = newBatcher(batchLimits{queue: cfg.QueueLength, size: cfg.BatchSize, flights: cfg.Flights}, s.placeBatch)
-	// Whoever waits here has come through there.
-	s.settling = newBatcher(batchLimits{queue: math.MaxInt, size: cfg.BatchSize, flights: cfg.Flights}, s.settleBatch)
+	limits := batchLimits{queue: cfg.QueueLength, size: cfg.BatchSize, flights: cfg.Flights}
+	if !cfg.Plain {
+		limits.turns = newTurns(cfg.Flights)
+	}
+	s.placing = newBatcher(limits, s.placeBatch)
+	limits.queue = math.MaxInt // whoever waits here has come through there
+	s.settling = newBatcher(limits, s.settleBatch)
 	return s
 }
 

@@ -20,9 +20,9 @@
 //
 // # Group commit
 //
-// Place and Settle each work on many orders in one transaction. While one batch is in PostgreSQL, the requests that arrive
-// queue up, and the next transaction takes all of them, up to [Config].BatchSize: at midnight one row lock and one flush of
-// the log serve dozens of orders, and an idle shop commits batches of one without delay. Within a worker arrival decides
+// Place and Settle each work on many orders in one transaction, and take turns. While one batch is in PostgreSQL, the
+// requests that arrive queue up, and the next transaction takes all of them, up to [Config].BatchSize: at midnight one row
+// lock and one flush of the log serve dozens of orders, and an idle shop commits batches of one without delay. Within a worker arrival decides
 // who gets the last unit: a batch allots in the order of the queue, and the next one begins when it is committed.
 //
 // One order's trouble is its own. What is sold out, refused by a limit, or has a discount that does not apply is refused
