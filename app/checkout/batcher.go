@@ -29,7 +29,9 @@ type batchLimits struct {
 	queue   int // questions that may wait
 	size    int // questions in a batch
 	flights int // batches at once
-	turns   turns
+	// turn is held while a batch is answered. Those who share one take turns; a sync.Mutex may let the same one go on for as
+	// long as others have waited for less than a millisecond, which makes their batches larger.
+	turn sync.Locker
 }
 
 // answered is what became of one question.
@@ -101,14 +103,14 @@ func (b *batcher[Q, A]) withdraw(q *question[Q, A]) bool {
 // fly answers batches until nobody waits. Who comes before the turn does is in the batch.
 func (b *batcher[Q, A]) fly() {
 	for {
-		b.limits.turns.take()
+		b.limits.turn.Lock()
 		batch := b.take()
 		if batch == nil {
-			b.limits.turns.giveBack()
+			b.limits.turn.Unlock()
 			return
 		}
 		answers := b.answerAll(batch)
-		b.limits.turns.giveBack()
+		b.limits.turn.Unlock()
 		for i, a := range answers {
 			batch[i].answered = a
 			close(batch[i].done)
@@ -116,22 +118,11 @@ func (b *batcher[Q, A]) fly() {
 	}
 }
 
-// turns are how many batches are answered at once by all who share them, in the order in which they ask. nil: any number.
-type turns chan struct{}
+// noTurn is for batches that nobody has to wait for.
+type noTurn struct{}
 
-func newTurns(n int) turns { return make(turns, n) }
-
-func (t turns) take() {
-	if t != nil {
-		t <- struct{}{}
-	}
-}
-
-func (t turns) giveBack() {
-	if t != nil {
-		<-t
-	}
-}
+func (noTurn) Lock()   {}
+func (noTurn) Unlock() {}
 
 // take returns those who have waited longest, or nil: then this flight is over.
 func (b *batcher[Q, A]) take() []*question[Q, A] {

@@ -71,7 +71,7 @@ func (d *desk) each(t *testing.T, n int) {
 // arrival, and nothing waits for a batch to fill.
 func TestBatcherOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(batchLimits{queue: 100, size: 4, flights: 1}, time.Second)
+		d := newDesk(batchLimits{queue: 100, size: 4, flights: 1, turn: noTurn{}}, time.Second)
 		began := time.Now()
 		d.each(t, 10)
 		if want := [][]int{{1}, {2, 3, 4, 5}, {6, 7, 8, 9}, {10}}; !slices.EqualFunc(d.batches, want, slices.Equal) {
@@ -89,7 +89,7 @@ func TestBatcherOrder(t *testing.T) {
 // One question's trouble is not its neighbour's.
 func TestBatcherErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(batchLimits{queue: 100, size: 100, flights: 1}, time.Second)
+		d := newDesk(batchLimits{queue: 100, size: 100, flights: 1, turn: noTurn{}}, time.Second)
 		var wg sync.WaitGroup
 		for i := -5; i <= 5; i++ {
 			wg.Go(func() {
@@ -106,7 +106,7 @@ func TestBatcherErrors(t *testing.T) {
 // As many batches at once as there may be, and no more.
 func TestBatcherFlights(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(batchLimits{queue: 100, size: 2, flights: 3}, time.Second)
+		d := newDesk(batchLimits{queue: 100, size: 2, flights: 3, turn: noTurn{}}, time.Second)
 		began := time.Now()
 		d.each(t, 9)
 		if took := time.Since(began); d.busiest != 3 || took != 2*time.Second {
@@ -115,11 +115,17 @@ func TestBatcherFlights(t *testing.T) {
 	})
 }
 
+// baton is a turn that synctest understands: a goroutine that waits for a mutex is not idle to it.
+type baton chan struct{}
+
+func (b baton) Lock()   { b <- struct{}{} }
+func (b baton) Unlock() { <-b }
+
 // Batchers that share turns never answer at once, each gets its turn, and a batch takes in all who have come before its
 // turn has.
 func TestBatchersTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		limits := batchLimits{queue: 100, size: 100, flights: 1, turns: newTurns(1)}
+		limits := batchLimits{queue: 100, size: 100, flights: 1, turn: make(baton, 1)}
 		first, second := newDesk(limits, time.Second), newDesk(limits, time.Second)
 		began := time.Now()
 		var wg sync.WaitGroup
@@ -149,7 +155,7 @@ func TestBatchersTakeTurns(t *testing.T) {
 // gets the answer, whether they still want it or not (E3).
 func TestBatcherGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(batchLimits{queue: 3, size: 10, flights: 1}, time.Second)
+		d := newDesk(batchLimits{queue: 3, size: 10, flights: 1, turn: noTurn{}}, time.Second)
 		cause := errors.New("hung up")
 		ctx, hangUp := context.WithCancelCause(t.Context())
 		answers := make([]error, 5)
@@ -186,7 +192,7 @@ func TestBatcherGivesUp(t *testing.T) {
 
 // W8: a panic is the answer to one batch.
 func TestBatcherPanics(t *testing.T) {
-	b := newBatcher(batchLimits{queue: 1, size: 1, flights: 1}, func(q []int) []answered[int] {
+	b := newBatcher(batchLimits{queue: 1, size: 1, flights: 1, turn: noTurn{}}, func(q []int) []answered[int] {
 		if q[0] == 13 {
 			panic("bad luck")
 		}
@@ -204,7 +210,7 @@ func TestBatcherPanics(t *testing.T) {
 // A worker that leaves answers all who wait, takes nothing more, and is told when that is done.
 func TestBatcherCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDesk(batchLimits{queue: 10, size: 1, flights: 2}, time.Second)
+		d := newDesk(batchLimits{queue: 10, size: 1, flights: 2, turn: noTurn{}}, time.Second)
 		began := time.Now()
 		var wg sync.WaitGroup
 		for range 4 {
@@ -227,7 +233,7 @@ func TestBatcherCloses(t *testing.T) {
 			t.Errorf("closed after %v, %v", time.Since(began), err)
 		}
 		wg.Wait()
-		idle := newDesk(batchLimits{queue: 1, size: 1, flights: 1}, 0)
+		idle := newDesk(batchLimits{queue: 1, size: 1, flights: 1, turn: noTurn{}}, 0)
 		if err := errors.Join(idle.close(t.Context()), idle.close(t.Context())); err != nil {
 			t.Error(err)
 		}
@@ -238,7 +244,7 @@ func TestBatcherCloses(t *testing.T) {
 func TestBatcherInACrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		random := rand.New(rand.NewPCG(1, 2))
-		d := newDesk(batchLimits{queue: 50, size: 7, flights: 2}, 10*time.Millisecond)
+		d := newDesk(batchLimits{queue: 50, size: 7, flights: 2, turn: noTurn{}}, 10*time.Millisecond)
 		var answeredOnce, busy int
 		var mu sync.Mutex
 		var wg sync.WaitGroup

@@ -10,6 +10,7 @@ import (
 	"math"
 	"runtime/debug"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,12 +37,8 @@ type Config struct {
 	QueueLength int
 	// BatchSize is how many orders one transaction places, or settles, at the most. Default 128.
 	BatchSize int
-	// Flights is the number of transactions at once, of those that place and those that settle together: more would only
-	// queue for the same rows inside PostgreSQL, where a queue is dear (8 connections sold 6 times as much of one SKU as
-	// 200), and would be smaller (with one of each kind at once a shop with 64 buyers sold a fifth less). Default 1.
-	Flights int
 	// Plain places and settles each order in a transaction of its own, which locks its SKUs first of all: the way of most
-	// shops, for comparison. BatchSize and Flights have no meaning then.
+	// shops, for comparison. BatchSize has no meaning then.
 	Plain bool
 }
 
@@ -64,15 +61,11 @@ func New(pool *pgxpool.Pool, gateway payment.Gateway, log *slog.Logger, cfg Conf
 	cfg.QueueTimeout = cmp.Or(cfg.QueueTimeout, 15*time.Second)
 	cfg.QueueLength = cmp.Or(cfg.QueueLength, 20_000)
 	cfg.BatchSize = cmp.Or(cfg.BatchSize, 128)
-	cfg.Flights = cmp.Or(cfg.Flights, 1)
 	cfg.SoldOut = cmp.Or(cfg.SoldOut, new(inventory.Hints))
-	if cfg.Plain {
-		cfg.BatchSize, cfg.Flights = 1, math.MaxInt
-	}
 	s := &Service{pool: pool, gateway: gateway, log: log, cfg: cfg}
-	limits := batchLimits{queue: cfg.QueueLength, size: cfg.BatchSize, flights: cfg.Flights}
-	if !cfg.Plain {
-		limits.turns = newTurns(cfg.Flights)
+	limits := batchLimits{queue: cfg.QueueLength, size: cfg.BatchSize, flights: 1, turn: new(sync.Mutex)}
+	if cfg.Plain {
+		limits.size, limits.flights, limits.turn = 1, math.MaxInt, noTurn{}
 	}
 	s.placing = newBatcher(limits, s.placeBatch)
 	limits.queue = math.MaxInt // whoever waits here has come through there

@@ -221,7 +221,7 @@ func TestBusyCheckoutChangesNothing(t *testing.T) {
 	if _, err := holder.Exec(t.Context(), "SELECT FROM stock WHERE sku_id = $1 FOR UPDATE", s.sku[mug]); err != nil {
 		t.Fatal(err)
 	}
-	w := s.worker(s.provider, checkout.Config{Flights: 1, QueueLength: 1, TransactionTimeout: time.Minute})
+	w := s.worker(s.provider, checkout.Config{QueueLength: 1, TransactionTimeout: time.Minute})
 	others := []checkout.Request{s.buyer(payment.TokenOK, pan, 1), s.buyer(payment.TokenOK, pan, 1)}
 	before := s.snapshot()
 	first, queue := make(chan error), make(chan error)
