@@ -21,8 +21,15 @@ test: ## Run all tests on a real PostgreSQL and Redis: the ones that are named, 
 	$(servers) go test -race -shuffle=on ./...
 
 .PHONY: test-containers
-test-containers: ## Run all tests on PostgreSQL and Redis in containers, and insist on them
-	TEST_SERVERS=containers $(servers) go test -race -shuffle=on ./...
+test-containers: ## Run all tests on PostgreSQL and Redis in containers, and the compose demo, and insist on them
+	TEST_SERVERS=containers TEST_COMPOSE=true $(servers) go test -race -shuffle=on ./...
+
+.PHONY: sale
+sale: build bin/k6 ## Send a crowd at midnight to the shop of "make run" or of compose, and audit its books; BUYERS=3000 and others
+	@go run ./loadtest/sale
+
+bin/k6: .ci/k6.mod .ci/k6.sum
+	go build -modfile=.ci/k6.mod -o $@ go.k6.io/k6
 
 .PHONY: bench
 bench: ## Run the benchmarks: allocations and time per operation

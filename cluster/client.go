@@ -104,6 +104,12 @@ func (c *Client) Scale(ctx context.Context, workers int) error {
 	return err
 }
 
+// Kill kills the worker in a slot, as [Master.Kill] does.
+func (c *Client) Kill(ctx context.Context, slot int) error {
+	_, err := c.command(ctx, "kill", map[string]int{"slot": slot})
+	return err
+}
+
 // Stop shuts the cluster down, as [Master.Stop] does, and waits until the last worker is gone.
 func (c *Client) Stop(ctx context.Context) error {
 	_, err := c.command(ctx, "stop?wait=true", nil)

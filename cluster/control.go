@@ -28,6 +28,7 @@ const (
 //	GET  /api/v1/status                  Status
 //	POST /api/v1/reload                  waits; {"ok": true}, or 409 with {"ok": false, "reason", "output"}
 //	POST /api/v1/scale     {"workers"}   {"ok": true}
+//	POST /api/v1/kill      {"slot"}      {"ok": true}
 //	POST /api/v1/stop                    {"ok": true}; with ?wait=true when the last worker is gone
 //	POST /api/v1/settings  {"key", "value"}  {"ok": true, "workers": how many have it}
 //
@@ -49,6 +50,7 @@ func (m *Master) routes() http.Handler {
 	mux.HandleFunc("GET /api/v1/status", m.handleStatus)
 	mux.HandleFunc("POST /api/v1/reload", m.handleReload)
 	mux.HandleFunc("POST /api/v1/scale", m.handleScale)
+	mux.HandleFunc("POST /api/v1/kill", m.handleKill)
 	mux.HandleFunc("POST /api/v1/stop", m.handleStop)
 	mux.HandleFunc("POST /api/v1/settings", m.handleSettings)
 	return mux
@@ -125,6 +127,20 @@ func (m *Master) handleScale(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeOutcome(w, http.StatusOK, outcome{OK: true, Workers: body.Workers})
+}
+
+func (m *Master) handleKill(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		Slot int `json:"slot"`
+	}
+	if !readJSON(w, r, &body) {
+		return
+	}
+	if err := m.Kill(r.Context(), body.Slot); err != nil {
+		writeOutcome(w, refusalCode(err), failed(err))
+		return
+	}
+	writeOutcome(w, http.StatusOK, outcome{OK: true})
 }
 
 func refusalCode(err error) int {

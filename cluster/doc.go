@@ -95,5 +95,5 @@
 //	                            runs it (ETXTBSY); where it does not, the log says that crash restarts run what is there now
 //	the executable is damaged   truncated, for another machine, not executable, still being written: refused before a
 //	                            process is started
-//	memory runs out             the kernel kills a worker: that is a crash like any other
+//	memory runs out             the kernel kills a worker, and on Linux rather a worker than the master: a crash like any other
 package cluster

@@ -56,6 +56,7 @@ func Join() (*Worker, error) {
 		return nil, fmt.Errorf("join the master: %w", err)
 	}
 	nameProcess(filepath.Base(ownName())) //nolint:errcheck // a name is no reason to die
+	dieFirst()
 	w.listen()
 	go w.read()
 	go w.lag.run(context.Background())

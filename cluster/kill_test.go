@@ -10,6 +10,26 @@ import (
 	"doorbuster/cluster"
 )
 
+// Kill is a crash like any other, and takes a slot in which a worker serves.
+func TestKillCommand(t *testing.T) {
+	t.Parallel()
+	z := startZoo(t, "good", nil)
+	before := z.pids()
+	for _, slot := range []int{0, 3, -1} {
+		if err := z.client.Kill(t.Context(), slot); err == nil || !strings.Contains(err.Error(), "no worker serves in slot") {
+			t.Errorf("slot %d: %v", slot, err)
+		}
+	}
+	if err := z.client.Kill(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	z.loggedOf("worker crashed", before[1])
+	if after := z.settle(2); after.Master.CrashesTotal != 1 || after.Workers[0].PID != before[0] || after.Workers[1].PID == before[1] {
+		t.Errorf("the workers were %v; now %+v", before, after)
+	}
+	z.stop()
+}
+
 // M3, M9, M10; O4: a worker may be killed at any moment of its life. One that serves, or is about to, is replaced; one that
 // was leaving is not missed; one that has to prove its release takes the release with it.
 func TestKillWorker(t *testing.T) {

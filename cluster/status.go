@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -183,6 +184,23 @@ func (m *Master) Scale(ctx context.Context, workers int) error {
 			return
 		}
 		l.scale(workers)
+	}); err != nil {
+		return err
+	}
+	return refused
+}
+
+// Kill kills the worker in a slot with SIGKILL, for those who want to see what happens then. To the cluster it is a crash
+// like any other.
+func (m *Master) Kill(ctx context.Context, slot int) error {
+	refused := fmt.Errorf("no worker serves in slot %d", slot)
+	if err := m.call(ctx, func(l *loop) {
+		for _, p := range l.sup.Processes {
+			if p.Slot == slot && p.Phase == supervisor.Ready { // not reaped, so the pid is still its own
+				refused = syscall.Kill(p.PID, syscall.SIGKILL)
+				return
+			}
+		}
 	}); err != nil {
 		return err
 	}

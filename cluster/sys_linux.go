@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,22 @@ var privateSocket = net.ListenConfig{Control: func(_, _ string, c syscall.RawCon
 // must not live on in workers. What is marked already stays so. It takes Linux 5.11; before that it does nothing.
 func keepToSelf() {
 	unix.CloseRange(uint(unix.Stderr+1), math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) //nolint:errcheck // the next best thing is what was before
+}
+
+// workerOOMScore is what makes the kernel prefer a worker to its master when memory runs out: half of all memory is added
+// to its size (proc(5), oom_score_adj). Whoever gave more keeps that.
+const workerOOMScore = 500
+
+// dieFirst makes this process one of the first to be killed when memory runs out. Anybody may do that to himself.
+func dieFirst() {
+	const path = "/proc/self/oom_score_adj"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return // it is no reason to die at once
+	}
+	if score, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && score < workerOOMScore {
+		os.WriteFile(path, []byte(strconv.Itoa(workerOOMScore)), 0) //nolint:errcheck // as above
+	}
 }
 
 const (

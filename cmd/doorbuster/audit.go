@@ -16,24 +16,20 @@ import (
 
 type auditCommand struct {
 	databaseFlags
-	Acks string `name:"acks" type:"path" placeholder:"FILE" help:"What customers were told: the acknowledgement log of a load test."`
+	controlFlags
+	Acks string `name:"acks" placeholder:"FILE" help:"What customers were told: the acknowledgement log of a load test. -: standard input."`
 	JSON bool   `name:"json" help:"As JSON."`
 }
 
 // Run checks the books and fails when anything is wrong with them.
 func (c *auditCommand) Run(env *environment) error {
-	var acks audit.Acks
-	if c.Acks != "" {
-		file, err := os.Open(c.Acks)
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("there is no acknowledgement log %s: \"make sale\" writes one", c.Acks)
-		}
-		if err != nil {
-			return fmt.Errorf("open the acknowledgement log: %w", err)
-		}
-		defer file.Close()
-		if acks, err = audit.ReadAcks(file); err != nil {
-			return fmt.Errorf("%s: %w", c.Acks, err)
+	acks, err := c.acks()
+	if err != nil {
+		return err
+	}
+	if c.DatabaseURL == "" && c.RedisURL == "" {
+		if c.databaseFlags, err = c.serversOfDev(); err != nil {
+			return err
 		}
 	}
 	report, err := app.Audit(env.signals.stop, c.DatabaseURL, c.RedisURL, acks)
@@ -51,6 +47,29 @@ func (c *auditCommand) Run(env *environment) error {
 		err = errSaid
 	}
 	return err
+}
+
+// acks reads what customers were told, if somebody has written it down.
+func (c *auditCommand) acks() (audit.Acks, error) {
+	switch c.Acks {
+	case "":
+		return nil, nil
+	case "-":
+		return audit.ReadAcks(os.Stdin)
+	}
+	file, err := os.Open(c.Acks)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no acknowledgement log %s: \"make sale\" writes one", c.Acks)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the acknowledgement log: %w", err)
+	}
+	defer file.Close()
+	acks, err := audit.ReadAcks(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Acks, err)
+	}
+	return acks, nil
 }
 
 func printReport(out io.Writer, r *audit.Report) error {

@@ -18,14 +18,19 @@ import (
 // statusLimit is how long a running master may take to say how it is.
 const statusLimit = 5 * time.Second
 
+// socket is the path of the control socket.
+func (c *controlFlags) socket() (string, error) {
+	if c.ControlSocket != "" {
+		return c.ControlSocket, nil
+	}
+	dir, err := runtimeDir()
+	return filepath.Join(dir, controlSocketName), err
+}
+
 func (c *controlFlags) dial(ctx context.Context) (*cluster.Client, error) {
-	path := c.ControlSocket
-	if path == "" {
-		dir, err := runtimeDir()
-		if err != nil {
-			return nil, err
-		}
-		path = filepath.Join(dir, controlSocketName)
+	path, err := c.socket()
+	if err != nil {
+		return nil, err
 	}
 	client, err := cluster.Dial(ctx, path)
 	if err != nil {
@@ -182,6 +187,24 @@ func (c *scaleCommand) Run(env *environment) error {
 		return err
 	}
 	fmt.Fprintf(env.stdout, "scaling to %d workers\n", c.Workers)
+	return nil
+}
+
+type killCommand struct {
+	controlFlags
+	Slot int `arg:"" help:"Slot of the worker; the status shows them."`
+}
+
+// Run kills a worker.
+func (c *killCommand) Run(env *environment) error {
+	client, err := c.dial(env.signals.stop)
+	if err != nil {
+		return err
+	}
+	if err := client.Kill(env.signals.stop, c.Slot); err != nil {
+		return err
+	}
+	fmt.Fprintf(env.stdout, "killed the worker in slot %d; \"doorbuster status\" shows how it is replaced\n", c.Slot)
 	return nil
 }
 

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"doorbuster/app"
 	"doorbuster/app/devstack"
@@ -46,6 +48,11 @@ func (c *devCommand) Run(env *environment) (err error) {
 		return unlessStopped(ctx, err)
 	}
 	say("  %s", describe(seeded))
+	forget, err := c.writeServers(databases)
+	if err != nil {
+		return err
+	}
+	defer forget()
 	c.PlainHTTP = true // there is no TLS in front of it
 	return c.runShop(env, databases, func(addr string) { say("%s", c.welcome(addr, databases)) })
 }
@@ -95,6 +102,48 @@ func (c *devCommand) start(ctx context.Context, progress func(string)) (stop fun
 		closers, databases.RedisURL = append(closers, redis.Close), redis.URL()
 	}
 	return stop, databases, nil
+}
+
+// serversFile is where a running "dev" says where its own servers are, for the audit: beside its control socket, which is in
+// a folder of this user alone.
+func (c *controlFlags) serversFile() (string, error) {
+	path, err := c.socket()
+	return strings.TrimSuffix(path, ".sock") + ".servers", err
+}
+
+// writeServers says where the servers are that were started here. What was given stays unsaid: there may be a password in it.
+func (c *devCommand) writeServers(databases databaseFlags) (forget func(), err error) {
+	if c.DatabaseURL != "" || c.RedisURL != "" {
+		return func() {}, nil
+	}
+	path, err := c.serversFile()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("make a folder for the word where the servers are: %w", err)
+	}
+	if err := os.WriteFile(path, []byte(databases.DatabaseURL+"\n"+databases.RedisURL+"\n"), 0o600); err != nil {
+		return nil, fmt.Errorf("write down where the servers are: %w", err)
+	}
+	return func() { os.Remove(path) }, nil
+}
+
+// serversOfDev returns the servers of a running "dev", or none.
+func (c *controlFlags) serversOfDev() (databaseFlags, error) {
+	path, err := c.serversFile()
+	if err != nil {
+		return databaseFlags{}, err
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return databaseFlags{}, nil
+	}
+	if err != nil {
+		return databaseFlags{}, fmt.Errorf("read where the servers are: %w", err)
+	}
+	postgres, redis, _ := strings.Cut(string(text), "\n")
+	return databaseFlags{DatabaseURL: postgres, RedisURL: strings.TrimSpace(redis)}, nil
 }
 
 // unlessStopped returns the error of a step of the start. Whatever a step says after the operator has said stop, it says
@@ -159,7 +208,11 @@ func (c *devCommand) books(databases databaseFlags) string {
 	if c.DatabaseURL != "" {
 		return ""
 	}
-	return fmt.Sprintf("\nLook into the books:\n  psql '%s'\n", databases.DatabaseURL)
+	audit := ""
+	if c.RedisURL == "" {
+		audit = fmt.Sprintf("\n  %s audit", os.Args[0])
+	}
+	return fmt.Sprintf("\nLook into the books, and check them:\n  psql '%s'%s\n", databases.DatabaseURL, audit)
 }
 
 func (c *devCommand) afterwards() string {

@@ -79,9 +79,16 @@ func TestDev(t *testing.T) {
 		t.Errorf("orders: got %d: %s", code, body)
 	}
 	client.CloseIdleConnections()
+	sameDir := p.cmd.Env[2:3] // XDG_RUNTIME_DIR
+	if code, stdout, stderr := do(t, sameDir, "audit"); code != 0 || !strings.Contains(stdout, "\n0 findings") {
+		t.Errorf("an audit of the shop that runs: code %d: %s %s", code, stdout, stderr)
+	}
 	p.signal(os.Interrupt)
 	if code := p.wait(); code != 0 {
 		t.Errorf("got exit code %d after Ctrl-C, want 0\n%s", code, p.stderr)
+	}
+	if code, _, stderr := do(t, sameDir, "audit"); code != 1 || !strings.Contains(stderr, "DATABASE_URL is empty") {
+		t.Errorf("an audit of no shop: code %d: %s", code, stderr)
 	}
 	if alive(pid) {
 		t.Errorf("PostgreSQL, pid %d, is still there", pid)

@@ -25,6 +25,7 @@ type commands struct {
 	Status  statusCommand  `cmd:"" help:"Show how the workers of a running shop are."`
 	Reload  reloadCommand  `cmd:"" help:"Replace the workers by the program that is now on disk, one after the other, and tell how it went."`
 	Scale   scaleCommand   `cmd:"" help:"Set the number of workers of a running shop."`
+	Kill    killCommand    `cmd:"" help:"Kill a worker of a running shop with SIGKILL, to see what happens."`
 	Set     setCommand     `cmd:"" help:"Change a setting of a running shop: log-level=debug."`
 	Stop    stopCommand    `cmd:"" help:"Stop a running shop in order, and wait for that. Again: at once."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database's schema up to date, or back, or show where it is."`

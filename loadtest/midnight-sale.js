@@ -1,0 +1,206 @@
+// Midnight: visitors look around all the time; at one instant a herd of buyers checks out, while the shop is deployed and one
+// of its workers is killed. Every buyer goes on, with the same Idempotency-Key, until there is a definite answer, and some
+// ask again afterwards. "make sale" runs it and audits the books against what the buyers were told.
+//
+//   k6 run -e SHOP=http://localhost:3000 loadtest/midnight-sale.js
+//
+// What was told goes to the console as JSON, one line per answer: the log that "doorbuster audit --acks" reads.
+// --console-output and --log-format=raw make a file of it.
+//
+//   BUYERS=500        the herd. Each is a VU of k6, about 200 KB: 30,000 take 8 GB and as many connections, so a limit of
+//                     65,536 descriptors (ulimit -n) for k6 and for the workers, and PREPARE=120 to fill the carts
+//   SKU               what they want; UNITS of it are there, only for the summary's sake
+//   PREPARE=10        seconds before midnight, in which carts are filled
+//   BROWSE=50         visitors' requests a second, sent on time whether the shop answers or not
+//   AFTER=10          seconds of visitors after midnight
+//   ADMIN, ADMIN_TOKEN  where the master takes commands; without it nothing is deployed or killed
+//   RELOAD=true, KILL=true
+//   BUYER_P99, READ_P99, CART_P99, CHECKOUT_P99   the limits, in ms
+//   OUT               folder for summary.json
+import http from 'k6/http';
+import exec from 'k6/execution';
+import { check, sleep } from 'k6';
+import { Counter, Rate, Trend } from 'k6/metrics';
+
+const setting = (name, usual) => __ENV[name] || usual;
+const number = (name, usual) => Number(setting(name, usual));
+
+const shop = setting('SHOP', 'http://localhost:3000');
+const admin = setting('ADMIN', '');
+const sku = setting('SKU', 'AURORA-55-OLED');
+const buyers = number('BUYERS', 500);
+const prepare = number('PREPARE', 10);
+const after = number('AFTER', 10);
+const reloads = admin !== '' && setting('RELOAD', 'true') === 'true';
+const kills = admin !== '' && setting('KILL', 'true') === 'true';
+const patience = 180; // seconds after midnight in which the last buyer knows
+
+// What became of the buyers. An answer of 409 or 503 is the shop at work, not a failure, and is counted apart.
+const orders = new Counter('sale_orders');
+const soldOut = new Counter('sale_sold_out');
+const shed = new Counter('sale_shed'); // 503: come back later
+const cut = new Counter('sale_cut'); // the connection ended without an answer
+const failed = new Counter('sale_failed'); // any other answer
+const undecided = new Counter('sale_undecided'); // buyers who gave up
+const decided = new Trend('sale_decided', true); // from midnight to the definite answer
+const ordered = new Trend('sale_ordered', true); // the same, of those who bought
+const strays = new Rate('visitors_failed');
+
+export const options = {
+  scenarios: {
+    visitors: {
+      executor: 'constant-arrival-rate', exec: 'look', rate: number('BROWSE', 50), timeUnit: '1s',
+      duration: `${prepare + after}s`, preAllocatedVUs: 100, maxVUs: 500,
+    },
+    herd: {
+      executor: 'per-vu-iterations', exec: 'buy', vus: buyers, iterations: 1, maxDuration: `${prepare + patience}s`,
+    },
+    ...(reloads || kills ? { operator: { executor: 'per-vu-iterations', exec: 'operate', vus: 1, iterations: 1, maxDuration: `${prepare + patience}s` } } : {}),
+  },
+  thresholds: {
+    checks: ['rate==1'],
+    dropped_iterations: ['count==0'], // or the visitors were fewer than promised, and the figures flatter
+    sale_failed: ['count==0'],
+    sale_undecided: ['count==0'],
+    // A killed worker takes with it what it was working on; nothing else may be lost.
+    sale_cut: [`count<=${kills ? buyers : 0}`],
+    visitors_failed: [kills ? 'rate<0.02' : 'rate==0'],
+    sale_decided: [`p(99)<${number('BUYER_P99', 20000)}`],
+    'http_req_duration{name:product}': [`p(99)<${number('READ_P99', 2000)}`],
+    'http_req_duration{name:cart}': [`p(99)<${number('CART_P99', 3000)}`],
+    'http_req_duration{name:checkout}': [`p(99)<${number('CHECKOUT_P99', 20000)}`],
+  },
+  summaryTrendStats: ['min', 'med', 'p(99)', 'max'],
+  setupTimeout: '30s',
+};
+
+const named = (name, headers) => ({ tags: { name }, timeout: '60s', headers: { 'Content-Type': 'application/json', ...headers } });
+
+// setup agrees on midnight.
+export function setup() {
+  const ready = http.get(`${shop}/readyz`);
+  if (ready.status !== 200) {
+    exec.test.abort(`there is no shop at ${shop} (${ready.error || ready.status}): "make run" opens one`);
+  }
+  return { midnight: Date.now() + prepare * 1000, name: Math.random().toString(36).slice(2) };
+}
+
+const until = (instant) => sleep(Math.max(0, instant - Date.now()) / 1000);
+
+export function look() {
+  const pages = ['aurora-55-oled-tv', 'tonquay-hush-headphones', ''];
+  const page = pages[exec.scenario.iterationInTest % pages.length];
+  const r = http.get(page === '' ? `${shop}/v1/products?category=doorbusters&limit=10` : `${shop}/v1/products/${page}`, named('product'));
+  strays.add(r.status !== 200);
+}
+
+export function buy({ midnight, name }) {
+  const key = `sale-${name}-${exec.vu.idInTest}`;
+  sleep(Math.random() * prepare * 0.7); // they don't all come in together
+  const filled = http.put(`${shop}/v1/cart/items/${sku}`, JSON.stringify({ quantity: 1 }), named('cart'));
+  check(filled, { 'the cart is filled': (r) => r.status === 200 });
+  until(midnight);
+  const outcome = persist(key, midnight);
+  if (exec.vu.idInTest % 10 === 0) { // not sure whether it has worked: once more, with the same key
+    const again = checkOut(key);
+    check(again, {
+      'a repeat is answered the same': (r) => again.status === 503 || again.status === 0 ||
+        (outcome.order ? r.json('id') === outcome.order : r.status !== 200 && r.status !== 201 ? true : !outcome.definite),
+    });
+  }
+}
+
+function checkOut(key) {
+  const body = { email: `${key}@example.com`, payment_token: 'tok_ok' };
+  const r = http.post(`${shop}/v1/checkout`, JSON.stringify(body), named('checkout', { 'Idempotency-Key': key }));
+  const told = { key, status: r.status, sku, quantity: 1 };
+  if (r.status === 200 || r.status === 201) {
+    told.order = r.json('id');
+    told.total_minor = r.json('total.amount_minor');
+  } else if (r.status !== 0) {
+    told.code = problem(r);
+  }
+  console.log(JSON.stringify(told));
+  return r;
+}
+
+// problem is the code of an error answer; what is not the shop's own has none.
+function problem(r) {
+  try {
+    return r.json('code');
+  } catch {
+    return `status-${r.status}`;
+  }
+}
+
+// persist checks out until there is a definite answer.
+function persist(key, midnight) {
+  for (let tries = 0; tries < 60 && Date.now() < midnight + (patience - 60) * 1000; tries++) {
+    const r = checkOut(key);
+    const took = Date.now() - midnight;
+    if (r.status === 200 || r.status === 201) {
+      orders.add(1);
+      ordered.add(took);
+      decided.add(took);
+      return { definite: true, order: r.json('id') };
+    }
+    if (r.status === 409 && problem(r) === 'out-of-stock') {
+      soldOut.add(1);
+      decided.add(took);
+      return { definite: true };
+    }
+    const wait = Number(r.headers['Retry-After'] || 1);
+    if (r.status === 503) {
+      shed.add(1);
+    } else if (r.status === 0) {
+      cut.add(1);
+    } else if (!(r.status === 409 && r.headers['Retry-After'])) { // the first try is still being worked on
+      failed.add(1);
+      return { definite: true };
+    }
+    sleep(wait * (1 + Math.random()));
+  }
+  undecided.add(1);
+  return { definite: false };
+}
+
+// operate deploys in the middle of it, and then kills a worker.
+export function operate({ midnight }) {
+  const token = setting('ADMIN_TOKEN', '');
+  const command = (path, body) => http.post(`${admin}/api/v1/${path}`, JSON.stringify(body), {
+    tags: { name: 'admin' }, timeout: '120s',
+    headers: { 'Content-Type': 'application/json', ...(token ? { Authorization: `Bearer ${token}` } : {}) },
+  });
+  until(midnight + 100);
+  if (reloads) {
+    check(command('reload', {}), { 'the deploy went well': (r) => r.status === 200 });
+  }
+  if (kills) {
+    check(command('kill', { slot: 1 }), { 'a worker was killed': (r) => r.status === 200 });
+  }
+}
+
+export function handleSummary({ metrics }) {
+  const count = (name) => metrics[name]?.values.count || 0;
+  const ms = (name, value) => Math.round(metrics[name]?.values[value] || 0);
+  const broken = Object.entries(metrics).flatMap(([name, m]) =>
+    Object.entries(m.thresholds || {}).filter(([, t]) => !t.ok).map(([limit]) => `${name}: ${limit}`));
+  const result = {
+    buyers, orders: count('sale_orders'), sold_out: count('sale_sold_out'), shed: count('sale_shed'), cut: count('sale_cut'),
+    failed: count('sale_failed'), undecided: count('sale_undecided'), dropped: count('dropped_iterations'),
+    orders_per_second: Math.round((1000 * count('sale_orders')) / Math.max(1, ms('sale_ordered', 'max'))),
+    p50_ms: ms('sale_decided', 'med'), p99_ms: ms('sale_decided', 'p(99)'), max_ms: ms('sale_decided', 'max'),
+    read_p99_ms: ms('http_req_duration{name:product}', 'p(99)'), broken,
+  };
+  const text = `
+${buyers} buyers at midnight: ${result.orders} orders (${result.orders_per_second}/s), ${result.sold_out} sold out, ${result.failed} failed, ${result.undecided} never knew
+answers that asked to come back: ${result.shed}; connections cut: ${result.cut}
+from midnight to the definite answer: p50 ${result.p50_ms} ms, p99 ${result.p99_ms} ms, max ${result.max_ms} ms; visitors' p99 ${result.read_p99_ms} ms, ${result.dropped} of theirs not sent
+${broken.length ? `BEYOND THE LIMITS: ${broken.join('; ')}` : 'all within the limits'}
+`;
+  const out = { stdout: text };
+  if (setting('OUT', '') !== '') {
+    out[`${setting('OUT', '')}/summary.json`] = JSON.stringify(result, null, 2);
+  }
+  return out;
+}
