@@ -128,7 +128,7 @@ func (s *sale) runK6(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, s.k6, "run", "--quiet", "--no-usage-report", "--no-color",
 		"--console-output="+acks, "--log-format=raw", s.script)
 	cmd.Env = append(os.Environ(), "SHOP="+s.shop, "ADMIN="+s.admin, "ADMIN_TOKEN="+s.token, "OUT="+s.dir,
-		"K6_WEB_DASHBOARD=true", "K6_WEB_DASHBOARD_PORT=-1", "K6_WEB_DASHBOARD_EXPORT="+filepath.Join(s.dir, reportFile))
+		"K6_WEB_DASHBOARD=true", "K6_WEB_DASHBOARD_PORT=-1", "K6_WEB_DASHBOARD_PERIOD=1s", "K6_WEB_DASHBOARD_EXPORT="+filepath.Join(s.dir, reportFile))
 	cmd.Stdout, cmd.Stderr = s.out, s.log
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it ends in order, and tells what it has
 	cmd.WaitDelay = time.Minute

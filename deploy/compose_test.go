@@ -1,0 +1,305 @@
+// Package deploy_test runs docker-compose.yml for real: what a newcomer types, and what an operator does to it.
+package deploy_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// project is a running compose project.
+type project struct {
+	t     *testing.T
+	name  string
+	shop  string // its address
+	ports []string
+}
+
+// openProject brings the whole demo up, by the one command that the README names, on ports of its own.
+func openProject(t *testing.T) *project {
+	t.Helper()
+	if os.Getenv("TEST_COMPOSE") == "" {
+		t.Skip("TEST_COMPOSE=true runs this, with Docker and Compose v2: make test-containers")
+	}
+	port := func() string {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		return port
+	}
+	p := &project{t: t, name: fmt.Sprintf("doorbuster-test-%d", os.Getpid())}
+	shop := port()
+	p.shop = "http://127.0.0.1:" + shop
+	p.ports = []string{"SHOP_PORT=" + shop, "ADMIN_PORT=" + port(), "PROMETHEUS_PORT=" + port(), "GRAFANA_PORT=" + port()}
+	t.Cleanup(p.down)
+	p.compose(nil, "up", "--detach")
+	return p
+}
+
+// compose runs a command of compose, with some variables, and returns what it printed.
+func (p *project) compose(env []string, args ...string) string {
+	p.t.Helper()
+	out, err := p.try(env, args...)
+	if err != nil {
+		p.t.Fatalf("docker compose %v: %v\n%s\n%s", args, err, out, p.logs())
+	}
+	return out
+}
+
+func (p *project) try(env []string, args ...string) (string, error) {
+	// Not the test's context: it is over when the project is taken down.
+	cmd := exec.CommandContext(context.Background(), "docker", append([]string{"compose", "--project-name", p.name, "--project-directory", ".."}, args...)...)
+	cmd.Env = slices.Concat(os.Environ(), p.ports, env)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, errs.String())
+	}
+	return out.String(), err
+}
+
+func (p *project) logs() string {
+	out, _ := p.try(nil, "logs", "--no-color", "--tail=50")
+	return out
+}
+
+func (p *project) down() {
+	if p.t.Failed() {
+		p.t.Log(p.logs())
+	}
+	if _, err := p.try(nil, "--profile", "*", "down", "--volumes", "--timeout", "60"); err != nil {
+		p.t.Error(err)
+	}
+	for _, kind := range [][]string{{"ps", "--all"}, {"volume", "ls"}, {"network", "ls"}} {
+		args := append(kind, "--quiet", "--filter", "label=com.docker.compose.project="+p.name)
+		if out := docker(p.t, args...); out != "" {
+			p.t.Errorf("docker %v after the end: %s", args, out)
+		}
+	}
+}
+
+func docker(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(context.Background(), "docker", args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("docker %v: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// status is as much of "doorbuster status --json" as is looked at here.
+type status struct {
+	Master struct {
+		State        string `json:"state"`
+		Target       int    `json:"target"`
+		Ready        int    `json:"ready"`
+		CrashesTotal int    `json:"crashes_total"`
+		ReloadsTotal int    `json:"reloads_total"`
+	} `json:"master"`
+	Workers []struct {
+		PID      int    `json:"pid"`
+		State    string `json:"state"`
+		InFlight int    `json:"in_flight"`
+	} `json:"workers"`
+}
+
+func (p *project) status() (s status) {
+	p.t.Helper()
+	if err := json.Unmarshal([]byte(p.compose(nil, "exec", "-T", "shop", "/doorbuster", "status", "--json")), &s); err != nil {
+		p.t.Fatal(err)
+	}
+	return s
+}
+
+// until asks until something is so. Each question takes its time; the test binary's limit ends it.
+func (p *project) until(what func(status) bool) status {
+	p.t.Helper()
+	for {
+		if s := p.status(); what(s) {
+			return s
+		}
+	}
+}
+
+func (s status) settled(workers int) bool {
+	return s.Master.State == "running" && s.Master.Ready == workers && s.Master.Target == workers && len(s.Workers) == workers
+}
+
+func (s status) pids() (pids []int) {
+	for _, w := range s.Workers {
+		pids = append(pids, w.PID)
+	}
+	return pids
+}
+
+// buy is what the demo tells people to type. It returns the status of the checkout.
+func (p *project) buy(key string) (int, string) {
+	p.t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar, Timeout: time.Minute, Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	post := func(path, body string) (int, string) {
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, p.shop+path, strings.NewReader(body))
+		if err != nil {
+			p.t.Error(err)
+			return 0, ""
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Idempotency-Key", key)
+		resp, err := client.Do(req)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(text)
+	}
+	if code, text := post("/v1/cart/items", `{"sku": "AURORA-55-OLED", "quantity": 1}`); code != http.StatusOK {
+		return code, text
+	}
+	return post("/v1/checkout", fmt.Sprintf(`{"email": "%s@example.com", "payment_token": "tok_ok"}`, key))
+}
+
+// O1, O5: the whole demo by one command; a purchase, a deploy, memory that runs out, a stop in the middle of payments, and
+// nothing that is left. One project is brought up for all of it, so the order matters.
+func TestCompose(t *testing.T) {
+	p := openProject(t)
+	container := docker(t, "ps", "--quiet", "--filter", "label=com.docker.compose.project="+p.name, "--filter", "label=com.docker.compose.service=shop")
+
+	if said := p.compose(nil, "logs", "--no-color", "--no-log-prefix", "open"); !strings.Contains(said, "The shop is open:  "+strings.Replace(p.shop, "127.0.0.1", "localhost", 1)) {
+		t.Errorf("it says:\n%s", said)
+	}
+	if code, text := p.buy("first"); code != http.StatusCreated || !strings.Contains(text, `"status":"confirmed"`) {
+		t.Fatalf("the first purchase: %d %s", code, text)
+	}
+	before := p.until(func(s status) bool { return s.settled(2) }) // a worker for each of its CPUs
+
+	// A deploy by a signal to the container.
+	p.compose(nil, "kill", "--signal", "USR2", "shop")
+	after := p.until(func(s status) bool { return s.Master.ReloadsTotal == 1 && s.settled(2) })
+	for _, pid := range after.pids() {
+		if slices.Contains(before.pids(), pid) {
+			t.Errorf("the workers were %v and are %v", before.pids(), after.pids())
+		}
+	}
+	if code, text := p.buy("second"); code != http.StatusCreated {
+		t.Errorf("after the deploy: %d %s", code, text)
+	}
+
+	t.Run("memory runs out", func(t *testing.T) { p.memoryRunsOut(t, container) })
+	t.Run("stop in the middle of payments", p.stopInTheMiddle)
+
+	// A container with one CPU has one worker.
+	p.compose([]string{"SHOP_CPUS=1"}, "up", "--detach", "shop")
+	p.until(func(s status) bool { return s.settled(1) })
+	if code, text := p.buy("third"); code != http.StatusCreated {
+		t.Errorf("with one worker: %d %s", code, text)
+	}
+
+	t.Run("a sale", func(t *testing.T) {
+		sale := []string{"BUYERS=100", "PREPARE=5", "BROWSE=10"}
+		if out, err := p.try(sale, "run", "--rm", "--no-deps", "sale"); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		if out, err := p.try(sale, "run", "--rm", "--no-deps", "audit"); err != nil || !strings.Contains(out, "\n0 findings") {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
+	t.Run("observed", p.observed)
+}
+
+// memoryRunsOut takes memory away from the container until the kernel kills, gives it back, and expects the container to
+// have lived through it.
+func (p *project) memoryRunsOut(t *testing.T, container string) {
+	if strings.Contains(docker(t, "info"), "No memory limit support") {
+		t.Skip("this Docker engine can't limit memory")
+	}
+	started := docker(t, "inspect", "--format", "{{.State.StartedAt}} {{.RestartCount}}", container)
+	// The write itself may fail, when the kernel has nobody left to kill.
+	exec.CommandContext(t.Context(), "docker", "update", "--memory", "40m", "--memory-swap", "40m", container).Run()
+	defer docker(t, "update", "--memory", "1536m", "--memory-swap", "1536m", container)
+	for i := range 1000 { // requests need memory
+		code, _ := p.buy(fmt.Sprintf("hungry-%d", i))
+		if code != http.StatusCreated {
+			break
+		}
+	}
+	docker(t, "update", "--memory", "1536m", "--memory-swap", "1536m", container)
+	p.until(func(s status) bool { return s.Master.CrashesTotal > 0 && s.settled(2) })
+	if now := docker(t, "inspect", "--format", "{{.State.StartedAt}} {{.RestartCount}}", container); now != started {
+		t.Errorf("the container was started at %s, and now at %s", started, now)
+	}
+}
+
+// stopInTheMiddle stops the shop while payments are under way: they are finished, and it ends with 0.
+func (p *project) stopInTheMiddle(t *testing.T) {
+	const customers = 20
+	slow := []string{"PAYMENT_LATENCY=2s"}
+	p.compose(slow, "up", "--detach", "shop")
+	p.until(func(s status) bool { return s.settled(2) })
+	answers := make(chan string, customers)
+	var wg sync.WaitGroup
+	for i := range customers {
+		wg.Go(func() {
+			code, text := p.buy(fmt.Sprintf("slow-%d", i))
+			answers <- fmt.Sprintf("%d %.200s", code, text)
+		})
+	}
+	p.until(func(s status) bool {
+		n := 0
+		for _, w := range s.Workers {
+			n += w.InFlight
+		}
+		return n == customers
+	})
+	p.compose(slow, "stop", "shop")
+	wg.Wait()
+	close(answers)
+	for a := range answers {
+		if !strings.HasPrefix(a, "201 ") {
+			t.Errorf("a customer was told %s", a)
+		}
+	}
+	container := docker(t, "ps", "--all", "--quiet", "--filter", "label=com.docker.compose.project="+p.name, "--filter", "label=com.docker.compose.service=shop")
+	if code := docker(t, "inspect", "--format", "{{.State.ExitCode}}", container); code != "0" {
+		t.Errorf("exit code %s", code)
+	}
+}
+
+// observed has Prometheus scrape the shop, with its token. Grafana's image can't be had everywhere.
+func (p *project) observed(t *testing.T) {
+	if _, err := p.try(nil, "--profile", "observe", "up", "--detach", "--no-deps", "prometheus"); err != nil {
+		t.Skipf("no Prometheus here: %v", err)
+	}
+	port := strings.TrimPrefix(p.ports[2], "PROMETHEUS_PORT=")
+	for {
+		resp, err := http.Get("http://127.0.0.1:" + port + "/api/v1/query?query=cluster_workers_ready")
+		if err != nil {
+			continue // it is starting
+		}
+		text, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if strings.Contains(string(text), `"result":[{`) {
+			return
+		}
+	}
+}
