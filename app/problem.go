@@ -245,7 +245,7 @@ func isUnavailable(err error) bool {
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return true
 	}
-	// A cancelled context is a client that has gone: whatever is answered, nobody reads it.
+	// A cancelled context is a client that has gone, or a worker that is about to.
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, net.ErrClosed) || errors.Is(err, redis.ErrClosed) || errors.Is(err, redis.ErrPoolTimeout) ||
 		errors.Is(err, redis.ErrPoolExhausted) || isRedisLoading(err) ||
@@ -274,7 +274,11 @@ func (a *App) report(ctx context.Context, p *Problem, method, path string) {
 	}
 	attrs := []any{"status", p.Status, "code", p.Code, "method", method, "path", path, "request_id", p.RequestID, "error", p.cause}
 	if level == slog.LevelWarn { // a whole crowd may be told the same
-		missing, ok := a.throttle.allow(p.Code, time.Now())
+		kind := p.Code
+		if _, ok := errors.AsType[*crowded](p.cause); ok { // it must not hide that a database is away
+			kind = "crowd"
+		}
+		missing, ok := a.throttle.allow(kind, time.Now())
 		if !ok {
 			return
 		}

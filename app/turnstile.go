@@ -27,7 +27,8 @@ type turnstile struct {
 
 // Places, per worker. What a worker serves in a second is at most its places divided by the seconds that one request takes:
 // 1,024 checkouts are 3,400 a second with a payment provider that takes 300 ms, more than PostgreSQL takes of one worker.
-// The other requests of customers are statements of a millisecond.
+// Most other requests of customers are statements of a millisecond; logins wait for their password's hash meanwhile, 66 of
+// them at the most.
 const (
 	checkoutPlaces   = 1024
 	checkoutPatience = 15 * time.Second
@@ -39,7 +40,8 @@ func newTurnstile(name string, places int64, patience time.Duration) *turnstile 
 	return &turnstile{name: name, patience: patience, places: semaphore.NewWeighted(places)}
 }
 
-// pass is the middleware. It comes after the request was read as a whole: a client that sends slowly holds no place.
+// pass is the middleware. It comes after the request was read as a whole, and a place is free again when the answer begins
+// to be sent: a client that sends or reads slowly holds none.
 func (t *turnstile) pass(a *App) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -47,11 +49,40 @@ func (t *turnstile) pass(a *App) func(http.Handler) http.Handler {
 				a.writeProblem(w, r, err)
 				return
 			}
-			defer t.places.Release(1)
-			next.ServeHTTP(w, r)
+			inside := &visit{ResponseWriter: w, gate: t}
+			defer inside.leave()
+			next.ServeHTTP(inside, r)
 		})
 	}
 }
+
+// visit is the answer to a request that has a place.
+type visit struct {
+	http.ResponseWriter
+	gate *turnstile
+	left bool
+}
+
+func (v *visit) leave() {
+	if !v.left {
+		v.left = true
+		v.gate.places.Release(1)
+	}
+}
+
+// WriteHeader and Write are called when the work is done: all that is left is to send what has come of it.
+func (v *visit) WriteHeader(status int) {
+	v.leave()
+	v.ResponseWriter.WriteHeader(status)
+}
+
+func (v *visit) Write(b []byte) (int, error) {
+	v.leave()
+	return v.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (v *visit) Unwrap() http.ResponseWriter { return v.ResponseWriter }
 
 var errCrowd = errors.New("too many requests came before this one")
 
@@ -66,22 +97,31 @@ func (t *turnstile) enter(ctx context.Context) error {
 	defer cancel()
 	if err := t.places.Acquire(ctx, 1); err != nil {
 		t.turnedAway.Add(1)
-		if context.Cause(ctx) == errCrowd { //nolint:errorlint // it is ours, and nobody wraps a cause
-			return &crowded{t.patience}
+		switch cause := context.Cause(ctx); {
+		case errors.Is(cause, errCrowd):
+			return &crowded{cause, t.patience}
+		case !errors.Is(cause, context.Canceled): // not the client has gone, but the worker is about to
+			return &crowded{cause, elsewhere}
 		}
-		return fmt.Errorf("wait at the turnstile: %w (%w)", err, context.Cause(ctx))
+		return fmt.Errorf("wait at the turnstile: %w", err)
 	}
 	return nil
 }
 
-// crowded says that the patience of a request ended before its turn came.
-type crowded struct{ waited time.Duration }
+// crowded says that a request waited in vain.
+type crowded struct {
+	cause error
+	wait  time.Duration
+}
 
-func (e *crowded) Error() string { return errCrowd.Error() }
+// elsewhere is the wait of those whose worker leaves: another has places.
+const elsewhere = 3 * time.Second
+
+func (e *crowded) Error() string { return e.cause.Error() }
 
 // Unwrap makes it a time-out like others.
 func (*crowded) Unwrap() error { return context.DeadlineExceeded }
 
 // comeBack is when to try again. The queue is longer than the wait was, so those who did not get through come back one by one
 // while it is being served.
-func (e *crowded) comeBack() time.Duration { return e.waited/3 + rand.N(2*e.waited/3) }
+func (e *crowded) comeBack() time.Duration { return e.wait/3 + rand.N(2*e.wait/3) }

@@ -3,6 +3,9 @@ package app
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"sync"
 	"testing"
@@ -86,6 +89,48 @@ func TestTurnstilePatience(t *testing.T) {
 			t.Errorf("the place that became free: %v", err)
 		}
 	})
+}
+
+// A place is free again when the answer begins, however slowly it is read, and when the handler panics.
+func TestTurnstilePlaceComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := newTurnstile("test", 1, time.Hour)
+		read := make(chan struct{})
+		slow := gate.pass(nil)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusOK)
+			io.WriteString(w, "an answer that nobody reads")
+		}))
+		request := httptest.NewRequest(http.MethodGet, "/", nil)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			slow.ServeHTTP(stalled{httptest.NewRecorder(), read}, request)
+		}()
+		synctest.Wait()
+		func() {
+			defer func() { recover() }()
+			gate.pass(nil)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("kettle") })).ServeHTTP(httptest.NewRecorder(), request)
+		}()
+		if !gate.places.TryAcquire(1) {
+			t.Error("the place is taken")
+		}
+		close(read)
+		<-done
+		if gate.places.TryAcquire(1) {
+			t.Error("a place came back twice")
+		}
+	})
+}
+
+// stalled is a client that does not read yet.
+type stalled struct {
+	http.ResponseWriter
+	read <-chan struct{}
+}
+
+func (s stalled) Write(b []byte) (int, error) {
+	<-s.read
+	return s.ResponseWriter.Write(b)
 }
 
 // What happens to thousands is said a few times in a second, and how often it was not said; other kinds are not concerned.

@@ -69,17 +69,16 @@ func (o drainOrder) Error() string { return "told to drain" }
 //  3. Idle connections are kept for a second, or a quarter of DrainTimeout if that is less, and every answer to a request
 //     that begins now carries Connection: close. A client that keeps connections busy moves on without losing any.
 //  4. As long as something is in flight, whatever still arrives is served like that.
-//  5. A second before the limit, or a fifth of DrainTimeout if that is less, the contexts of requests end with
-//     [ErrLastCall]: a handler that waits for its turn can still say 503.
-//  6. When nothing is in flight, or shortly before the limit, the last call: what arrives is answered 503, and idle
-//     connections are closed.
+//  5. When nothing is, or a second before the limit (a fifth of DrainTimeout if that is less), the last call: what arrives
+//     is answered 503, and idle connections are closed. At the limit's approach the contexts of requests that are at work
+//     end with [ErrLastCall]: a handler that only waits for its turn can still say so.
 //
 // It returns nil when every request was answered, and [ErrCut] when DrainTimeout or the end of hurry came first: then the
 // log says what was cut, and handlers may still be running, with their contexts cancelled. An error of the listener also
 // begins a drain, without delay, and is returned after it.
 //
 // The exact order, and the pacing of accepts beside siblings, take a *[net.TCPListener] and a Unix system. Over TLS and on
-// other listeners steps 1 to 5 are the same, and step 6 is [http.Server.Shutdown], which closes a connection also when
+// other listeners steps 1 to 4 are the same, and step 5 is [http.Server.Shutdown], which closes a connection also when
 // a request has just begun to arrive on it. Those connections are also lost sight of once they are hijacked.
 func (s *Server) Serve(stop, hurry context.Context, listener net.Listener) error {
 	wrapped, err := s.prepare(listener)

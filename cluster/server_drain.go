@@ -11,12 +11,12 @@ import (
 // Connection: close. A connection that a client is about to use must not be closed under it.
 const lameDuck = time.Second
 
-// lastCall is how long before the limit the last call comes, and how long it lasts when nothing is in flight: for heads of
-// requests that have begun to arrive, and clients that are told to go (HTTP/2). A tenth of DrainTimeout if that is less.
+// lastCall is how long the last call lasts when nothing is in flight: for heads of requests that have begun to arrive, and
+// clients that are told to go (HTTP/2). A tenth of DrainTimeout if that is less.
 const lastCall = 500 * time.Millisecond
 
-// callOff is how long before the limit the contexts of requests end: long enough to answer thousands that only wait. A
-// fifth of DrainTimeout if that is less.
+// callOff is how long before the limit the last call comes at the latest, and ends the contexts of requests that are at work:
+// long enough to answer thousands that only wait. A fifth of DrainTimeout if that is less.
 const callOff = time.Second
 
 const drainLogInterval = time.Second
@@ -52,11 +52,13 @@ func (s *Server) drain(ctx, hurry context.Context, listener net.Listener, ended 
 	// What was accepted but not yet tracked is on its way to a goroutine of its own until the loop ends (golang/go#20239).
 	d.await(begun.Add(timeout), func() bool { return isClosed(ended) })
 	d.await(begun.Add(min(lameDuck, timeout/4)), s.traffic.empty) // nobody has to be kept when nobody is there
-	d.await(begun.Add(timeout-min(callOff, timeout/5)), s.traffic.quiet)
-	s.callOff(ErrLastCall)
-	d.await(begun.Add(timeout-call), s.traffic.quiet)
+	late := begun.Add(timeout - min(callOff, timeout/5))
+	d.await(late, s.traffic.quiet)
 
 	s.makeLastCall()
+	if !time.Now().Before(late) { // or a request that has just begun would be called off for no reason
+		s.callOff(ErrLastCall)
+	}
 	d.await(time.Now().Add(call), s.traffic.withoutOurs)
 	d.await(begun.Add(timeout), s.traffic.quiet)
 	d.shutdown(limit, call)

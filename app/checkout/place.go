@@ -29,9 +29,10 @@ type placed struct {
 // leaseSlack is what a payment lease lasts beyond the time limits of what it covers: for scheduling, not for waiting.
 const leaseSlack = 2 * time.Second
 
-// lease is how long a request may be at work on an order's payment: charge, cancel, settle.
+// lease is how long a request may be at work on an order's payment: charge, cancel, settle, after a batch of orders that are
+// placed had its turn.
 func (s *Service) lease() time.Duration {
-	return 2*s.cfg.PaymentTimeout + s.cfg.TransactionTimeout + leaseSlack
+	return 2*s.cfg.PaymentTimeout + 2*s.cfg.TransactionTimeout + lookupTimeout + leaseSlack
 }
 
 var (

@@ -23,11 +23,12 @@ const gcPercent = 400
 //
 // A crowd may need more than that just to wait: 15,000 requests with their connections are 400 MB. A collector that has no
 // room left runs all the time and takes half of the CPU (the herd of make bench-checkout took 11.7 s then, and 6.8 s
-// without the limit). So the limit leaves crowdRoom beyond what lives, up to memoryShare of the container, and crowdPause
-// after that the memory of those who have left is given back.
+// without the limit). So the limit leaves crowdRoom beyond what lives, in steps, up to memoryShare of the container; and
+// crowdPause after it rose the memory of those who have left is given back.
 const (
 	softLimit   = 384 << 20 // bytes
 	crowdRoom   = 128 << 20 // bytes
+	crowdStep   = 32 << 20  // bytes
 	crowdPause  = 10 * time.Second
 	memoryShare = 0.9
 )
@@ -50,21 +51,25 @@ func tuneMemory(log *slog.Logger) {
 	limit := memoryLimit(0, most)
 	debug.SetMemoryLimit(limit)
 	log.Debug("memory limit", "bytes", limit)
+	// An idle worker does not collect, and would not notice that they have left.
+	look := time.AfterFunc(math.MaxInt64, debug.FreeOSMemory)
 	afterEachCollection(func() {
-		now := memoryLimit(living(), most)
-		if now == limit {
+		before := limit
+		if limit = memoryLimit(living(), most); limit == before {
 			return
 		}
-		limit = now
 		debug.SetMemoryLimit(limit)
-		if limit > softLimit {
-			time.AfterFunc(crowdPause, debug.FreeOSMemory)
+		if limit > before {
+			look.Reset(crowdPause)
 		}
 	})
 }
 
 // memoryLimit is the soft limit of a worker in which so much lives. All in bytes.
-func memoryLimit(living, most int64) int64 { return min(max(softLimit, living+crowdRoom), most) }
+func memoryLimit(living, most int64) int64 {
+	stepped := (living + crowdRoom + crowdStep - 1) / crowdStep * crowdStep
+	return min(max(softLimit, stepped), most)
+}
 
 // living returns what was in use after the last collection, in bytes: stacks and the runtime's own memory included.
 func living() int64 {

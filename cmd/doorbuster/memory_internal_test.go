@@ -14,7 +14,9 @@ func TestMemoryLimit(t *testing.T) {
 	for _, c := range []struct{ living, most, want int64 }{
 		{0, math.MaxInt64, softLimit},
 		{softLimit - crowdRoom, math.MaxInt64, softLimit},
-		{400 * mb, math.MaxInt64, 400*mb + crowdRoom},
+		{384 * mb, math.MaxInt64, 384*mb + crowdRoom},
+		{385 * mb, math.MaxInt64, 384*mb + crowdRoom + crowdStep}, // a little more or less is no change
+		{415 * mb, math.MaxInt64, 384*mb + crowdRoom + crowdStep},
 		{400 * mb, 450 * mb, 450 * mb}, // the container's
 		{10 * mb, 100 * mb, 100 * mb},
 	} {

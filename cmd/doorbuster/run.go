@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -137,9 +138,15 @@ func (l redisLog) Printf(ctx context.Context, format string, args ...any) {
 	l.log.DebugContext(ctx, "redis client", "says", fmt.Sprintf(format, args...))
 }
 
+// version is set by those who build where there is no repository: -ldflags "-X main.version=1.2.3".
+var version string
+
+// releaseName is what this program is called in logs.
+func releaseName() string { return cmp.Or(version, app.ReleaseName()) }
+
 type versionCommand struct{}
 
 func (versionCommand) Run(env *environment) error {
-	_, err := fmt.Fprintln(env.stdout, "doorbuster", app.ReleaseName())
+	_, err := fmt.Fprintln(env.stdout, "doorbuster", releaseName())
 	return err
 }

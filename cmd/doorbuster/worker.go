@@ -49,7 +49,7 @@ func (c *workerCommand) Run(env *environment) error {
 		return err
 	}
 	return c.serve(env, c.databaseFlags, seat{
-		release: app.ReleaseName(), stop: env.signals.stop, close: listener.Close,
+		release: releaseName(), stop: env.signals.stop, close: listener.Close,
 		serve: func(s *cluster.Server, _ *app.App) error {
 			s.Log.Info("serving", "addr", listener.Addr().String())
 			return s.Serve(env.signals.stop, env.signals.hurry, listener)

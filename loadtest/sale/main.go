@@ -38,7 +38,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&s.k6, "k6", "bin/k6", "k6 `program`")
 	flags.StringVar(&s.bin, "bin", "bin/doorbuster", "the shop's `program`, for the audit")
 	flags.StringVar(&s.script, "script", "loadtest/midnight-sale.js", "what k6 does")
-	flags.StringVar(&s.dir, "dir", "sale", "`folder` for the report, the summary and the acknowledgement log")
+	flags.StringVar(&s.dir, "dir", "bin/sale", "`folder` for the report, the summary and the acknowledgement log")
 	if err := flags.Parse(args); err != nil {
 		return cli.Refuse(stderr, "sale", err)
 	}
