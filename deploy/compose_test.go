@@ -157,35 +157,59 @@ func (s status) pids() (pids []int) {
 	return pids
 }
 
-// buy is what the demo tells people to type. It returns the status of the checkout.
-func (p *project) buy(key string) (int, string) {
+// customer is somebody with a cookie jar.
+type customer struct {
+	p      *project
+	key    string
+	client *http.Client
+}
+
+func (p *project) customer(key string) *customer {
 	p.t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	client := &http.Client{Jar: jar, Timeout: time.Minute, Transport: &http.Transport{}}
-	defer client.CloseIdleConnections()
-	post := func(path, body string) (int, string) {
-		req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, p.shop+path, strings.NewReader(body))
-		if err != nil {
-			p.t.Error(err)
-			return 0, ""
-		}
-		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("Idempotency-Key", key)
-		resp, err := client.Do(req)
-		if err != nil {
-			return 0, err.Error()
-		}
-		defer resp.Body.Close()
-		text, _ := io.ReadAll(resp.Body)
-		return resp.StatusCode, string(text)
+	transport := &http.Transport{}
+	p.t.Cleanup(transport.CloseIdleConnections)
+	return &customer{p, key, &http.Client{Jar: jar, Timeout: time.Minute, Transport: transport}}
+}
+
+func (c *customer) post(path, body string) (int, string) {
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, c.p.shop+path, strings.NewReader(body))
+	if err != nil {
+		return 0, err.Error()
 	}
-	if code, text := post("/v1/cart/items", `{"sku": "AURORA-55-OLED", "quantity": 1}`); code != http.StatusOK {
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Idempotency-Key", c.key)
+	resp, err := c.client.Do(req)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return resp.StatusCode, string(text)
+}
+
+func (c *customer) fill() (int, string) {
+	return c.post("/v1/cart/items", `{"sku": "AURORA-55-OLED", "quantity": 1}`)
+}
+
+func (c *customer) checkOut() (int, string) {
+	return c.post("/v1/checkout", fmt.Sprintf(`{"email": "%s@example.com", "payment_token": "tok_ok"}`, c.key))
+}
+
+// buy is what the demo tells people to type. It returns the answer to the checkout.
+func (p *project) buy(key string) (int, string) {
+	p.t.Helper()
+	c := p.customer(key)
+	if code, text := c.fill(); code != http.StatusOK {
 		return code, text
 	}
-	return post("/v1/checkout", fmt.Sprintf(`{"email": "%s@example.com", "payment_token": "tok_ok"}`, key))
+	return c.checkOut()
 }
 
 // O1, O5: the whole demo by one command; a purchase, a deploy, memory that runs out, a stop in the middle of payments, and
@@ -248,8 +272,10 @@ func (p *project) memoryRunsOut(t *testing.T, container string) {
 		size := fmt.Sprintf("%dm", mb)
 		// It fails where the kernel can't make the container so small at once.
 		exec.CommandContext(t.Context(), "docker", "update", "--memory", size, "--memory-swap", size, container).Run()
-		for i := range 10 { // requests need memory
-			p.buy(fmt.Sprintf("hungry-%d-%d", mb, i))
+		for range 50 { // requests need memory
+			if resp, err := http.Get(p.shop + "/v1/products?limit=100"); err == nil {
+				resp.Body.Close()
+			}
 		}
 		s, err := p.status()
 		crashed = err == nil && s.Master.CrashesTotal > 0
@@ -270,11 +296,18 @@ func (p *project) stopInTheMiddle(t *testing.T) {
 	slow := []string{"PAYMENT_LATENCY=2s"}
 	p.compose(slow, "up", "--detach", "shop")
 	p.until(func(s status) bool { return s.settled(2) })
+	all := make([]*customer, customers)
+	for i := range all {
+		all[i] = p.customer(fmt.Sprintf("slow-%d", i))
+		if code, text := all[i].fill(); code != http.StatusOK {
+			t.Fatalf("fill a cart: %d %s", code, text)
+		}
+	}
 	answers := make(chan string, customers)
 	var wg sync.WaitGroup
-	for i := range customers {
+	for _, c := range all {
 		wg.Go(func() {
-			code, text := p.buy(fmt.Sprintf("slow-%d", i))
+			code, text := c.checkOut()
 			answers <- fmt.Sprintf("%d %.200s", code, text)
 		})
 	}
@@ -296,6 +329,9 @@ func (p *project) stopInTheMiddle(t *testing.T) {
 	container := docker(t, "ps", "--all", "--quiet", "--filter", "label=com.docker.compose.project="+p.name, "--filter", "label=com.docker.compose.service=shop")
 	if code := docker(t, "inspect", "--format", "{{.State.ExitCode}}", container); code != "0" {
 		t.Errorf("exit code %s", code)
+	}
+	if t.Failed() {
+		t.Log(docker(t, "logs", container))
 	}
 }
 
