@@ -29,6 +29,9 @@
 // inside the batch. Where PostgreSQL refuses the transaction for what is in it, or it panics, it is run again in halves, until
 // the one at fault is alone.
 //
+// What turns cost: where a batch of Place waits for a stock row that somebody else holds, settlements of this worker wait
+// with it, for the lock time-out at the longest. An order whose settlement gives up stays pending, and the sweeper settles it.
+//
 // A request that gives up while it waits was never placed. Once a batch has it, it is answered with what became of it.
 //
 // # Sold out
