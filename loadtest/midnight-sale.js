@@ -7,8 +7,9 @@
 // What was told goes to the console as JSON, one line per answer: the log that "doorbuster audit --acks" reads.
 // --console-output and --log-format=raw make a file of it.
 //
-//   BUYERS=500        the herd. Each is a VU of k6, about 200 KB: 30,000 take 8 GB and as many connections, so a limit of
-//                     65,536 descriptors (ulimit -n) for k6 and for the workers, and PREPARE=120 to fill the carts
+//   BUYERS=500        the herd. Each is a VU of k6 with a connection of its own: 30,000 need a limit of 65,536 descriptors
+//                     (ulimit -n) for k6 and the workers, PREPARE=120 to fill the carts, and by estimate 8 GB for k6: that
+//                     many were measured with make bench-checkout only
 //   SKU               what they want; UNITS of it are there, only for the summary's sake
 //   PREPARE=10        seconds before midnight, in which carts are filled
 //   BROWSE=50         visitors' requests a second, sent on time whether the shop answers or not

@@ -151,6 +151,18 @@ func TestBatchersTakeTurns(t *testing.T) {
 	})
 }
 
+// Place and Settle of a Service share one turn; plain checkouts wait for nobody's.
+func TestPlaceAndSettleTakeTurns(t *testing.T) {
+	t.Parallel()
+	s := New(nil, nil, nil, Config{})
+	if s.placing.limits.turn != s.settling.limits.turn || s.placing.limits.turn == (noTurn{}) {
+		t.Errorf("the turns are %v and %v, want one", s.placing.limits.turn, s.settling.limits.turn)
+	}
+	if s = New(nil, nil, nil, Config{Plain: true}); s.placing.limits.turn != (noTurn{}) || s.settling.limits.turn != (noTurn{}) {
+		t.Error("plain checkouts wait for a turn")
+	}
+}
+
 // Who finds too many waiting, or does not want to wait any longer, is busy; it was never asked then. Who is being answered
 // gets the answer, whether they still want it or not (E3).
 func TestBatcherGivesUp(t *testing.T) {
@@ -190,9 +202,9 @@ func TestBatcherGivesUp(t *testing.T) {
 	})
 }
 
-// W8: a panic is the answer to one batch.
+// W8: a panic is the answer to one batch, and gives the turn back.
 func TestBatcherPanics(t *testing.T) {
-	b := newBatcher(batchLimits{queue: 1, size: 1, flights: 1, turn: noTurn{}}, func(q []int) []answered[int] {
+	b := newBatcher(batchLimits{queue: 1, size: 1, flights: 1, turn: make(baton, 1)}, func(q []int) []answered[int] {
 		if q[0] == 13 {
 			panic("bad luck")
 		}
