@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"os/exec"
 	"slices"
@@ -104,6 +105,12 @@ func docker(t *testing.T, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// container is the id of a service's container.
+func (p *project) container(service string) string {
+	p.t.Helper()
+	return docker(p.t, "ps", "--all", "--quiet", "--filter", "label=com.docker.compose.project="+p.name, "--filter", "label=com.docker.compose.service="+service)
+}
+
 // status is as much of "doorbuster status --json" as is looked at here.
 type status struct {
 	Master struct {
@@ -135,15 +142,30 @@ func (p *project) status() (s status, err error) {
 	return s, json.NewDecoder(resp.Body).Decode(&s)
 }
 
-// until asks until something is so; the test binary's limit ends it.
-func (p *project) until(what func(status) bool) status {
+// untilLimit is far more than anything here takes.
+const untilLimit = 2 * time.Minute
+
+// until asks until something is so.
+func (p *project) until(what string, is func(status) bool) status {
 	p.t.Helper()
+	limit := time.After(untilLimit)
 	for {
-		if s, err := p.status(); err == nil && what(s) {
+		s, err := p.status()
+		if err == nil && is(s) {
 			return s
 		}
-		<-time.After(20 * time.Millisecond)
+		select {
+		case <-limit:
+			p.t.Fatalf("waited %v for %s: %v %+v\n%s", untilLimit, what, err, s, p.logs())
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
+}
+
+// settled waits for so many workers, all ready, and nothing that is under way.
+func (p *project) settled(workers int) status {
+	p.t.Helper()
+	return p.until(fmt.Sprintf("%d ready workers", workers), func(s status) bool { return s.settled(workers) })
 }
 
 func (s status) settled(workers int) bool {
@@ -161,6 +183,7 @@ func (s status) pids() (pids []int) {
 type customer struct {
 	p      *project
 	key    string
+	sku    string // what there is enough of, even after a sale
 	client *http.Client
 }
 
@@ -172,7 +195,7 @@ func (p *project) customer(key string) *customer {
 	}
 	transport := &http.Transport{}
 	p.t.Cleanup(transport.CloseIdleConnections)
-	return &customer{p, key, &http.Client{Jar: jar, Timeout: time.Minute, Transport: transport}}
+	return &customer{p, key, "TONQUAY-HUSH", &http.Client{Jar: jar, Timeout: time.Minute, Transport: transport}}
 }
 
 func (c *customer) post(path, body string) (int, string) {
@@ -195,17 +218,21 @@ func (c *customer) post(path, body string) (int, string) {
 }
 
 func (c *customer) fill() (int, string) {
-	return c.post("/v1/cart/items", `{"sku": "AURORA-55-OLED", "quantity": 1}`)
+	return c.post("/v1/cart/items", fmt.Sprintf(`{"sku": %q, "quantity": 1}`, c.sku))
 }
 
 func (c *customer) checkOut() (int, string) {
 	return c.post("/v1/checkout", fmt.Sprintf(`{"email": "%s@example.com", "payment_token": "tok_ok"}`, c.key))
 }
 
-// buy is what the demo tells people to type. It returns the answer to the checkout.
-func (p *project) buy(key string) (int, string) {
+// buy has a customer of that name do what the demo tells people to type.
+func (p *project) buy(name string) (int, string) {
 	p.t.Helper()
-	c := p.customer(key)
+	return p.customer(name).buy()
+}
+
+// buy returns the answer to the checkout.
+func (c *customer) buy() (int, string) {
 	if code, text := c.fill(); code != http.StatusOK {
 		return code, text
 	}
@@ -216,19 +243,19 @@ func (p *project) buy(key string) (int, string) {
 // nothing that is left. One project is brought up for all of it, so the order matters.
 func TestCompose(t *testing.T) {
 	p := openProject(t)
-	container := docker(t, "ps", "--quiet", "--filter", "label=com.docker.compose.project="+p.name, "--filter", "label=com.docker.compose.service=shop")
-
 	if said := p.compose(nil, "logs", "--no-color", "--no-log-prefix", "open"); !strings.Contains(said, "The shop is open:  "+strings.Replace(p.shop, "127.0.0.1", "localhost", 1)) {
 		t.Errorf("it says:\n%s", said)
 	}
-	if code, text := p.buy("first"); code != http.StatusCreated || !strings.Contains(text, `"status":"confirmed"`) {
+	first := p.customer("first")
+	first.sku = "AURORA-55-OLED" // as it says
+	if code, text := first.buy(); code != http.StatusCreated || !strings.Contains(text, `"status":"confirmed"`) {
 		t.Fatalf("the first purchase: %d %s", code, text)
 	}
-	before := p.until(func(s status) bool { return s.settled(2) }) // a worker for each of its CPUs
+	before := p.settled(2) // a worker for each of its CPUs
 
 	// A deploy by a signal to the container.
 	p.compose(nil, "kill", "--signal", "USR2", "shop")
-	after := p.until(func(s status) bool { return s.Master.ReloadsTotal == 1 && s.settled(2) })
+	after := p.until("the end of the deploy", func(s status) bool { return s.Master.ReloadsTotal == 1 && s.settled(2) })
 	for _, pid := range after.pids() {
 		if slices.Contains(before.pids(), pid) {
 			t.Errorf("the workers were %v and are %v", before.pids(), after.pids())
@@ -238,56 +265,99 @@ func TestCompose(t *testing.T) {
 		t.Errorf("after the deploy: %d %s", code, text)
 	}
 
-	t.Run("memory runs out", func(t *testing.T) { p.memoryRunsOut(t, container) })
+	t.Run("a sale", p.sale)
+	t.Run("make sale", p.makeSale)
+	t.Run("memory runs out", p.memoryRunsOut)
 	t.Run("stop in the middle of payments", p.stopInTheMiddle)
 
 	// A container with one CPU has one worker.
 	p.compose([]string{"SHOP_CPUS=1"}, "up", "--detach", "shop")
-	p.until(func(s status) bool { return s.settled(1) })
+	p.settled(1)
 	if code, text := p.buy("third"); code != http.StatusCreated {
 		t.Errorf("with one worker: %d %s", code, text)
 	}
-
-	t.Run("a sale", func(t *testing.T) {
-		sale := []string{"BUYERS=100", "PREPARE=5", "BROWSE=10"}
-		if out, err := p.try(sale, "run", "--rm", "--no-deps", "sale"); err != nil {
-			t.Errorf("%v\n%s", err, out)
-		}
-		if out, err := p.try(sale, "run", "--rm", "--no-deps", "audit"); err != nil || !strings.Contains(out, "\n0 findings") {
-			t.Errorf("%v\n%s", err, out)
-		}
-	})
 	t.Run("observed", p.observed)
 }
 
-// memoryRunsOut takes memory away from the container until the kernel kills, gives it back, and expects the container to
-// have lived through it.
-func (p *project) memoryRunsOut(t *testing.T, container string) {
+// aSmallSale is settings of loadtest/midnight-sale.js. A doorbuster has a hundred units at the least.
+func aSmallSale(sku string) []string {
+	return []string{"SKU=" + sku, "BUYERS=120", "PREPARE=5", "AFTER=5", "BROWSE=10"}
+}
+
+// sale runs k6 and the audit in containers.
+func (p *project) sale(t *testing.T) {
+	env := aSmallSale("AURORA-55-OLED")
+	if out, err := p.try(env, "run", "--rm", "--no-deps", "sale"); err != nil || !strings.Contains(out, "all within the limits") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err := p.try(env, "run", "--rm", "--no-deps", "audit"); err != nil || !strings.Contains(out, "\n0 findings") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// makeSale runs what "make sale" does. Its k6 is here, and the audit inside the shop's container.
+func (p *project) makeSale(t *testing.T) {
+	k6 := os.Getenv("K6")
+	if k6 == "" {
+		t.Skip("K6=$PWD/bin/k6 names a k6 program, which \"make bin/k6\" builds, and runs this")
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "run", "./loadtest/sale", "-k6", k6, "-dir", t.TempDir())
+	cmd.Dir = ".."
+	cmd.Env = slices.Concat(os.Environ(), p.ports, aSmallSale("TONQUAY-HUSH"), []string{"COMPOSE_PROJECT_NAME=" + p.name, "SHOP=" + p.shop, "ADMIN=" + p.admin, "ADMIN_TOKEN=demo"})
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "\n0 findings") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// lingerers need about 40 KB each. Docker's proxy of a port takes up to six descriptors for each, and dies when it has none.
+const lingerers = 2000
+
+// memoryRunsOut opens a shop that has little memory, and sends more connections than it can hold, each with a request that
+// goes on for as long as it may. The kernel kills a worker; the container has to live on, with a new one.
+func (p *project) memoryRunsOut(t *testing.T) {
 	if strings.Contains(docker(t, "info"), "No memory limit support") {
 		t.Skip("this Docker engine can't limit memory")
 	}
-	started := docker(t, "inspect", "--format", "{{.State.StartedAt}} {{.RestartCount}}", container)
-	crashed := false
-	for mb := 64; mb >= 8 && !crashed; mb -= 4 {
-		size := fmt.Sprintf("%dm", mb)
-		// It fails where the kernel can't make the container so small at once.
-		exec.CommandContext(t.Context(), "docker", "update", "--memory", size, "--memory-swap", size, container).Run()
-		for range 50 { // requests need memory
-			if resp, err := http.Get(p.shop + "/v1/products?limit=100"); err == nil {
-				resp.Body.Close()
+	p.compose([]string{"SHOP_MEMORY=64m"}, "up", "--detach", "shop")
+	p.settled(1) // one, in so little
+	container := p.container("shop")
+	const life = "{{.State.StartedAt}} {{.RestartCount}}"
+	started := docker(t, "inspect", "--format", life, container)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var crowd sync.WaitGroup
+	for range lingerers {
+		crowd.Go(func() {
+			for ctx.Err() == nil {
+				p.linger(ctx)
 			}
-		}
-		s, err := p.status()
-		crashed = err == nil && s.Master.CrashesTotal > 0
+		})
 	}
-	docker(t, "update", "--memory", "1536m", "--memory-swap", "1536m", container)
-	if !crashed {
-		t.Skip("the kernel of this machine does not hold the container to its memory")
+	p.until("a worker's end", func(s status) bool { return s.Master.CrashesTotal > 0 })
+	cancel()
+	crowd.Wait()
+	p.settled(1)
+	if logs := p.compose(nil, "logs", "--no-color", "shop"); !strings.Contains(logs, "was killed by SIGKILL") {
+		t.Errorf("no worker was killed:\n%s", logs)
 	}
-	p.until(func(s status) bool { return s.settled(2) })
-	if now := docker(t, "inspect", "--format", "{{.State.StartedAt}} {{.RestartCount}}", container); now != started {
+	if now := docker(t, "inspect", "--format", life, container); now != started {
 		t.Errorf("the container was started at %s, and now at %s", started, now)
 	}
+	if code, text := p.buy("after-the-crowd"); code != http.StatusCreated {
+		t.Errorf("of the new worker: %d %s", code, text)
+	}
+}
+
+// linger begins a request that does not end, and stays until the shop has had enough of it.
+func (p *project) linger(ctx context.Context) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", strings.TrimPrefix(p.shop, "http://"))
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: shop\r\nX-Long: %s", strings.Repeat("x", 15<<10))
+	io.Copy(io.Discard, conn)
 }
 
 // stopInTheMiddle stops the shop while payments are under way: they are finished, and it ends with 0.
@@ -295,7 +365,7 @@ func (p *project) stopInTheMiddle(t *testing.T) {
 	const customers = 20
 	slow := []string{"PAYMENT_LATENCY=2s"}
 	p.compose(slow, "up", "--detach", "shop")
-	p.until(func(s status) bool { return s.settled(2) })
+	p.settled(2)
 	all := make([]*customer, customers)
 	for i := range all {
 		all[i] = p.customer(fmt.Sprintf("slow-%d", i))
@@ -311,7 +381,7 @@ func (p *project) stopInTheMiddle(t *testing.T) {
 			answers <- fmt.Sprintf("%d %.200s", code, text)
 		})
 	}
-	p.until(func(s status) bool {
+	p.until("all customers' payments", func(s status) bool {
 		n := 0
 		for _, w := range s.Workers {
 			n += w.InFlight
@@ -326,7 +396,7 @@ func (p *project) stopInTheMiddle(t *testing.T) {
 			t.Errorf("a customer was told %s", a)
 		}
 	}
-	container := docker(t, "ps", "--all", "--quiet", "--filter", "label=com.docker.compose.project="+p.name, "--filter", "label=com.docker.compose.service=shop")
+	container := p.container("shop")
 	if code := docker(t, "inspect", "--format", "{{.State.ExitCode}}", container); code != "0" {
 		t.Errorf("exit code %s", code)
 	}
@@ -335,21 +405,32 @@ func (p *project) stopInTheMiddle(t *testing.T) {
 	}
 }
 
-// observed has Prometheus scrape the shop, with its token. Grafana's image can't be had everywhere.
+// observed has Prometheus scrape the shop, with its token, and asks it what the dashboard asks. Grafana's own image can't be
+// had everywhere.
 func (p *project) observed(t *testing.T) {
 	if _, err := p.try(nil, "--profile", "observe", "up", "--detach", "--no-deps", "prometheus"); err != nil {
 		t.Skipf("no Prometheus here: %v", err)
 	}
 	port := strings.TrimPrefix(p.ports[2], "PROMETHEUS_PORT=")
-	for {
-		resp, err := http.Get("http://127.0.0.1:" + port + "/api/v1/query?query=cluster_workers_ready")
+	ask := func(query string) (code int, text string) {
+		resp, err := http.Get("http://127.0.0.1:" + port + "/api/v1/query?query=" + url.QueryEscape(query))
 		if err != nil {
-			continue // it is starting
+			return 0, err.Error() // it is starting
 		}
-		text, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if strings.Contains(string(text), `"result":[{`) {
-			return
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(body)
+	}
+	for {
+		if _, text := ask("cluster_workers_ready == 1"); strings.Contains(text, `"result":[{`) {
+			break
+		}
+	}
+	for _, panel := range readDashboard(t) {
+		for _, target := range panel.Targets {
+			if code, text := ask(strings.ReplaceAll(target.Expr, "$__rate_interval", "1m")); code != http.StatusOK {
+				t.Errorf("panel %q asks %s: %d %s", panel.Title, target.Expr, code, text)
+			}
 		}
 	}
 }
