@@ -16,7 +16,7 @@ const (
 	startTimeout = time.Minute           // until it answers; recovery of kept data after a crash takes a while
 	stopTimeout  = 10 * time.Second      // for each of the polite signals
 	pollEvery    = 10 * time.Millisecond // between attempts to connect to a server that starts
-	goneTimeout  = 10 * time.Second      // for killed processes to disappear
+	goneTimeout  = 10 * time.Second      // for the descendants of a process that has ended to end
 	attemptLimit = 5 * time.Second       // for one attempt
 )
 

@@ -1,15 +1,18 @@
 package devstack
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"syscall"
+	"time"
 )
 
 // A process is one child that is running or has been reaped.
 type process struct {
 	cmd    *exec.Cmd
-	exited chan struct{} // closed once the child is reaped
+	exited chan struct{} // closed once the child is reaped and its descendants have ended
 	err    error         // of Wait; read it after exited
 }
 
@@ -21,17 +24,28 @@ type process struct {
 // until the child is gone.
 func spawn(cmd *exec.Cmd, as *account, death syscall.Signal) (*process, error) {
 	cmd.SysProcAttr = attributes(as, death)
+	family, member, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make a pipe: %w", err)
+	}
+	cmd.ExtraFiles = append(cmd.ExtraFiles, member)
 	p := &process{cmd: cmd, exited: make(chan struct{})}
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
+		defer family.Close()
 		err := cmd.Start()
+		member.Close()
 		started <- err
 		if err != nil {
 			return
 		}
 		p.err = cmd.Wait()
+		// All descendants have the pipe's other end, whatever session they moved to, and it ends with the last of them. A
+		// backend of PostgreSQL that still detached from shared memory would make the next start on the same data fail.
+		_ = family.SetReadDeadline(time.Now().Add(goneTimeout))
+		_, _ = family.Read(make([]byte, 1))
 		close(p.exited)
 	}()
 	if err := <-started; err != nil {

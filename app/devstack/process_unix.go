@@ -8,7 +8,6 @@ import (
 	"os/user"
 	"strconv"
 	"syscall"
-	"time"
 )
 
 const needsUnix = "" // nothing to complain about here
@@ -85,23 +84,15 @@ func (a *account) credential() *syscall.Credential {
 // The process group is not enough: each backend of PostgreSQL calls setsid and so leaves it. The child is stopped
 // first, so that it neither forks more nor notices that its children die.
 func (p *process) killTree() {
-	if !p.running() {
-		return
+	defer func() { <-p.exited }()
+	if p.cmd.Process.Signal(syscall.SIGSTOP) != nil {
+		return // it was reaped, and its number may be somebody else's
 	}
-	family := p.freeze()
-	for _, pid := range family {
+	for _, pid := range p.freeze() {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	_ = syscall.Kill(-p.pid(), syscall.SIGKILL)
 	p.signal(syscall.SIGKILL)
-	<-p.exited
-	// A backend that still detaches from shared memory would make the next start on the same data fail.
-	deadline := time.Now().Add(goneTimeout)
-	for _, pid := range family {
-		for alive(pid) && time.Now().Before(deadline) {
-			time.Sleep(time.Millisecond) //nolint:forbidigo // the kernel does not tell of the end of a grandchild
-		}
-	}
 }
 
 // freeze stops the child and its descendants and returns the descendants. Parents stop before children are
