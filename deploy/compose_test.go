@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -85,7 +86,7 @@ func (p *project) down() {
 	if p.t.Failed() {
 		p.t.Log(p.logs())
 	}
-	if _, err := p.try(nil, "--profile", "*", "down", "--volumes", "--timeout", "60"); err != nil {
+	if _, err := p.try(nil, "down", "--volumes"); err != nil {
 		p.t.Error(err)
 	}
 	for _, kind := range [][]string{{"ps", "--all"}, {"volume", "ls"}, {"network", "ls"}} {
@@ -290,8 +291,13 @@ func (p *project) sale(t *testing.T) {
 	if out, err := p.try(env, "run", "--rm", "--no-deps", "sale"); err != nil || !strings.Contains(out, "all within the limits") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if out, err := p.try(env, "run", "--rm", "--no-deps", "audit"); err != nil || !strings.Contains(out, "\n0 findings") {
+	if out, err := p.try(nil, "exec", "-T", "shop", "/doorbuster", "audit", "--acks", "/sale/acks.jsonl"); err != nil || !strings.Contains(out, "\n0 findings") {
 		t.Errorf("%v\n%s", err, out)
+	}
+	report := filepath.Join(t.TempDir(), "report.html")
+	p.compose(nil, "cp", "shop:/sale/report.html", report)
+	if html, err := os.ReadFile(report); err != nil || !bytes.Contains(html, []byte("<html")) {
+		t.Errorf("the report is %d bytes, %v", len(html), err)
 	}
 }
 
@@ -411,6 +417,7 @@ func (p *project) observed(t *testing.T) {
 	if _, err := p.try(nil, "--profile", "observe", "up", "--detach", "--no-deps", "prometheus"); err != nil {
 		t.Skipf("no Prometheus here: %v", err)
 	}
+	defer p.compose(nil, "--profile", "observe", "rm", "--stop", "--force", "--volumes", "prometheus")
 	port := strings.TrimPrefix(p.ports[2], "PROMETHEUS_PORT=")
 	ask := func(query string) (code int, text string) {
 		resp, err := http.Get("http://127.0.0.1:" + port + "/api/v1/query?query=" + url.QueryEscape(query))
