@@ -68,16 +68,16 @@ func (s *sale) hold(ctx context.Context) error {
 	if err := os.MkdirAll(s.dir, 0o750); err != nil {
 		return fmt.Errorf("make a folder for the report: %w", err)
 	}
-	limits := s.runK6(ctx)
-	if _, broken := errors.AsType[*exec.ExitError](limits); limits != nil && !broken || ctx.Err() != nil {
-		return limits
+	broken, err := s.runK6(ctx)
+	if err != nil {
+		return err
 	}
 	fmt.Fprintf(s.out, "the whole report: %s\n\nThe audit of the books, against what the buyers were told:\n", filepath.Join(s.dir, reportFile))
 	found := s.audit(ctx, audit)
-	if limits != nil {
-		limits = errors.New("a limit of the sale was broken")
+	if broken {
+		return errors.Join(errors.New("a limit of the sale was broken"), found)
 	}
-	return errors.Join(limits, found)
+	return found
 }
 
 // findAdmin looks for the address at which the master takes commands, where none was named.
@@ -119,11 +119,14 @@ const (
 	reportFile = "report.html"
 )
 
-// runK6 returns an *exec.ExitError when k6 found a limit broken.
-func (s *sale) runK6(ctx context.Context) error {
+// limitsBroken is k6's exit code for thresholds that have been crossed, of which it has said which (its errext/exitcodes).
+const limitsBroken = 99
+
+// runK6 reports whether a limit was broken.
+func (s *sale) runK6(ctx context.Context) (broken bool, err error) {
 	acks := filepath.Join(s.dir, acksFile)
 	if err := os.RemoveAll(acks); err != nil { // k6 appends
-		return fmt.Errorf("remove the log of the last sale: %w", err)
+		return false, fmt.Errorf("remove the log of the last sale: %w", err)
 	}
 	cmd := exec.CommandContext(ctx, s.k6, "run", "--quiet", "--no-usage-report", "--no-color",
 		"--console-output="+acks, "--log-format=raw", s.script)
@@ -132,10 +135,14 @@ func (s *sale) runK6(ctx context.Context) error {
 	cmd.Stdout, cmd.Stderr = s.out, s.log
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it ends in order, and tells what it has
 	cmd.WaitDelay = time.Minute
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("k6: %w", err)
+	err = cmd.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == limitsBroken {
+		return true, nil
 	}
-	return nil
+	if err != nil {
+		return false, fmt.Errorf("the sale did not come to its end: k6: %w", err)
+	}
+	return false, nil
 }
 
 // auditor returns a command that audits the books of the shop. It reads the acknowledgement log from standard input.
