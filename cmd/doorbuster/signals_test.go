@@ -17,7 +17,7 @@ import (
 // developShop is openShop with "doorbuster dev", which runs the shop as its child.
 func developShop(t *testing.T, settings ...string) *shop {
 	t.Helper()
-	s := launchShop(t, settings, binary, "dev")
+	s := launchShop(t, append([]string{"TMPDIR=" + shortTempDir(t)}, settings...), binary, "dev")
 	s.await(&s.at, "all workers are ready", nil)
 	s.until("Ctrl-C stops everything")
 	return s
@@ -172,10 +172,14 @@ func TestDevAndItsChild(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := developShop(t)
+			tmp := shortTempDir(t)
+			s := developShop(t, "TMPDIR="+tmp)
 			c.end(s, s.status().Master.PID)
 			if code := s.wait(); code != c.code { // it also waits until nobody holds standard error any more
 				t.Errorf("got exit code %d, want %d", code, c.code)
+			}
+			if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 && c.code != -1 {
+				t.Errorf("it left %v behind, %v", left, err)
 			}
 		})
 	}
