@@ -26,6 +26,6 @@ COPY --from=build /out /
 USER 65532:65532
 ENV ADDR=:3000 LOG_FORMAT=json
 EXPOSE 3000 3001
-HEALTHCHECK --interval=5s --timeout=3s --start-period=30s CMD ["/doorbuster", "status"]
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s CMD ["/doorbuster", "status", "--ready"]
 ENTRYPOINT ["/doorbuster"]
 CMD ["serve"]

@@ -21,8 +21,10 @@ test: ## Run all tests on a real PostgreSQL and Redis: the ones that are named, 
 	$(servers) go test -race -shuffle=on ./...
 
 .PHONY: test-containers
-test-containers: ## Run all tests on PostgreSQL and Redis in containers, and the compose demo, and insist on them
-	TEST_SERVERS=containers TEST_COMPOSE=true $(servers) go test -race -shuffle=on ./...
+test-containers: bin/k6 ## Run all tests on PostgreSQL and Redis in containers, and the compose demo, and insist on them
+	TEST_SERVERS=containers $(servers) go test -race -shuffle=on ./...
+	docker compose build
+	K6=$(CURDIR)/bin/k6 TEST_COMPOSE=true go test -count=1 -v -timeout 15m ./deploy
 
 .PHONY: sale
 sale: build bin/k6 ## Send a crowd at midnight to the shop of "make run" or of compose, and audit its books; BUYERS=3000 and others

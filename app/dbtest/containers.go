@@ -31,8 +31,8 @@ type images struct{ postgres, redis string }
 
 func imagesFrom(getenv func(string) string) images {
 	return images{
-		postgres: cmp.Or(getenv("TEST_POSTGRES_IMAGE"), "postgres:17-alpine"),
-		redis:    cmp.Or(getenv("TEST_REDIS_IMAGE"), "redis:8-alpine"),
+		postgres: cmp.Or(getenv("TEST_POSTGRES_IMAGE"), "postgres:17.7-alpine"),
+		redis:    cmp.Or(getenv("TEST_REDIS_IMAGE"), "redis:8.4-alpine"),
 	}
 }
 

@@ -69,7 +69,7 @@ func (e engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	reaper := testcontainers.ReaperDefaultImage //nolint:staticcheck // deprecated in favour of an internal name
-	all := []string{"postgres:17-alpine", "redis:8-alpine", reaper}
+	all := []string{"postgres:17.7-alpine", "redis:8.4-alpine", reaper}
 	both, one := all[:2], all[:1]
 	ask := func(t *testing.T, host, reaperless string) string {
 		t.Helper()
@@ -94,8 +94,8 @@ func TestProbe(t *testing.T) {
 	}{
 		{"has the images", engine{local: all}, "", "Docker 99.1|<nil>"},
 		{"can pull the images", engine{registry: all}, "", "Docker 99.1|<nil>"},
-		{"can pull one", engine{registry: one}, "", "|Docker 99.1 has no image redis:8-alpine and cannot pull it"},
-		{"has none", engine{}, "", "|Docker 99.1 has no image postgres:17-alpine and cannot pull it"},
+		{"can pull one", engine{registry: one}, "", "|Docker 99.1 has no image redis:8.4-alpine and cannot pull it"},
+		{"has none", engine{}, "", "|Docker 99.1 has no image postgres:17.7-alpine and cannot pull it"},
 		{"has no reaper", engine{local: both}, "", "|Docker 99.1 has no image " + reaper +
 			" and cannot pull it; TESTCONTAINERS_RYUK_DISABLED=true does without it"},
 		{"needs no reaper", engine{local: both}, "true", "Docker 99.1|<nil>"},

@@ -17,7 +17,7 @@
 //
 //  1. TEST_DATABASE_URL and TEST_REDIS_URL, if set. The user needs the right to create databases.
 //  2. Containers, where a Docker engine answers and has or can pull the images (TEST_POSTGRES_IMAGE, by default
-//     postgres:17-alpine; TEST_REDIS_IMAGE, by default redis:8-alpine; and testcontainers/ryuk, which removes the
+//     postgres:17.7-alpine; TEST_REDIS_IMAGE, by default redis:8.4-alpine; and testcontainers/ryuk, which removes the
 //     containers of a run that was killed. With TESTCONTAINERS_RYUK_DISABLED=true the next run does that).
 //  3. The private servers of package devstack.
 //

@@ -41,7 +41,8 @@ func (c *controlFlags) dial(ctx context.Context) (*cluster.Client, error) {
 
 type statusCommand struct {
 	controlFlags
-	JSON bool `name:"json" help:"As JSON."`
+	JSON  bool `name:"json" help:"As JSON."`
+	Ready bool `name:"ready" help:"Fail unless a worker is ready and nobody has said stop: for health checks."`
 }
 
 // Run prints how the cluster is.
@@ -59,9 +60,14 @@ func (c *statusCommand) Run(env *environment) error {
 	if c.JSON {
 		out := json.NewEncoder(env.stdout)
 		out.SetIndent("", "  ")
-		return out.Encode(status)
+		err = out.Encode(status)
+	} else {
+		err = printStatus(env.stdout, status)
 	}
-	return printStatus(env.stdout, status)
+	if m := status.Master; err == nil && c.Ready && (m.Ready == 0 || m.State == "stopping") {
+		return fmt.Errorf("the shop does not serve: it is %s, with %d of %d workers ready", m.State, m.Ready, m.Target)
+	}
+	return err
 }
 
 func printStatus(out io.Writer, s cluster.Status) error {

@@ -12,6 +12,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -31,7 +32,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	setting := os.Getenv //nolint:forbidigo // this is a command, and k6 has the same variables
 	s := sale{
 		out: stdout, log: stderr, database: setting("DATABASE_URL") != "",
-		shop: cmp.Or(setting("SHOP"), "http://localhost:3000"), admin: setting("ADMIN"), token: setting("ADMIN_TOKEN"),
+		shop: cmp.Or(setting("SHOP"), usualShop), admin: setting("ADMIN"), token: setting("ADMIN_TOKEN"),
 	}
 	flags := flag.NewFlagSet("sale", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -53,6 +54,8 @@ type sale struct {
 	database             bool // DATABASE_URL says where the books are
 }
 
+const usualShop = "http://localhost:3000"
+
 // probeLimit is how long an address may take to say that somebody is there.
 const probeLimit = 5 * time.Second
 
@@ -72,6 +75,9 @@ func (s *sale) hold(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.tookPlace(); err != nil {
+		return err
+	}
 	fmt.Fprintf(s.out, "the whole report: %s\n\nThe audit of the books, against what the buyers were told:\n", filepath.Join(s.dir, reportFile))
 	found := s.audit(ctx, audit)
 	if broken {
@@ -83,6 +89,10 @@ func (s *sale) hold(ctx context.Context) error {
 // findAdmin looks for the address at which the master takes commands, where none was named.
 func (s *sale) findAdmin(ctx context.Context) {
 	if s.admin != "" {
+		return
+	}
+	if s.shop != usualShop { // whoever is at the usual address may be the master of another one
+		fmt.Fprintln(s.log, "sale: ADMIN does not say where the master of "+s.shop+" takes commands, so nothing is deployed or killed")
 		return
 	}
 	const usual, ofCompose = "http://localhost:3001", "demo"
@@ -117,6 +127,9 @@ func answers(ctx context.Context, url, token string) bool {
 const (
 	acksFile   = "acks.jsonl"
 	reportFile = "report.html"
+	logFile    = "k6.log" // of each connection that was cut, k6 has a line to say
+	// written by the script's handleSummary
+	summaryFile = "summary.json"
 )
 
 // limitsBroken is k6's exit code for thresholds that have been crossed, of which it has said which (its errext/exitcodes).
@@ -125,11 +138,14 @@ const limitsBroken = 99
 // runK6 reports whether a limit was broken.
 func (s *sale) runK6(ctx context.Context) (broken bool, err error) {
 	acks := filepath.Join(s.dir, acksFile)
-	if err := os.RemoveAll(acks); err != nil { // k6 appends
-		return false, fmt.Errorf("remove the log of the last sale: %w", err)
+	said := filepath.Join(s.dir, logFile)
+	for _, last := range []string{acks, said, filepath.Join(s.dir, summaryFile)} { // k6 appends to the first two
+		if err := os.RemoveAll(last); err != nil {
+			return false, fmt.Errorf("remove what the last sale left: %w", err)
+		}
 	}
 	cmd := exec.CommandContext(ctx, s.k6, "run", "--quiet", "--no-usage-report", "--no-color",
-		"--console-output="+acks, "--log-format=raw", s.script)
+		"--console-output="+acks, "--log-output=file="+said, "--log-format=raw", s.script)
 	cmd.Env = append(os.Environ(), "SHOP="+s.shop, "ADMIN="+s.admin, "ADMIN_TOKEN="+s.token, "OUT="+s.dir,
 		"K6_WEB_DASHBOARD=true", "K6_WEB_DASHBOARD_PORT=-1", "K6_WEB_DASHBOARD_PERIOD=1s", "K6_WEB_DASHBOARD_EXPORT="+filepath.Join(s.dir, reportFile))
 	cmd.Stdout, cmd.Stderr = s.out, s.log
@@ -140,9 +156,36 @@ func (s *sale) runK6(ctx context.Context) (broken bool, err error) {
 		return true, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("the sale did not come to its end: k6: %w", err)
+		why, _ := os.ReadFile(said)
+		return false, fmt.Errorf("the sale did not come to its end: k6: %w\n%s", err, why)
 	}
 	return false, nil
+}
+
+// summary is as much of the script's summary as is looked at here.
+type summary struct {
+	Orders    int      `json:"orders"`
+	SoldOut   int      `json:"sold_out"`
+	CutByKill int      `json:"cut_by_kill"`
+	Failed    int      `json:"failed"`
+	Undecided int      `json:"undecided"`
+	Broken    []string `json:"broken"`
+}
+
+// tookPlace fails when no buyer came as far as an answer: k6 has no limit for what never happened.
+func (s *sale) tookPlace() error {
+	raw, err := os.ReadFile(filepath.Join(s.dir, summaryFile))
+	if err != nil {
+		return fmt.Errorf("read how the sale went: %w", err)
+	}
+	var told summary
+	if err := json.Unmarshal(raw, &told); err != nil {
+		return fmt.Errorf("read how the sale went, in %s: %w", summaryFile, err)
+	}
+	if told.Orders+told.SoldOut+told.Failed+told.Undecided == 0 {
+		return errors.New("no buyer came as far as an answer")
+	}
+	return nil
 }
 
 // auditor returns a command that audits the books of the shop. It reads the acknowledgement log from standard input.
