@@ -64,10 +64,18 @@ func (c *statusCommand) Run(env *environment) error {
 	} else {
 		err = printStatus(env.stdout, status)
 	}
-	if m := status.Master; err == nil && c.Ready && (m.Ready == 0 || m.State == "stopping") {
-		return fmt.Errorf("the shop does not serve: it is %s, with %d of %d workers ready", m.State, m.Ready, m.Target)
+	if err == nil && c.Ready {
+		err = serves(status)
 	}
 	return err
+}
+
+// serves is nil if a worker is ready and nobody has told the master to stop, as for its /readyz.
+func serves(s cluster.Status) error {
+	if m := s.Master; m.Ready == 0 || m.State == "stopping" {
+		return fmt.Errorf("the shop does not serve: it is %s, with %d of %d workers ready", m.State, m.Ready, m.Target)
+	}
+	return nil
 }
 
 func printStatus(out io.Writer, s cluster.Status) error {

@@ -24,7 +24,7 @@ func TestStatus(t *testing.T) {
 	}
 	upload(t, s.addr)
 	s.holds(1)
-	code, stdout, stderr := s.do("status", "--json")
+	code, stdout, stderr := s.do("status", "--json", "--ready")
 	var status struct {
 		Master  map[string]any
 		Workers []map[string]any
