@@ -12,7 +12,7 @@ import (
 // A process is one child that is running or has been reaped.
 type process struct {
 	cmd    *exec.Cmd
-	exited chan struct{} // closed once the child is reaped and its descendants have ended
+	exited chan struct{} // closed once the child is reaped, and its descendants have ended or goneTimeout has passed
 	err    error         // of Wait; read it after exited
 }
 

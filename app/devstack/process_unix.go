@@ -85,7 +85,7 @@ func (a *account) credential() *syscall.Credential {
 // first, so that it neither forks more nor notices that its children die.
 func (p *process) killTree() {
 	defer func() { <-p.exited }()
-	if p.cmd.Process.Signal(syscall.SIGSTOP) != nil {
+	if p.cmd.Process.Signal(syscall.Signal(0)) != nil {
 		return // it was reaped, and its number may be somebody else's
 	}
 	for _, pid := range p.freeze() {
@@ -98,7 +98,9 @@ func (p *process) killTree() {
 // freeze stops the child and its descendants and returns the descendants. Parents stop before children are
 // listed, so after a round without news there is nobody left who could fork.
 func (p *process) freeze() []int {
-	p.signal(syscall.SIGSTOP)
+	if p.cmd.Process.Signal(syscall.SIGSTOP) != nil {
+		return nil // as in killTree
+	}
 	stopped := map[int]bool{}
 	var family []int
 	for news := true; news; {
@@ -116,6 +118,9 @@ func (p *process) freeze() []int {
 
 // thaw undoes freeze.
 func (p *process) thaw() {
+	if p.cmd.Process.Signal(syscall.Signal(0)) != nil {
+		return // as in killTree
+	}
 	for _, pid := range descendants(p.pid()) {
 		_ = syscall.Kill(pid, syscall.SIGCONT)
 	}

@@ -36,6 +36,8 @@ type queue struct {
 	client  *http.Client
 	sku     string
 	units   int // of it, at the beginning
+	// PostgreSQL is killed, so that a cart may be forgotten and has to be filled again.
+	forgetful bool
 
 	mu   sync.Mutex
 	log  bytes.Buffer
@@ -178,6 +180,11 @@ func (c *queue) buy(customer int) (answer string, err error) {
 			return "confirmed", nil
 		case code == "payment-declined":
 			return "declined", nil
+		case code == "cart-empty" && c.forgetful:
+			if err := c.put(cookie); err != nil {
+				return "none", err
+			}
+			continue
 		case code == "out-of-stock" && c.over():
 			return "sold out", nil
 		case status != 0 && status < 500 && order.ID == "" && code != "out-of-stock" && code != "request-in-flight":
@@ -196,6 +203,16 @@ func (c *queue) buy(customer int) (answer string, err error) {
 		}
 	}
 	return "none", errors.New("no definite answer")
+}
+
+// put puts a unit into a cart that is there.
+func (c *queue) put(cookie string) error {
+	for range maxTries {
+		if status, _, _ := c.post("/v1/cart/items", fmt.Sprintf(`{"sku":%q,"quantity":1}`, c.sku), "Cookie", cookie); status == http.StatusOK {
+			return nil
+		}
+	}
+	return errors.New("the cart could not be filled again")
 }
 
 // fill puts a unit into a new cart and returns its cookie.
@@ -412,6 +429,7 @@ func (c *queue) count(where string) (n int) {
 func TestSaleWithoutPostgres(t *testing.T) {
 	t.Parallel()
 	c, postgres := gather(t, 500)
+	c.forgetful = true // a killed PostgreSQL may forget the carts of the last moment: see cart's package comment
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
