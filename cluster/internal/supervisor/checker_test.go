@@ -16,13 +16,23 @@ type checker struct {
 	members map[ID]*member
 	slots   map[int]*memory
 	breaker breaker // of the release that serves
-	tickets map[Ticket]bool
+	tickets map[Ticket]Event
 	asked   map[ID]bool
 	retired map[Release]bool
 	since   time.Duration // of the last reload or change of target, or when the master was last away
 	stopped int
 	ended   bool
 	everyUp bool // one was ready once
+
+	target    int // after the step before
+	added     map[int]bool
+	ordered   map[Ticket]ID // who is to go, by a Restart or a Leave
+	darkSince time.Duration // nobody is ready; -1: somebody is
+	bareSince time.Duration // nor does anybody start that may serve; -1: somebody does
+	answerer  answerer
+	cures     []time.Duration // when they were begun
+	sickUntil time.Duration   // nobody is replaced for his health
+	lifted    bool
 
 	event   Event
 	away    bool
@@ -38,7 +48,15 @@ type member struct {
 	release                 Release
 	phase                   Phase
 	wasReady, wanted, isNew bool
+	forced, additional      bool // see Process
+	sharing                 bool // forked in the dark into a slot that another one holds
 	readyAt, heard, limit   time.Duration
+}
+
+// answerer is the answerer as the checker knows it.
+type answerer struct {
+	up, leaving, killed bool
+	limit, notBefore    time.Duration
 }
 
 // memory is what a slot remembers.
@@ -57,8 +75,9 @@ type breaker struct {
 
 func newChecker(s *State) *checker {
 	return &checker{
-		s: s, members: map[ID]*member{}, slots: map[int]*memory{}, tickets: map[Ticket]bool{}, asked: map[ID]bool{},
-		retired: map[Release]bool{}, serving: s.Serving,
+		s: s, members: map[ID]*member{}, slots: map[int]*memory{}, tickets: map[Ticket]Event{}, asked: map[ID]bool{},
+		retired: map[Release]bool{}, serving: s.Serving, target: s.Target, added: map[int]bool{}, ordered: map[Ticket]ID{},
+		darkSince: -1, bareSince: -1,
 	}
 }
 
@@ -73,7 +92,8 @@ func verdictWithin(c *Config) time.Duration { return (2*maxTarget + 4) * standst
 // settlesWithin adds what else there may be to do: a breaker to close, processes to recycle, and those that are surplus or
 // can't be killed for a while.
 func settlesWithin(c *Config) time.Duration {
-	return verdictWithin(c) + c.BreakerPauseMax + c.BreakerProbe + 3*maxTarget*(c.ReadyTimeout+c.KillTimeout+unkillable)
+	return verdictWithin(c) + c.BreakerPauseMax + c.BreakerProbe + 3*maxTarget*(c.ReadyTimeout+c.KillTimeout+unkillable) +
+		c.UnhealthyPause + maxTarget*c.HeartbeatTimeout
 }
 
 // endsWithin is how long the end may take when all is well.
@@ -132,33 +152,53 @@ func (c *checker) before(now time.Duration, e Event) {
 		if m := c.members[e.ID]; m != nil && m.phase == Starting {
 			m.phase, m.wasReady, m.readyAt, m.heard = Ready, true, c.now, c.now
 			c.everyUp = true
+			delete(c.added, m.slot)
 		}
 	case Beat:
 		if m := c.members[e.ID]; m != nil {
 			m.heard = c.now
 		}
 	case Exited:
-		c.gone(e.ID, false)
+		c.gone(e.ID, false, e.Outside)
 	case ForkFailed:
-		c.gone(e.ID, e.Shortage)
+		c.gone(e.ID, e.Shortage, false)
 	case Reload:
-		c.tickets[e.Ticket], c.since = true, c.now
+		c.tickets[e.Ticket], c.since = e, c.now
 	case Scale:
-		if c.stopped == 0 && e.Workers != c.s.Target {
-			c.since = c.now
+		if e.Ticket != 0 {
+			c.tickets[e.Ticket] = e
 		}
-		for i := range c.slots {
-			if i > e.Workers {
-				delete(c.slots, i)
-			}
+		c.since = c.now
+	case Restart:
+		c.tickets[e.Ticket], c.since = e, c.now
+		c.order(e.Ticket, e.Slot)
+	case Leave:
+		c.tickets[e.Ticket], c.since = e, c.now
+		c.order(e.Ticket, e.Slot)
+	case Reset:
+		c.breaker = breaker{}
+		clear(c.slots)
+		c.cures, c.sickUntil, c.answerer.notBefore = nil, 0, 0
+	case AnswererEnded:
+		if a := &c.answerer; a.up {
+			*a = answerer{notBefore: c.now + cfg.BackoffMax}
 		}
 	case Shutdown:
 		c.stopped++
 	}
 }
 
+// order notes who serves in a slot, the older if there are two.
+func (c *checker) order(t Ticket, slot int) {
+	for _, m := range c.members {
+		if m.slot == slot && m.phase == Ready && (c.ordered[t] == 0 || m.id < c.ordered[t]) {
+			c.ordered[t] = m.id
+		}
+	}
+}
+
 // gone tells a crash from an exit that was asked for.
-func (c *checker) gone(id ID, shortage bool) {
+func (c *checker) gone(id ID, shortage, outside bool) {
 	m := c.members[id]
 	if m == nil {
 		return
@@ -176,6 +216,11 @@ func (c *checker) gone(id ID, shortage bool) {
 		slot.crashes++
 	}
 	forgiven := shortage && (c.everyUp || m.slot <= c.s.Target && c.slot(m.slot).crashes <= 1)
+	if c.everyUp {
+		elsewhere := c.count(func(o *member) bool { return o.phase == Ready && o.release == m.release }) > 0
+		forgiven = forgiven || outside && m.phase != Killed || m.wasReady && c.now-m.readyAt >= cfg.BreakerProbe ||
+			m.additional && !m.wasReady && elsewhere
+	}
 	if !forgiven {
 		b.crashes = append(b.crashes, c.now)
 	}
@@ -187,6 +232,8 @@ func (c *checker) gone(id ID, shortage bool) {
 		if b.probe == id {
 			b.probe, b.probeAt = 0, c.now+b.pause
 		}
+	case b.open && b.probe == id && m.forced:
+		b.probe = 0
 	case b.open && b.probe == id:
 		b.pause, b.probe = min(2*b.pause, cfg.BreakerPauseMax), 0
 		b.probeAt = c.now + b.pause
@@ -201,10 +248,18 @@ func (c *checker) after(actions []Action) error {
 	if c.ended && len(actions) > 0 {
 		c.failf("%d actions after the end", len(actions))
 	}
+	for slot := c.target + 1; slot <= c.s.Target; slot++ {
+		c.added[slot] = true
+	}
+	if c.s.Target != c.target {
+		c.since = c.now
+	}
 	for _, a := range actions {
 		switch a := a.(type) {
 		case Fork:
 			c.fork(a)
+		case Stand, StandDown, StandKill:
+			c.stand(a)
 		case Drain:
 			c.drain(a)
 		case Kill:
@@ -231,7 +286,7 @@ func (c *checker) after(actions []Action) error {
 			c.verdict(a)
 		case Exit:
 			hopeless := !c.everyUp && c.breaker.open && a.Reason != "" && a.Culprit > 0
-			if c.ended || len(c.members) > 0 || c.stopped == 0 && !hopeless || c.stopped > 0 && a.Reason != "" {
+			if c.ended || len(c.members) > 0 || c.answerer.up || c.stopped == 0 && !hopeless || c.stopped > 0 && a.Reason != "" {
 				c.failf("exit %+v with %d processes", a, len(c.members))
 			}
 			c.ended = true
@@ -242,6 +297,7 @@ func (c *checker) after(actions []Action) error {
 	if !c.ended {
 		c.state()
 	}
+	c.target = c.s.Target
 	return errors.Join(c.errs...)
 }
 
@@ -258,18 +314,66 @@ func (c *checker) fork(a Fork) {
 	if now := c.s.Rollout; rollouts && (now == nil && a.Release != c.s.Serving || now != nil && now.Release != a.Release) {
 		c.failf("process %d is forked of another release", a.ID)
 	}
+	m := &member{id: a.ID, slot: a.Slot, release: a.Release, limit: c.now + c.s.Config.ReadyTimeout, additional: c.added[a.Slot]}
 	if !rollouts {
-		if t := c.slot(a.Slot).notBefore; c.now < t {
+		// With nobody ready, nobody waits longer than a first crash makes wait. But
+		// not shorter either, or it would be a fork bomb.
+		dark := c.bareSince >= 0 && c.now >= c.bareSince+c.s.Config.BackoffMin && c.in(Ready) == 0
+		asked := c.breaker.probe == 0 && c.count(func(o *member) bool { return o.slot == a.Slot && c.isOrdered(o.id) }) > 0
+		if t := c.slot(a.Slot).notBefore; c.now < t && !dark && !asked {
 			c.failf("slot %d is filled before %v", a.Slot, t)
 		}
 		if b := &c.breaker; b.open {
-			if b.probe != 0 || c.now < b.probeAt {
+			if (b.probe != 0 || c.now < b.probeAt) && !dark && !asked {
 				c.failf("process %d is forked of a broken release: probe %d, or from %v", a.ID, b.probe, b.probeAt)
 			}
-			b.probe = a.ID
+			b.probe, m.forced = a.ID, c.now < b.probeAt
+		}
+		m.sharing = dark
+		c.bareSince = -1
+	}
+	c.members[a.ID] = m
+	if n := c.held(); c.answerer.up && n > c.s.Target {
+		c.failf("process %d is forked beside %d others and the answerer", a.ID, n-1)
+	}
+}
+
+func (c *checker) isOrdered(id ID) bool {
+	for t, old := range c.ordered {
+		if _, restart := c.tickets[t].(Restart); restart && old == id {
+			return true
 		}
 	}
-	c.members[a.ID] = &member{id: a.ID, slot: a.Slot, release: a.Release, limit: c.now + c.s.Config.ReadyTimeout}
+	return false
+}
+
+// held counts the processes that there may be target + 1 of.
+func (c *checker) held() int {
+	return c.count(func(m *member) bool {
+		return m.slot <= c.s.Target && m.phase != Leaving && (m.phase != Killed || !m.wanted || !m.wasReady)
+	})
+}
+
+func (c *checker) stand(action Action) {
+	a, cfg := &c.answerer, &c.s.Config
+	switch action.(type) {
+	case Stand:
+		if a.up || c.stopped > 0 || !c.everyUp || c.in(Ready) > 0 || c.darkSince < 0 || c.now < c.darkSince+cfg.AnswerAfter || c.held() > c.s.Target {
+			c.failf("the answerer is started beside %d", c.held())
+		}
+		*a = answerer{up: true}
+	case StandDown:
+		room := c.held() < c.s.Target && (c.s.Rollout == nil || c.held()+1 < c.s.Target) // for one to be tried, and for a candidate
+		if !a.up || a.leaving || c.stopped == 0 && c.in(Ready) == 0 && room {
+			c.failf("the answerer is told to leave")
+		}
+		a.leaving, a.limit = true, c.now+cfg.AnswerTimeout
+	case StandKill:
+		if !a.up || a.killed || c.now < a.limit && c.stopped < 3 {
+			c.failf("the answerer is killed")
+		}
+		a.killed = true
+	}
 }
 
 func (c *checker) drain(a Drain) {
@@ -282,13 +386,17 @@ func (c *checker) drain(a Drain) {
 	if c.stopped > 0 {
 		return
 	}
-	if a.Delay != 0 || c.in(Ready) < c.s.Target {
+	least := c.s.Target
+	if e, ok := c.event.(Leave); ok && c.ordered[e.Ticket] == a.ID {
+		least = 1 // the one way to leave without a replacement
+	}
+	if a.Delay != 0 || c.in(Ready) < least {
 		c.failf("process %d is told to leave, and %d are left", a.ID, c.in(Ready))
 	}
 	if n := c.in(Leaving) + c.in(Killed); n > (c.s.Target+3)/4 {
 		c.failf("%d are on their way out", n)
 	}
-	if r := c.s.Rollout; r != nil && !r.Back && !r.Baked && !m.isNew && m.slot <= c.s.Target {
+	if r := c.s.Rollout; r != nil && !r.Back && !r.Baked && !m.isNew && m.release == c.s.Serving && m.slot <= c.s.Target {
 		c.failf("process %d is told to leave before anything has proven itself", a.ID)
 	}
 }
@@ -312,17 +420,40 @@ func (c *checker) kill(a Kill) {
 }
 
 func (c *checker) verdict(a Verdict) {
-	if !c.tickets[a.Ticket] {
+	wish := c.tickets[a.Ticket]
+	if wish == nil {
 		c.failf("verdict for ticket %d", a.Ticket)
 	}
 	delete(c.tickets, a.Ticket)
 	if a.Reason != "" {
 		return
 	}
-	c.breaker = breaker{}
-	all := c.count(func(m *member) bool { return m.phase != Killed && m.release != c.s.Serving })
-	if c.s.Serving == c.serving || all > 0 || c.in(Ready) < c.s.Target {
-		c.failf("ticket %d is told that all went well", a.Ticket)
+	servesIn := func(slot int) bool {
+		return c.count(func(m *member) bool { return m.slot == slot && m.phase == Ready }) > 0
+	}
+	switch wish := wish.(type) {
+	case Reload:
+		c.breaker = breaker{}
+		all := c.count(func(m *member) bool { return m.phase != Killed && m.release != c.s.Serving })
+		if c.s.Serving == c.serving || all > 0 || c.in(Ready) < c.s.Target {
+			c.failf("ticket %d is told that all went well", a.Ticket)
+		}
+	case Scale:
+		surplus := c.count(func(m *member) bool { return m.phase != Killed && m.slot > c.s.Target })
+		if c.s.Target != max(wish.Workers, 1) || surplus > 0 {
+			c.failf("%d processes is not what ticket %d wants", c.s.Target, a.Ticket)
+		}
+	case Restart:
+		c.replaced(a.Ticket, servesIn(wish.Slot))
+	case Leave:
+		c.replaced(a.Ticket, servesIn(wish.Slot))
+	}
+}
+
+// replaced checks that who was to go has gone, and another one serves.
+func (c *checker) replaced(t Ticket, served bool) {
+	if m := c.members[c.ordered[t]]; !served || m != nil && m.phase != Killed {
+		c.failf("ticket %d is told that process %d was replaced", t, c.ordered[t])
 	}
 }
 
@@ -335,10 +466,21 @@ func (c *checker) note(n Note) {
 		}
 		slot := c.slot(n.Slot)
 		want := min(cfg.BackoffMin<<min(max(slot.crashes-1, 0), 20), cfg.BackoffMax)
-		if n.Wait < want || n.Wait > want+want/4 || n.Crashes != slot.crashes {
+		if n.Wait < want && !c.bare() || n.Wait > want+want/4 || n.Crashes != slot.crashes {
 			c.failf("slot %d waits %v after %d crashes, want %v after %d", n.Slot, n.Wait, n.Crashes, want, slot.crashes)
 		}
 		slot.notBefore = c.now + n.Wait
+	case NoteCure:
+		if n := len(c.cures); n > 0 && c.now < c.cures[n-1]+cfg.HeartbeatTimeout || c.now < c.sickUntil {
+			c.failf("a replacement for the health of process %d: the last was at %v, and there is a pause until %v", n, c.cures, c.sickUntil)
+		}
+		c.cures = append(c.cures, c.now)
+	case NoteIncurable:
+		c.sickUntil = c.now + n.Wait
+	case NoteHealthy:
+		c.sickUntil = 0
+	case NoteAnswererEnd:
+		c.answerer.notBefore = c.now + n.Wait
 	case NoteOpened:
 		if n.Release == c.serving && (!c.breaker.open || n.Wait != c.breaker.pause) {
 			c.failf("the breaker opens: %+v", n)
@@ -352,9 +494,74 @@ func (c *checker) note(n Note) {
 	}
 }
 
+// bare reports that nobody is ready, and nobody starts that runs what serves.
+func (c *checker) bare() bool {
+	fills := c.s.Serving
+	if r := c.s.Rollout; r != nil && !r.Back && r.Baked {
+		fills = r.Release
+	}
+	return c.everyUp && c.stopped == 0 && c.in(Ready) == 0 &&
+		c.count(func(m *member) bool { return m.phase == Starting && m.release == fills }) == 0
+}
+
+// nextVacant returns the slot without a process that may be filled first.
+func (c *checker) nextVacant() *memory {
+	var next *memory
+	for i := 1; i <= c.s.Target; i++ {
+		taken := c.count(func(m *member) bool { return m.slot == i && m.phase != Leaving }) > 0
+		if !taken && (next == nil || c.slot(i).notBefore < next.notBefore) {
+			next = c.slot(i)
+		}
+	}
+	return next
+}
+
+// dark checks what has to be done while nobody is ready.
+func (c *checker) dark() {
+	s, cfg, a := c.s, &c.s.Config, &c.answerer
+	mark := func(since *time.Duration, is bool) {
+		if !is {
+			*since = -1
+		} else if *since < 0 {
+			*since = c.now
+		}
+	}
+	mark(&c.darkSince, c.everyUp && c.stopped == 0 && c.in(Ready) == 0)
+	mark(&c.bareSince, c.bare())
+	toCome := 0
+	if c.bareSince >= 0 {
+		toCome = 1
+		if next := c.nextVacant(); next != nil {
+			next.notBefore = min(next.notBefore, c.bareSince+cfg.BackoffMin)
+		}
+	}
+	// Only where a process that is killed lives on does it take longer.
+	if c.bareSince >= 0 && c.now >= c.bareSince+2*second && c.held() <= s.Target && (!a.up || c.held() < s.Target || !a.leaving) {
+		c.failf("nobody is ready or tried since %v", c.bareSince)
+	}
+	needed := c.darkSince >= 0 && c.now >= max(c.darkSince+cfg.AnswerAfter, a.notBefore) && c.held()+toCome <= s.Target
+	if needed && !a.up || a.up && !a.leaving && (c.darkSince < 0 || c.stopped > 0) || a.leaving && !a.killed && c.now >= a.limit {
+		c.failf("nobody is ready since %v, and the answerer is %+v", c.darkSince, *a)
+	}
+	if a.up != s.Answerer.Up || a.leaving != s.Answerer.Leaving {
+		c.failf("the answerer is %+v and should be %+v", s.Answerer, *a)
+	}
+}
+
 // state checks what must be true between any two steps.
 func (c *checker) state() {
 	s, cfg := c.s, &c.s.Config
+	for i := range c.slots {
+		if i > s.Target {
+			delete(c.slots, i)
+		}
+	}
+	for i := range c.added {
+		if i > s.Target {
+			delete(c.added, i)
+		}
+	}
+	c.dark()
 	if r := s.Rollout; c.forward() && !c.rolling.Baked && (r == nil && s.Serving == c.rolling.Release || r != nil && r.Baked) {
 		clear(c.slots)
 	}
@@ -380,7 +587,7 @@ func (c *checker) state() {
 		if p.Phase == Starting || p.Phase == Ready || p.Phase == Killed && !p.Wanted {
 			if held[p.Slot]++; held[p.Slot] > 1 {
 				shared++
-				if !m.isNew {
+				if !m.isNew && !m.sharing {
 					c.failf("process %d shares slot %d", p.ID, p.Slot)
 				}
 			}
@@ -406,7 +613,18 @@ func (c *checker) state() {
 	if c.s.Serving != c.serving && c.retired[c.s.Serving] {
 		c.failf("release %d serves and is retired", c.s.Serving)
 	}
-	if c.stopped == 0 && s.Rollout == nil && len(c.tickets) > 0 {
-		c.failf("a reload was forgotten")
+	for t, wish := range c.tickets {
+		known := c.stopped == 0
+		switch wish.(type) {
+		case Reload:
+			known = known && s.Rollout != nil
+		case Scale:
+			known = known && s.Scaling != nil && s.Scaling.Ticket == t
+		case Restart, Leave:
+			known = known && slices.ContainsFunc(s.Orders, func(o Order) bool { return o.Ticket == t })
+		}
+		if !known {
+			c.failf("ticket %d was forgotten: %+v", t, wish)
+		}
 	}
 }

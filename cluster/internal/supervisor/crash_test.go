@@ -72,13 +72,14 @@ func TestReadyIsSaidOnce(t *testing.T) {
 
 // Promise M5: 1, 2, 4, 8, 16, 30, 30 s and at most a quarter more.
 func TestBackoff(t *testing.T) {
-	cfg := defaults(1)
+	cfg := defaults(2)
 	cfg.BreakerCrashes = 100
 	c := servingWith(t, cfg)
 	jittered := false
+	id := ID(1)
 	for i, seconds := range []int{1, 2, 4, 8, 16, 30, 30} {
 		want := time.Duration(seconds) * second
-		c.ends(ID(i+1), "exited with code 3")
+		c.ends(id, "exited with code 3")
 		n := c.noted(NoteCrashed)
 		if n.Wait < want || n.Wait > want+want/4 || n.Crashes != i+1 {
 			t.Errorf("crash %d: waits %v for %d crashes, want %v and at most a quarter", i+1, n.Wait, n.Crashes, want)
@@ -88,8 +89,9 @@ func TestBackoff(t *testing.T) {
 		c.pass(n.Wait - 1)
 		c.want("nor too early")
 		c.pass(1)
-		c.want("but then", words(Fork{ID: ID(i + 2), Slot: 1, Release: 1}))
-		c.ready(ID(i + 2))
+		id = c.s.LastID
+		c.want("but then", words(Fork{ID: ID(i + 3), Slot: 1, Release: 1}))
+		c.ready(id)
 	}
 	if !jittered {
 		t.Error("nothing keeps slots apart")
@@ -145,12 +147,14 @@ func TestBreakerOpens(t *testing.T) {
 			c := serving(t, 6)
 			c.ends(1, "exited with code 3")
 			c.pass(test.span - second)
-			for id := ID(2); id <= 4; id++ {
+			c.step(Scale{Workers: 10})
+			c.ready(8, 9, 10, 11)
+			for id := ID(8); id <= 10; id++ {
 				c.ends(id, "exited with code 3")
 			}
 			c.pass(second)
 			c.did = nil
-			c.ends(5, "exited with code 4")
+			c.ends(11, "exited with code 4")
 			c.pass(20 * second)
 			if !test.open {
 				if len(c.did) == 0 || c.s.Breakers[0].Open {
@@ -159,7 +163,7 @@ func TestBreakerOpens(t *testing.T) {
 				return
 			}
 			n := c.noted(NoteOpened)
-			if n.ID != 5 || n.Wait != 30*second || n.Release != 1 || n.Reason != "exited with code 4 59s after it was ready" {
+			if n.ID != 11 || n.Wait != 30*second || n.Release != 1 || n.Reason != "exited with code 4 1s after it was ready" {
 				t.Errorf("got %+v", n)
 			}
 			c.want("nothing is forked")
@@ -314,8 +318,9 @@ func TestFirstStartIsHopeless(t *testing.T) {
 		for id := ID(1); id <= 6; id++ {
 			c.ends(id, reason)
 		}
-		c.pass(30 * second)
-		c.want("a probe", "fork 7: slot 1, release 1")
+		c.pass(second * 5 / 4)
+		c.noted(NoteForced)
+		c.want("on and on", "fork 7: slot 2, release 1")
 	})
 	t.Run("not during a rollout", func(t *testing.T) {
 		c := stage(t, defaults(5))

@@ -23,11 +23,29 @@ func (s *State) Next() time.Duration {
 			if s.tooLarge(p) {
 				at(p.LargeAt + s.Config.HeartbeatTimeout)
 			}
+			if p.Unhealthy != "" {
+				at(max(p.UnhealthyAt+s.Config.HeartbeatTimeout, s.CureNotBefore, s.CurePause))
+			}
 		case Killed:
 		}
 	}
+	if a := &s.Answerer; a.Up && a.Leaving && !a.Killed {
+		at(a.Deadline)
+	}
 	if s.Stopping > 0 {
 		return next
+	}
+	if s.Dark != nil {
+		at(s.Dark.TryAt)
+		if !s.Answerer.Up {
+			at(s.standAt())
+		}
+	}
+	if s.Scaling != nil {
+		at(s.Scaling.Progress + s.progressLimit())
+	}
+	for _, o := range s.Orders {
+		at(o.Progress + s.progressLimit())
 	}
 	for i := range s.Slots {
 		at(s.Slots[i].NotBefore)
@@ -38,6 +56,11 @@ func (s *State) Next() time.Duration {
 		}
 		if b.Open {
 			at(b.ProbeAt)
+		}
+	}
+	if s.Plan != nil && s.Plan.Cure {
+		if p := s.Process(s.Plan.New); p.Phase == Ready {
+			at(p.ReadyAt + s.Config.HeartbeatTimeout)
 		}
 	}
 	if r := s.Rollout; r != nil {

@@ -37,8 +37,10 @@ func (s *State) fail(p *Process, why string) {
 // reconcile brings what is closer to what should be, as far as the rules allow. One thing done may allow another: it goes
 // on until nothing is left to do now, so that only an event or the time that [State.Next] tells changes anything.
 func (s *State) reconcile() {
+	s.darkness()
 	if s.Stopping > 0 {
-		if len(s.Processes) == 0 {
+		s.answerer()
+		if len(s.Processes) == 0 && !s.Answerer.Up {
 			s.Ended = true
 			s.do(Exit{})
 		}
@@ -46,13 +48,18 @@ func (s *State) reconcile() {
 	}
 	for changed := true; changed; {
 		done := len(s.actions)
+		s.darkness()
 		s.closeBreakers()
 		s.advance()
 		s.finish()
+		s.scaleOn()
+		s.judgeOrders()
 		s.fill()
+		s.squeeze()
 		s.shrink()
 		s.plan()
 		s.retire()
+		s.answerer()
 		changed = len(s.actions) > done
 	}
 	s.hopeless()
@@ -65,12 +72,12 @@ func (s *State) advance() {
 		return
 	}
 	p := s.Process(plan.New)
-	if p.Phase != Ready || s.breaker(p.Release).Probe == p.ID || s.baking(p) && !s.baked(p) {
+	if p.Phase != Ready || s.breaker(p.Release).Probe == p.ID || s.baking(p) && !s.baked(p) || plan.Cure && !s.cured(p) {
 		return
 	}
 	if s.forward() && !s.Rollout.Baked {
 		s.Rollout.Baked = true
-		clear(s.Slots) // what crashed there was another release
+		s.forgetCrashes() // they were of another release
 	}
 	old := s.Process(plan.Old)
 	if old != nil && old.Phase == Ready && !s.spare() {
@@ -95,6 +102,10 @@ func (s *State) baked(p *Process) bool {
 		s.Plan.Asked = true
 		s.do(Ask{ID: p.ID})
 	}
+	if s.Plan.Answered && p.Unhealthy != "" {
+		s.abort(sick(p), p.ID)
+		return false
+	}
 	return s.Plan.Answered // or it is silent
 }
 
@@ -109,7 +120,7 @@ func (s *State) size(p *Process) string {
 // fill gives empty slots a process, when they have waited long enough.
 func (s *State) fill() {
 	for i := range s.Slots {
-		if !s.covered(i+1) && s.mayFork(s.fills(), i+1) {
+		if !s.covered(i+1) && s.mayFork(s.fills(), i+1) && s.makeRoom(1) {
 			s.fork(i+1, s.fills())
 		}
 	}
@@ -117,9 +128,9 @@ func (s *State) fill() {
 
 // shrink lets those leave whose slot is no more, and the surplus.
 func (s *State) shrink() {
-	surplus := s.surplus()
+	surplus, goal := s.surplus(), s.goal()
 	for _, p := range slices.Backward(s.Processes) {
-		if p.Slot > s.Target && p.Phase == Starting || (p.Slot > s.Target || p == surplus) && p.Phase == Ready && s.spare() {
+		if p.Slot > goal && p.Phase == Starting || (p.Slot > goal || p == surplus) && p.Phase == Ready && s.spare() {
 			s.drain(p, 0)
 		}
 	}
@@ -133,25 +144,34 @@ func (s *State) plan() {
 	if s.forward() { // an empty slot needs nobody to leave, and what serves may be what is broken
 		for i := range s.Slots {
 			if !s.covered(i + 1) {
-				s.Plan = &Plan{New: s.fork(i+1, s.Rollout.Release).ID}
+				if s.makeRoom(1 + s.toCome()) {
+					s.Plan = &Plan{New: s.fork(i+1, s.Rollout.Release).ID}
+				}
 				return
 			}
 		}
 	}
-	if s.surplus() != nil || s.count(func(p *Process) bool { return p.Phase == Killed && !p.Wanted }) > 0 {
+	if s.surplus() != nil || s.Answerer.Up || s.count(func(p *Process) bool { return p.Phase == Killed && !p.Wanted }) > 0 {
 		return // one process above target is enough
 	}
 	for _, p := range s.Processes {
-		if p.Phase != Ready || p.Slot > s.Target || !s.forward() && !s.mayFork(s.Serving, p.Slot) {
+		ordered := s.Rollout == nil && s.ordered(p)
+		if p.Phase != Ready || p.Slot > s.Target || !s.forward() && !ordered && !s.mayFork(s.Serving, p.Slot) {
 			continue
 		}
 		// A crowd's peak is no leak, and a process that grows too large at once would be replaced all the time.
 		recycle := s.Rollout == nil && s.tooLarge(p) && s.Now >= p.LargeAt+s.Config.HeartbeatTimeout
-		if recycle {
+		cure := !recycle && !ordered && s.needsCure(p)
+		switch {
+		case recycle:
 			s.note(NoteRecycle, p, s.size(p))
+		case cure:
+			s.note(NoteCure, p, sick(p))
+			s.CureNotBefore = s.Now + s.Config.HeartbeatTimeout
 		}
-		if recycle || p.Release != s.want() {
-			s.Plan = &Plan{Old: p.ID, New: s.fork(p.Slot, s.want()).ID, Recycle: recycle}
+		if recycle || cure || ordered || p.Release != s.want() {
+			s.Plan = &Plan{Old: p.ID, New: s.fork(p.Slot, s.want()).ID, Recycle: recycle || cure || ordered, Cure: cure}
+			s.Process(s.Plan.New).Cure = cure
 			return
 		}
 	}

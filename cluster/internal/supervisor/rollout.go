@@ -27,6 +27,17 @@ func (s *State) progress() {
 	if s.Rollout != nil {
 		s.Rollout.Progress = s.Now
 	}
+	s.scaledOn()
+	for i := range s.Orders {
+		s.Orders[i].Progress = s.Now
+	}
+}
+
+// scaledOn notes that a Scale under way went forward.
+func (s *State) scaledOn() {
+	if s.Scaling != nil {
+		s.Scaling.Progress = s.Now
+	}
 }
 
 // progressLimit is how long a rollout may stand still: longer than any of its steps can take. The old process of the

@@ -22,7 +22,7 @@ func defaults(workers int) Config {
 		HeartbeatTimeout: 30 * second, AwayLimit: 10 * second, MaxMemory: 512 * mb, MaxLag: second,
 		BackoffMin: second, BackoffMax: 30 * second, BackoffDecay: 60 * second,
 		BreakerCrashes: 5, BreakerWindow: 60 * second, BreakerPause: 30 * second, BreakerPauseMax: 300 * second, BreakerProbe: 10 * second,
-		Seed: 1,
+		UnhealthyPause: 300 * second, Seed: 1,
 	}
 }
 
@@ -34,7 +34,8 @@ type scene struct {
 	now    time.Duration
 	muted  map[ID]bool
 	memory map[ID]int64
-	did    []string // actions since the last want
+	sick   map[ID]string // what they say about their health
+	did    []string      // actions since the last want
 	notes  []Note
 	ticket Ticket
 }
@@ -42,7 +43,7 @@ type scene struct {
 func stage(t *testing.T, cfg Config) *scene {
 	t.Helper()
 	t.Parallel()
-	c := &scene{T: t, s: New(cfg, 1, 0), muted: map[ID]bool{}, memory: map[ID]int64{}}
+	c := &scene{T: t, s: New(cfg, 1, 0), muted: map[ID]bool{}, memory: map[ID]int64{}, sick: map[ID]string{}}
 	c.step(Begin{})
 	return c
 }
@@ -70,8 +71,11 @@ func (c *scene) step(e Event) {
 			continue
 		}
 		c.did = append(c.did, words(a))
-		if f, ok := a.(Fork); ok {
-			c.step(Forked{ID: f.ID, PID: 1000 + int(f.ID)})
+		switch a := a.(type) {
+		case Fork:
+			c.step(Forked{ID: a.ID, PID: 1000 + int(a.ID)})
+		case Stand:
+			c.step(AnswererStarted{PID: 99})
 		}
 	}
 }
@@ -82,7 +86,7 @@ func (c *scene) ready(ids ...ID) {
 	}
 }
 
-func (c *scene) beat(id ID) { c.step(Beat{ID: id, Memory: c.memory[id]}) }
+func (c *scene) beat(id ID) { c.step(Beat{ID: id, Memory: c.memory[id], Unhealthy: c.sick[id]}) }
 
 // ends reaps a process.
 func (c *scene) ends(id ID, reason string) {
@@ -91,6 +95,15 @@ func (c *scene) ends(id ID, reason string) {
 		c.Fatalf("process %d is gone already", id)
 	}
 	c.step(Exited{ID: id, Reason: reason})
+}
+
+// killed reaps a process that somebody has killed.
+func (c *scene) killed(id ID) {
+	c.Helper()
+	if c.s.Process(id) == nil {
+		c.Fatalf("process %d is gone already", id)
+	}
+	c.step(Exited{ID: id, Reason: "was killed by SIGKILL", Outside: true})
 }
 
 // leaves reaps processes that were told to leave.
@@ -118,6 +131,24 @@ func (c *scene) crash(id ID) ID {
 func (c *scene) reload() {
 	c.ticket++
 	c.step(Reload{Ticket: c.ticket, Release: Release(c.ticket) + 1})
+}
+
+// scale asks for a number of processes, and wants to hear how it went.
+func (c *scene) scale(workers int) {
+	c.ticket++
+	c.step(Scale{Ticket: c.ticket, Workers: workers})
+}
+
+// restart asks for another process in a slot.
+func (c *scene) restart(slot int) {
+	c.ticket++
+	c.step(Restart{Ticket: c.ticket, Slot: slot})
+}
+
+// leave asks the process in a slot to leave.
+func (c *scene) leave(slot int) {
+	c.ticket++
+	c.step(Leave{Ticket: c.ticket, Slot: slot})
 }
 
 // rolls finishes the rollout under way, or its way back, with healthy processes.
@@ -211,6 +242,12 @@ func words(a Action) string {
 		return fmt.Sprintf("ask %d", a.ID)
 	case Retire:
 		return fmt.Sprintf("retire %d", a.Release)
+	case Stand:
+		return "stand"
+	case StandDown:
+		return "stand down"
+	case StandKill:
+		return "kill the answerer"
 	case Verdict:
 		return fmt.Sprintf("verdict%s %d: %s", [...]string{"", " superseded", " shut down"}[a.End], a.Ticket, blame(a.Reason, a.Culprit))
 	case Exit:
@@ -243,6 +280,18 @@ func picture(s *State) string {
 	}
 	if s.Rollout != nil {
 		fmt.Fprintf(&b, " | rollout %+v", *s.Rollout)
+	}
+	if s.Scaling != nil {
+		fmt.Fprintf(&b, " | scaling %+v", *s.Scaling)
+	}
+	if len(s.Orders) > 0 {
+		fmt.Fprintf(&b, " | orders %+v", s.Orders)
+	}
+	if s.Dark != nil {
+		fmt.Fprintf(&b, " | dark %+v", *s.Dark)
+	}
+	if s.Answerer.Up {
+		fmt.Fprintf(&b, " | answerer %+v", s.Answerer)
 	}
 	for i, slot := range s.Slots {
 		if slot.NotBefore > s.Now {

@@ -35,7 +35,7 @@ func TestShortageIsNoFaultOfTheRelease(t *testing.T) {
 		c.settled(1)
 	})
 	t.Run("a probe that could not be forked is tried again", func(t *testing.T) {
-		c := serving(t, 1)
+		c := serving(t, 2)
 		id := ID(1)
 		for range 4 {
 			id = c.crash(id)
@@ -46,7 +46,7 @@ func TestShortageIsNoFaultOfTheRelease(t *testing.T) {
 		c.noted(NoteProbe)
 		c.step(ForkFailed{ID: c.s.LastID, Reason: short, Shortage: true})
 		wait := max(c.noted(NoteCrashed).Wait, c.s.Config.BreakerPause)
-		c.want("not at once", "fork 6: slot 1, release 1")
+		c.want("not at once", "fork 7: slot 1, release 1")
 		c.pass(wait)
 		c.noted(NoteProbe)
 		c.ready(c.s.LastID)

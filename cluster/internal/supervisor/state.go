@@ -18,11 +18,20 @@ type State struct {
 	Breakers  []*Breaker // one of each release that is not retired
 	Plan      *Plan
 	Rollout   *Rollout
+	Scaling   *Scaling
+	Orders    []Order
+	Dark      *Darkness // not nil: somebody was ready once, and nobody is
+	Answerer  Answerer
+	LastCrash *Crash
 	Stopping  int // how often Shutdown was heard
 	Ended     bool
 	EverReady bool
 	LastID    ID
 	Random    uint64 // of the jitter
+
+	// Nobody is replaced for his health before both.
+	CureNotBefore time.Duration // since the last one
+	CurePause     time.Duration // since the last one that was of no use, unless somebody gets healthy again
 
 	actions []Action
 }
@@ -31,6 +40,19 @@ type State struct {
 type Slot struct {
 	Crashes   int
 	NotBefore time.Duration
+	Added     bool   // by Scale, and nothing was ever ready in it
+	Last      *Crash // of any release
+}
+
+// Crash is how a process ended that nobody had told to leave.
+type Crash struct {
+	ID       ID
+	Slot     int
+	PID      int
+	Release  Release
+	At       time.Duration
+	Reason   string
+	Evidence bool // counts for the breaker of the release
 }
 
 // Plan is the token of planned exits: who is being replaced by whom.
@@ -38,6 +60,7 @@ type Plan struct {
 	Old      ID // 0: the slot was empty
 	New      ID
 	Recycle  bool // else it is a step of the rollout, or of the way back
+	Cure     bool // Recycle: for its health
 	Asked    bool
 	Answered bool
 }
@@ -103,12 +126,21 @@ func (s *State) covered(slot int) bool {
 	return slices.ContainsFunc(s.Processes, func(p *Process) bool { return p.Slot == slot && p.Phase != Leaving })
 }
 
-// surplus returns a process that shares its slot with an older one and is not about to replace it, or nil: the
-// replacement of a plan that was given up.
+// surplus returns a process that shares its slot with a better one, or nil: the
+// replacement of a plan that was given up, or who was tried in the dark beside a
+// candidate that has proven itself since. Better is who runs what slots are filled
+// with, and else the older one. The replacement of the plan is neither.
 func (s *State) surplus() *Process {
+	better := func(q, p *Process) bool {
+		if proven := q.Release == s.fills(); proven != (p.Release == s.fills()) {
+			return proven
+		}
+		return q.ID < p.ID
+	}
+	planned := func(p *Process) bool { return s.Plan != nil && s.Plan.New == p.ID }
 	for _, p := range s.Processes {
-		if p.serving() && (s.Plan == nil || s.Plan.New != p.ID) && slices.ContainsFunc(s.Processes, func(q *Process) bool {
-			return q.Slot == p.Slot && q.ID < p.ID && q.serving()
+		if p.serving() && !planned(p) && slices.ContainsFunc(s.Processes, func(q *Process) bool {
+			return q.Slot == p.Slot && q != p && q.serving() && !planned(q) && better(q, p)
 		}) {
 			return p
 		}
@@ -151,11 +183,19 @@ func about(p *Process, n Note) Note {
 func (s *State) fork(slot int, release Release) *Process {
 	s.LastID++
 	p := &Process{ID: s.LastID, Slot: slot, Release: release, ForkedAt: s.Now, Deadline: s.Now + s.Config.ReadyTimeout}
+	p.Additional = s.Slots[slot-1].Added
 	s.Processes = append(s.Processes, p)
 	s.do(Fork{ID: p.ID, Slot: slot, Release: release})
 	if b := s.breaker(release); b.Open {
-		b.Probe = p.ID
-		s.note(NoteProbe, p, "")
+		b.Probe, p.Forced = p.ID, s.Now < b.ProbeAt
+		kind := NoteProbe
+		if p.Forced {
+			kind = NoteForced
+		}
+		s.note(kind, p, "")
+	}
+	if s.Dark != nil && s.trying() {
+		s.Dark.TryAt = 0
 	}
 	return p
 }

@@ -26,18 +26,28 @@ func (s *State) Step(now time.Duration, e Event) []Action {
 	case ForkFailed:
 		if p := s.Process(e.ID); p != nil {
 			p.Why = e.Reason
-			s.exited(e.ID, e.Reason, e.Shortage)
+			s.exited(Exited{ID: e.ID, Reason: e.Reason}, e.Shortage)
 		}
 	case ProcessReady:
 		s.ready(e.ID)
 	case Beat:
 		s.beat(e)
 	case Exited:
-		s.exited(e.ID, e.Reason, false)
+		s.exited(e, false)
 	case Reload:
 		s.reload(e)
 	case Scale:
-		s.scale(e.Workers)
+		s.scale(e)
+	case Restart:
+		s.restart(e)
+	case Leave:
+		s.leave(e)
+	case Reset:
+		s.reset()
+	case AnswererStarted:
+		s.Answerer.PID = e.PID
+	case AnswererEnded:
+		s.answererEnded(e.Reason)
 	case Shutdown:
 		s.shutdown()
 	}
@@ -64,6 +74,13 @@ func (s *State) ready(id ID) {
 	}
 	p.Phase, p.WasReady, p.ReadyAt, p.LastBeat = Ready, true, s.Now, s.Now
 	s.EverReady = true
+	if p.Slot <= s.Target {
+		s.Slots[p.Slot-1].Added = false
+	}
+	if p.Cure {
+		s.CureNotBefore = s.Now + s.Config.HeartbeatTimeout
+	}
+	s.scaledOn()
 	s.note(NoteReady, p, "")
 	if s.baking(p) {
 		s.do(about(p, Note{Kind: NoteBaking, Wait: s.Config.Bake}))
@@ -82,6 +99,7 @@ func (s *State) beat(e Beat) {
 	}
 	wasTooLarge := s.tooLarge(p)
 	p.LastBeat, p.Memory = s.Now, e.Memory
+	s.health(p, e.Unhealthy)
 	if !wasTooLarge {
 		p.LargeAt = s.Now
 	}
@@ -96,8 +114,8 @@ func (s *State) beat(e Beat) {
 }
 
 // exited takes a process out that was reaped, and tells a crash from an exit that was asked for (M3).
-func (s *State) exited(id ID, reason string, shortage bool) {
-	p := s.Process(id)
+func (s *State) exited(e Exited, shortage bool) {
+	p := s.Process(e.ID)
 	if p == nil {
 		return
 	}
@@ -106,21 +124,35 @@ func (s *State) exited(id ID, reason string, shortage bool) {
 		s.Plan = nil
 	}
 	if p.Phase == Leaving || p.Wanted || s.Stopping > 0 {
-		s.note(NoteLeft, p, reason)
+		s.note(NoteLeft, p, e.Reason)
 		return
 	}
-	reason = s.tell(p, reason)
+	reason := s.tell(p, e.Reason)
 	note := Note{Kind: NoteCrashed, Reason: reason}
+	crash := &Crash{ID: p.ID, Slot: p.Slot, PID: p.PID, Release: p.Release, At: s.Now, Reason: reason}
+	s.LastCrash = crash
+	if p.Slot <= s.Target {
+		s.Slots[p.Slot-1].Last = crash
+	}
+	s.orderFailed(p, reason)
 	if s.forward() && p.Release == s.Rollout.Release {
 		s.do(about(p, note))
+		s.scaleFailed(p, reason)
 		s.abort(reason, p.ID)
 		return
 	}
 	if p.Slot <= s.Target && p.Release == s.fills() { // a slot waits to run again what has crashed there, and nothing else
-		note.Wait, note.Crashes = s.backoff(p)
+		slot := &s.Slots[p.Slot-1]
+		s.backoff(p)
+		s.darkness() // which may shorten that
+		note.Wait, note.Crashes = max(0, slot.NotBefore-s.Now), slot.Crashes
 	}
 	s.do(about(p, note))
-	s.crashed(p, reason, shortage)
+	crash.Evidence = s.evidence(p, shortage, e.Outside && p.Phase != Killed)
+	if crash.Evidence {
+		s.crashed(p, reason)
+	}
+	s.scaleFailed(p, reason)
 	if s.Rollout != nil && s.Rollout.Back && p.Release == s.Serving && !p.WasReady {
 		s.answer(fmt.Sprintf("%s; the way back to the release before failed too: %s", s.Rollout.Reason, reason), s.Rollout.Culprit)
 	}
@@ -151,6 +183,7 @@ func (s *State) reload(e Reload) {
 		s.cutShort("a newer reload took its place", Superseded)
 	}
 	s.giveUp()
+	s.dropOrders("a newer reload took its place", Superseded)
 	s.breaker(e.Release)
 	s.Rollout = &Rollout{Tickets: tickets, Release: e.Release, Progress: s.Now}
 	s.do(Note{Kind: NoteRollout, Release: e.Release})
@@ -168,32 +201,23 @@ func (s *State) giveUp() {
 	s.Plan = nil
 }
 
-func (s *State) scale(workers int) {
-	workers = max(workers, 1)
-	if s.Stopping > 0 || workers == s.Target {
-		return
-	}
-	s.Target = workers
-	for len(s.Slots) < workers {
-		s.Slots = append(s.Slots, Slot{})
-	}
-	s.Slots = s.Slots[:workers]
-	s.progress()
-	s.do(Note{Kind: NoteScaled})
-}
-
 func (s *State) shutdown() {
 	s.Stopping++
 	if s.Stopping == 1 {
 		s.do(Note{Kind: NoteShutdown})
 		s.cutShort("the master is shutting down", ShutDown)
 		s.Plan, s.Rollout = nil, nil
+		s.endScale("the master is shutting down", 0, ShutDown)
+		s.dropOrders("the master is shutting down", ShutDown)
 		for _, p := range s.Processes {
 			s.drain(p, s.Config.ShutdownDelay)
 		}
 		return
 	}
 	s.do(Note{Kind: NoteShutdownNow})
+	if s.Stopping > 2 {
+		s.killAnswerer()
+	}
 	for _, p := range s.Processes {
 		switch {
 		case s.Stopping > 2:

@@ -8,7 +8,8 @@ type ID int
 // Release names an executable as it was when the master adopted it. The first is 1.
 type Release int
 
-// Ticket names a wish to reload, so that its verdict finds whoever asked.
+// Ticket names a wish, so that its verdict finds whoever asked. The first is 1;
+// 0 is nobody's, and gets no verdict.
 type Ticket int
 
 // Config holds the numbers of the promises.
@@ -31,7 +32,10 @@ type Config struct {
 	BreakerPause     time.Duration
 	BreakerPauseMax  time.Duration
 	BreakerProbe     time.Duration
-	Seed             uint64 // of the jitter
+	UnhealthyPause   time.Duration // how long nobody is replaced for his health when that was of no use
+	AnswerAfter      time.Duration // nobody is ready for that long: the answerer is started; 0: there is none
+	AnswerTimeout    time.Duration // how long the answerer may take to leave
+	Seed             uint64        // of the jitter
 }
 
 // Phase is where a process is in its life.
@@ -63,9 +67,18 @@ type Process struct {
 	LastBeat time.Duration
 	Memory   int64
 	LargeAt  time.Duration // the first of the heartbeats in a row that told of too much memory
-	Wanted   bool          // Killed: its end is no crash
-	Why      string        // Killed, or not even forked: for what
-	Lagged   bool          // warned of its lag already
+
+	Heard       bool          // has sent a heartbeat since it was ready
+	Unhealthy   string        // why, by its last heartbeat; empty: it is healthy
+	UnhealthyAt time.Duration // the first of the heartbeats in a row that said so
+	Cure        bool          // forked to replace an unhealthy one
+
+	Additional bool // fills a slot that Scale has added, in which nothing was ever ready
+	Forced     bool // forked although the breaker of its release was open, and no probe was due
+
+	Wanted bool   // Killed: its end is no crash
+	Why    string // Killed, or not even forked: for what
+	Lagged bool   // warned of its lag already
 }
 
 // serving reports whether a process is or is about to be part of the capacity.
@@ -98,11 +111,16 @@ type (
 		ID     ID
 		Memory int64         // resident, bytes
 		Lag    time.Duration // the worst delay of a goroutine since the last one
+		// Unhealthy is why the process is not healthy, by its own word. Empty: it is.
+		Unhealthy string
 	}
 	// Exited says that a process was reaped.
 	Exited struct {
 		ID     ID
 		Reason string // "exited with code 3"
+		// Outside says that a signal ended it which is no fault of its own, such as
+		// SIGKILL. Those that the master itself killed are known in here.
+		Outside bool
 	}
 	// Reload asks for a rollout of a release that was just adopted.
 	Reload struct {
@@ -110,22 +128,49 @@ type (
 		Release Release
 		Same    bool // the file is the one of the rollout under way
 	}
-	// Scale sets the target: 1 at least.
-	Scale struct{ Workers int }
+	// Scale sets the target: 1 at least. With a ticket it is approached a few
+	// processes at a time, and answered with a Verdict; without, at once.
+	Scale struct {
+		Ticket  Ticket
+		Workers int
+	}
+	// Restart asks for another process in a slot: the replacement is ready first.
+	// It is answered with a Verdict.
+	Restart struct {
+		Ticket Ticket
+		Slot   int
+	}
+	// Leave asks the process in a slot to leave now; the slot is filled anew. It is
+	// answered with a Verdict.
+	Leave struct {
+		Ticket Ticket
+		Slot   int
+	}
+	// Reset closes all breakers, and forgets all that delays forks.
+	Reset struct{}
+	// AnswererStarted answers Stand.
+	AnswererStarted struct{ PID int }
+	// AnswererEnded says that the answerer was reaped, or could not be started.
+	AnswererEnded struct{ Reason string }
 	// Shutdown ends everything gracefully; the second one cuts it short, the third one kills.
 	Shutdown struct{}
 )
 
-func (Begin) event()        {}
-func (Tick) event()         {}
-func (Forked) event()       {}
-func (ForkFailed) event()   {}
-func (ProcessReady) event() {}
-func (Beat) event()         {}
-func (Exited) event()       {}
-func (Reload) event()       {}
-func (Scale) event()        {}
-func (Shutdown) event()     {}
+func (Begin) event()           {}
+func (Tick) event()            {}
+func (Forked) event()          {}
+func (ForkFailed) event()      {}
+func (ProcessReady) event()    {}
+func (Beat) event()            {}
+func (Exited) event()          {}
+func (Reload) event()          {}
+func (Scale) event()           {}
+func (Restart) event()         {}
+func (Leave) event()           {}
+func (Reset) event()           {}
+func (AnswererStarted) event() {}
+func (AnswererEnded) event()   {}
+func (Shutdown) event()        {}
 
 // Action is something to do.
 type Action interface{ action() }
@@ -150,12 +195,19 @@ type (
 	Ask struct{ ID ID }
 	// Retire says that a release is used no more.
 	Retire struct{ Release Release }
-	// Verdict answers a Reload, once.
+	// Stand starts the answerer. It is answered with AnswererStarted or
+	// AnswererEnded.
+	Stand struct{}
+	// StandDown tells the answerer to leave.
+	StandDown struct{}
+	// StandKill sends SIGKILL to the answerer.
+	StandKill struct{}
+	// Verdict answers a Reload, a Scale, a Restart or a Leave, once.
 	Verdict struct {
 		Ticket  Ticket
-		Reason  string // empty: the release serves
+		Reason  string // empty: it is done
 		Culprit ID     // the process that failed; 0: none
-		End     End    // what ended the rollout from outside, if anything did
+		End     End    // what ended it from outside, if anything did
 	}
 	// Exit ends the master; nothing follows. Reason is empty after Shutdown.
 	Exit struct {
@@ -175,23 +227,26 @@ type (
 	}
 )
 
-func (Fork) action()    {}
-func (Drain) action()   {}
-func (Hurry) action()   {}
-func (Kill) action()    {}
-func (Ask) action()     {}
-func (Retire) action()  {}
-func (Verdict) action() {}
-func (Exit) action()    {}
-func (Note) action()    {}
+func (Fork) action()      {}
+func (Drain) action()     {}
+func (Hurry) action()     {}
+func (Kill) action()      {}
+func (Ask) action()       {}
+func (Retire) action()    {}
+func (Stand) action()     {}
+func (StandDown) action() {}
+func (StandKill) action() {}
+func (Verdict) action()   {}
+func (Exit) action()      {}
+func (Note) action()      {}
 
-// End is why a rollout ended that had neither arrived nor failed.
+// End is why a wish ended that had neither arrived nor failed.
 type End int
 
-// What ends rollouts from outside.
+// What ends wishes from outside.
 const (
 	NoEnd      End = iota
-	Superseded     // by a newer Reload
+	Superseded     // by a newer Reload or Scale
 	ShutDown
 )
 
@@ -214,8 +269,18 @@ const (
 	NoteRollback    NoteKind = "rollback"     // a rollout failed, and what was replaced goes back
 	NoteOpened      NoteKind = "opened"       // the breaker of a release
 	NoteProbe       NoteKind = "probe"        // half open: one process is tried
+	NoteForced      NoteKind = "forced"       // a process is tried before the probe is due
 	NoteClosed      NoteKind = "closed"       // the breaker of a release
+	NoteUnhealthy   NoteKind = "unhealthy"    // by its own word
+	NoteHealthy     NoteKind = "healthy"      // again
+	NoteCure        NoteKind = "cure"         // unhealthy for too long: its replacement is started
+	NoteIncurable   NoteKind = "incurable"    // the replacement is unhealthy as well; Wait: until the next is tried
 	NoteScaled      NoteKind = "scaled"       // a new target
+	NoteScaleFailed NoteKind = "scale failed" // the target went back
+	NoteReset       NoteKind = "reset"        // all breakers were closed
+	NoteAnswering   NoteKind = "answering"    // nobody is ready: the answerer is started
+	NoteAnswered    NoteKind = "answered"     // it was told to leave
+	NoteAnswererEnd NoteKind = "answerer end" // it ended by itself, or could not be started; Wait: until it is tried again
 	NoteShutdown    NoteKind = "shutdown"     // the end begins
 	NoteShutdownNow NoteKind = "shutdown now" // and is cut short
 	NoteAway        NoteKind = "away"         // the master itself did not run for a while

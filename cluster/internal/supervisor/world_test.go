@@ -29,6 +29,8 @@ const (
 	grows
 	large // from the start
 	noFile
+	sick  // after a while, for ever
+	moody // now and then
 	mixed // a release only: each of its processes has a nature of its own
 )
 
@@ -41,6 +43,7 @@ type actor struct {
 	told       bool // to leave
 	killed     bool
 	memory     int64
+	unhealthy  string
 }
 
 // happening is an event under way to the master.
@@ -50,6 +53,8 @@ type happening struct {
 	event Event
 	then  func() // instead of an event
 	extra bool   // a heartbeat that was asked for
+
+	answerer int // of the answerer with that number; 0: of a process
 }
 
 // world is processes that do what they want, operators who do too, and clocks.
@@ -62,6 +67,7 @@ type world struct {
 	releases map[Release]nature
 	newest   Release
 	ticket   Ticket
+	standing int // answerers so far; the last one may be up
 	calm     bool
 	check    *checker
 	record   []moment
@@ -81,6 +87,7 @@ const (
 
 func newWorld(choose chooser) *world {
 	cfg := defaults(1 + choose.pick(4))
+	cfg.AnswerAfter, cfg.AnswerTimeout = 250*time.Millisecond, 2*second
 	cfg.Bake = time.Duration(choose.pick(4)) * 5 * second
 	cfg.ShutdownDelay = time.Duration(choose.pick(2)) * 3 * second
 	cfg.BreakerCrashes = 5 - choose.pick(3)
@@ -147,7 +154,7 @@ func (w *world) run() error {
 // turn is something the operator or the machine does, and some time after it.
 func (w *world) turn() error {
 	var err error
-	switch w.choose.pick(14) {
+	switch w.choose.pick(18) {
 	case 0, 1, 2, 3:
 	case 4, 5, 6:
 		quality := healthy
@@ -158,7 +165,12 @@ func (w *world) turn() error {
 	case 7:
 		err = w.reload(healthy, w.check.rollout())
 	case 8, 9, 10:
-		err = w.step(Scale{Workers: 1 + w.choose.pick(maxTarget)})
+		e := Scale{Workers: 1 + w.choose.pick(maxTarget)}
+		if w.choose.pick(2) == 1 {
+			w.ticket++
+			e.Ticket = w.ticket
+		}
+		err = w.step(e)
 	case 11: // the master is stopped, for a moment or much longer
 		w.now += w.span([]time.Duration{second, 10 * second, 60 * second, time.Hour}[w.choose.pick(4)])
 		if w.choose.pick(2) == 1 {
@@ -172,6 +184,21 @@ func (w *world) turn() error {
 	case 13:
 		if w.choose.pick(4) == 3 {
 			err = w.step(Shutdown{})
+		}
+	case 14, 15:
+		w.ticket++
+		err = w.step(Restart{Ticket: w.ticket, Slot: w.choose.pick(w.s.Target + 2)})
+	case 16:
+		w.ticket++
+		err = w.step(Leave{Ticket: w.ticket, Slot: 1 + w.choose.pick(w.s.Target)})
+	case 17: // everybody at once
+		for _, p := range slices.Clone(w.s.Processes) {
+			if a := w.actors[p.ID]; a != nil && p.Phase == Ready {
+				w.later(0, p.ID, Exited{ID: p.ID, Reason: "exited with code 3", Outside: w.choose.pick(2) == 1})
+			}
+		}
+		if w.choose.pick(4) == 3 {
+			err = w.step(Reset{})
 		}
 	}
 	if err != nil {
@@ -197,6 +224,11 @@ func (w *world) heal() {
 		}
 		return h.then != nil
 	})
+	for _, a := range w.actors {
+		if a.nature == moody {
+			a.unhealthy = ""
+		}
+	}
 }
 
 // settle waits until nothing is left to do, and sees that it stays so.
@@ -233,11 +265,18 @@ func (w *world) settle() error {
 
 func (w *world) settled() bool {
 	s := w.s
-	if s.Stopping > 0 || s.Plan != nil || s.Rollout != nil || s.Ready() != s.Target || len(s.Processes) != s.Target {
+	if s.Stopping > 0 || s.Plan != nil || s.Rollout != nil || s.Scaling != nil || len(s.Orders) > 0 || s.Answerer.Up || s.Ready() != s.Target || len(s.Processes) != s.Target {
 		return false
 	}
+	slots := map[int]bool{}
+	for _, p := range s.Processes {
+		slots[p.Slot] = true
+	}
+	if len(slots) != s.Target {
+		return false // two share one, and one is empty
+	}
 	for _, a := range w.actors {
-		if a.mute || s.Process(a.id).Slot > s.Target || s.Config.MaxMemory > 0 && a.memory > s.Config.MaxMemory {
+		if a.mute || a.unhealthy != "" || s.Process(a.id).Unhealthy != "" || s.Process(a.id).Slot > s.Target || s.Config.MaxMemory > 0 && a.memory > s.Config.MaxMemory {
 			return false
 		}
 	}
@@ -261,9 +300,15 @@ func (w *world) next(end time.Duration) error {
 		h := w.pending[0]
 		w.pending = w.pending[1:]
 		w.now = max(w.now, h.at)
-		if h.then != nil {
+		switch {
+		case h.then != nil:
 			h.then()
 			return nil
+		case h.answerer != 0:
+			if h.answerer != w.standing || !w.s.Answerer.Up {
+				return nil // it has ended before
+			}
+			return w.step(h.event)
 		}
 		return w.happen(h)
 	}
@@ -290,7 +335,10 @@ func (w *world) happen(h happening) error {
 		if !h.extra {
 			w.later(20*second, h.id, e)
 		}
-		e.Memory, e.Lag = a.memory, time.Duration(w.choose.pick(32)/31)*2*second
+		if a.nature == moody && !w.calm {
+			a.unhealthy = []string{"", "moody"}[w.choose.pick(2)]
+		}
+		e.Unhealthy, e.Memory, e.Lag = a.unhealthy, a.memory, time.Duration(w.choose.pick(32)/31)*2*second
 		h.event = e
 	}
 	return w.step(h.event)
@@ -320,11 +368,32 @@ func (w *world) step(e Event) error {
 				a.killed = true
 				w.later(a.unkillable, a.id, Exited{ID: a.id, Reason: "killed by SIGKILL"})
 			}
+		case Stand:
+			w.stand()
+		case StandDown:
+			w.answererEnds(w.span(4 * second))
+		case StandKill:
+			w.answererEnds(w.span(second / 2))
 		case Ask:
 			w.enqueue(happening{at: w.now + w.span(second), id: action.ID, event: Beat{ID: action.ID}, extra: true})
 		}
 	}
 	return nil
+}
+
+// stand starts an answerer, which may be no better than a process.
+func (w *world) stand() {
+	w.standing++
+	if w.choose.pick(4) == 3 {
+		w.answererEnds(w.span(10 * second))
+	}
+	if w.choose.pick(4) != 3 {
+		w.enqueue(happening{at: w.now, answerer: w.standing, event: AnswererStarted{PID: 99}})
+	}
+}
+
+func (w *world) answererEnds(d time.Duration) {
+	w.enqueue(happening{at: w.now + d, answerer: w.standing, event: AnswererEnded{Reason: "exited with code 0"}})
 }
 
 func (w *world) fork(f Fork) {
@@ -345,7 +414,7 @@ func (w *world) fork(f Fork) {
 	}
 	w.later(0, a.id, Forked{ID: a.id, PID: 1000 + int(a.id)})
 	ready := w.span(6 * second)
-	crash := Exited{ID: a.id, Reason: "exited with code " + fmt.Sprint(w.choose.pick(2))}
+	crash := Exited{ID: a.id, Reason: "exited with code " + fmt.Sprint(w.choose.pick(2)), Outside: w.choose.pick(8) == 7}
 	switch a.nature {
 	case neverReady:
 		return
@@ -362,7 +431,9 @@ func (w *world) fork(f Fork) {
 		w.enqueue(happening{at: w.now + ready + w.span(60*second), then: func() { a.memory = 1 << 30 }})
 	case large:
 		a.memory = 1 << 30
-	case healthy, stubborn, noFile, mixed:
+	case sick:
+		w.enqueue(happening{at: w.now + ready + w.span(60*second), then: func() { a.unhealthy = "sick" }})
+	case healthy, stubborn, noFile, moody, mixed:
 	}
 	w.later(ready, a.id, ProcessReady{ID: a.id})
 	w.later(ready+w.span(10*second), a.id, Beat{ID: a.id})
