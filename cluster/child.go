@@ -35,6 +35,7 @@ type child struct {
 	// After its end its last words may still be on their way.
 	reaped               bool
 	how                  string // it ended
+	outside              bool   // by a signal that was no fault of its own
 	linkDone, outputDone bool
 	settleAt             time.Time // the end of that patience
 }
@@ -181,7 +182,7 @@ func (l *loop) receive(in inbound) {
 			return
 		}
 		c.beat = *msg.Beat
-		l.step(supervisor.Beat{ID: c.id, Memory: c.beat.Memory, Lag: c.beat.Lag})
+		l.step(supervisor.Beat{ID: c.id, Memory: c.beat.Memory, Lag: c.beat.Lag, Unhealthy: c.beat.Unhealthy})
 		l.heard(c, msgBeat, 0, nil)
 	case msgApplied:
 		var err error
@@ -227,6 +228,9 @@ func (l *loop) reap() {
 			pids = append(pids, c.pid)
 		}
 	}
+	if l.answerer != nil {
+		pids = append(pids, l.answerer.pid)
+	}
 	for _, pid := range slices.AppendSeq(pids, maps.Keys(l.helpers)) {
 		var ws syscall.WaitStatus
 		switch got, err := wait4(pid, &ws); {
@@ -256,8 +260,12 @@ func (l *loop) reaped(pid int, ws syscall.WaitStatus) {
 		}
 		return
 	}
+	if l.answererReaped(pid, ws) {
+		return
+	}
 	for _, c := range l.children {
 		if c.pid == pid && !c.reaped {
+			c.outside = fromOutside(ws)
 			c.reaped, c.how, c.settleAt = true, howItEnded(ws), time.Now().Add(lastWords)
 			l.board.reset(c.place)
 			l.places[c.place] = 0
@@ -280,7 +288,7 @@ func (l *loop) settle(c *child) {
 	c.link.conn.Close()
 	c.output.Close()
 	l.bury(c)
-	l.step(supervisor.Exited{ID: c.id, Reason: c.how})
+	l.step(supervisor.Exited{ID: c.id, Reason: c.how, Outside: c.outside})
 }
 
 // grave remembers a worker that has ended.

@@ -114,8 +114,8 @@ func (c *Config) check() error {
 var (
 	// ErrNoMaster says that this process was not started by a master.
 	ErrNoMaster = errors.New("not started by a master")
-	// ErrSuperseded says that a newer reload has taken the place of this one.
-	ErrSuperseded = errors.New("a newer reload took its place")
+	// ErrSuperseded says that a newer command has taken the place of this one.
+	ErrSuperseded = errors.New("a newer command took its place")
 	// ErrStopped says that the master has ended, or is about to.
 	ErrStopped = errors.New("the master is stopping, or has stopped")
 	// ErrUnsupported says that this system has no cluster.
@@ -171,6 +171,7 @@ type Status struct {
 		ReloadsTotal  int      `json:"reloads_total"`
 		ReloadsFailed int      `json:"reloads_failed"`
 		BreakerOpen   bool     `json:"breaker_open"`
+		Answering     bool     `json:"answering"` // no worker is ready, and clients get a 503 at once
 		RSSBytes      int64    `json:"rss_bytes"`
 	} `json:"master"`
 	Workers []WorkerStatus `json:"workers"` // by slot; two in one slot while one replaces the other

@@ -20,7 +20,10 @@ type loop struct {
 	sup      *supervisor.State
 	children map[supervisor.ID]*child
 	releases map[supervisor.Release]*release
-	tickets  map[supervisor.Ticket]chan<- error
+	tickets  map[supervisor.Ticket]chan<- error // of reloads
+	orders   map[supervisor.Ticket]chan<- error // of all else that gets a verdict
+	answerer *standIn
+	self     selfProgram
 	watchers map[chan<- Event]struct{}
 	settings map[string]string
 	waiting  map[*wait]struct{} // for answers of workers
@@ -51,13 +54,15 @@ type loop struct {
 func (m *Master) Run(ctx context.Context) error {
 	l := &loop{
 		Master: m, began: time.Now(), children: map[supervisor.ID]*child{}, releases: map[supervisor.Release]*release{1: m.first},
-		tickets: map[supervisor.Ticket]chan<- error{}, watchers: map[chan<- Event]struct{}{}, settings: map[string]string{},
+		tickets: map[supervisor.Ticket]chan<- error{}, orders: map[supervisor.Ticket]chan<- error{}, watchers: map[chan<- Event]struct{}{}, settings: map[string]string{},
 		waiting: map[*wait]struct{}{}, helpers: map[int]*helper{}, places: make([]supervisor.ID, 2*maxWorkers), newest: 1,
 		serving: fmt.Sprintf("serving on %v", m.Addrs()),
 	}
 	defer m.flush()
 	l.statusAt, l.watchdog = l.began.Add(m.cfg.StatusInterval), l.began
-	l.sup = supervisor.New(l.supervisorConfig(), 1, 0)
+	decisions := l.supervisorConfig()
+	decisions.AnswerAfter = l.prepareAnswerer()
+	l.sup = supervisor.New(decisions, 1, 0)
 	m.cfg.Log.InfoContext(ctx, "master started", "release", m.first.name, "listening", m.Addrs(), "workers", m.workers, "because", m.reason)
 	stopControl := m.serveControl()
 	l.step(supervisor.Begin{})
@@ -91,8 +96,9 @@ func (m *Master) supervisorConfig() supervisor.Config {
 		MaxMemory: c.MaxWorkerMemory, MaxLag: time.Second,
 		BackoffMin: time.Second, BackoffMax: 30 * time.Second, BackoffDecay: time.Minute,
 		BreakerCrashes: 5, BreakerWindow: time.Minute, BreakerPause: 30 * time.Second, BreakerPauseMax: 5 * time.Minute,
-		BreakerProbe: 10 * time.Second,
-		Seed:         uint64(os.Getpid())<<32 ^ uint64(time.Now().UnixNano()),
+		BreakerProbe: 10 * time.Second, UnhealthyPause: 5 * time.Minute,
+		AnswerTimeout: 2 * time.Second,
+		Seed:          uint64(os.Getpid())<<32 ^ uint64(time.Now().UnixNano()),
 	}
 }
 
@@ -288,6 +294,12 @@ func (l *loop) do(a supervisor.Action) {
 		l.send(a.ID, message{Kind: msgDrain, Delay: a.Delay})
 	case supervisor.Hurry:
 		l.send(a.ID, message{Kind: msgHurry})
+	case supervisor.Stand:
+		l.stand()
+	case supervisor.StandDown:
+		l.standDown()
+	case supervisor.StandKill:
+		l.killAnswerer()
 	case supervisor.Ask:
 		l.send(a.ID, message{Kind: msgAsk})
 	case supervisor.Kill:

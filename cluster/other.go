@@ -31,6 +31,15 @@ func (*Master) Reload(context.Context, chan<- Event) error { return ErrUnsupport
 // Scale returns [ErrUnsupported].
 func (*Master) Scale(context.Context, int) error { return ErrUnsupported }
 
+// Restart returns [ErrUnsupported].
+func (*Master) Restart(context.Context, int) error { return ErrUnsupported }
+
+// Drain returns [ErrUnsupported].
+func (*Master) Drain(context.Context, int) error { return ErrUnsupported }
+
+// Reset returns [ErrUnsupported].
+func (*Master) Reset(context.Context) error { return ErrUnsupported }
+
 // Stop returns [ErrUnsupported].
 func (*Master) Stop(context.Context) error { return ErrUnsupported }
 

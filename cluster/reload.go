@@ -40,19 +40,7 @@ func (m *Master) Reload(ctx context.Context, watch chan<- Event) error {
 	if watch != nil {
 		defer m.call(context.WithoutCancel(ctx), func(l *loop) { delete(l.watchers, watch) }) //nolint:errcheck // it has ended: nobody is told anything any more
 	}
-	select {
-	case err := <-verdict:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-m.ended:
-		select {
-		case err := <-verdict:
-			return err
-		default:
-			return ErrStopped
-		}
-	}
+	return m.await(ctx, verdict)
 }
 
 // refuse is the end of a reload whose executable can't be adopted.
@@ -89,6 +77,15 @@ func (l *loop) reload(r *release, verdict chan<- error, watch chan<- Event) {
 }
 
 func (l *loop) verdict(v supervisor.Verdict) {
+	if reply, ok := l.orders[v.Ticket]; ok {
+		delete(l.orders, v.Ticket)
+		err := l.failure(v)
+		if err != nil {
+			l.cfg.Log.Error("command failed", "reason", err)
+		}
+		reply <- err
+		return
+	}
 	reply := l.tickets[v.Ticket]
 	delete(l.tickets, v.Ticket)
 	if v.Reason == "" {
@@ -97,21 +94,16 @@ func (l *loop) verdict(v supervisor.Verdict) {
 		return
 	}
 	l.reloadsFailed++
-	if err := endedBy(v.End); err != nil {
+	err := l.failure(v)
+	if v.End != supervisor.NoEnd {
 		l.cfg.Log.Warn("reload cut short", "reason", err)
-		reply <- err
-		return
+	} else {
+		l.cfg.Log.Error("reload failed", "reason", err)
 	}
-	failed := &VerdictError{Reason: v.Reason}
-	if v.Culprit != 0 {
-		culprit := l.remembered(v.Culprit)
-		failed.Reason, failed.Output = culprit.subject+v.Reason, culprit.said
-	}
-	l.cfg.Log.Error("reload failed", "reason", failed.Reason)
-	reply <- failed
+	reply <- err
 }
 
-// endedBy is the error for a rollout that something from outside has ended; nil when nothing has.
+// endedBy is the error for a wish that something from outside has ended; nil when nothing has.
 func endedBy(e supervisor.End) error {
 	switch e {
 	case supervisor.Superseded:
@@ -199,8 +191,28 @@ func (l *loop) logNote(n supervisor.Note, e Event) {
 		log.Error("circuit breaker open: this release is not started again for now", "reason", n.Reason, "probe_in", n.Wait.String())
 	case supervisor.NoteProbe:
 		log.Warn("circuit breaker half open: trying one worker")
+	case supervisor.NoteForced:
+		log.Warn("trying one worker although the circuit breaker is open")
 	case supervisor.NoteClosed:
 		log.Info("circuit breaker closed")
+	case supervisor.NoteReset:
+		l.cfg.Log.Info("all circuit breakers are closed, and nobody waits any longer, as somebody has asked for")
+	case supervisor.NoteUnhealthy:
+		log.Warn("worker is unhealthy", "reason", n.Reason)
+	case supervisor.NoteHealthy:
+		log.Info("worker is healthy again")
+	case supervisor.NoteCure:
+		log.Warn("replacing worker", "reason", n.Reason)
+	case supervisor.NoteIncurable:
+		log.Warn("a new worker is unhealthy as well: nobody is replaced for that for a while", "reason", n.Reason, "for", n.Wait.String())
+	case supervisor.NoteScaleFailed:
+		l.cfg.Log.Error("scaling failed", "reason", n.Reason)
+	case supervisor.NoteAnswering:
+		l.cfg.Log.Warn("no worker is ready: clients are answered with 503 meanwhile")
+	case supervisor.NoteAnswered:
+		l.cfg.Log.Info("clients are not answered with 503 any more", "answerer_pid", n.PID)
+	case supervisor.NoteAnswererEnd:
+		l.cfg.Log.Error("the process that answers clients while no worker is ready has ended", "answerer_pid", n.PID, "reason", n.Reason, "again_in", n.Wait.String())
 	case supervisor.NoteScaled:
 		l.cfg.Log.Info("scaling", "workers", e.Total)
 	case supervisor.NoteShutdown:

@@ -67,7 +67,7 @@ func (m *Master) spawn(r *release, inv invitation, link, output int) (pid int, e
 // of two values a program may take either.
 func workerEnv(own, added []string) []string {
 	gone := map[string]bool{
-		joinVariable: true, "NOTIFY_SOCKET": true, "WATCHDOG_USEC": true, "WATCHDOG_PID": true,
+		joinVariable: true, answererVariable: true, "NOTIFY_SOCKET": true, "WATCHDOG_USEC": true, "WATCHDOG_PID": true,
 		"LISTEN_FDS": true, "LISTEN_PID": true, "LISTEN_FDNAMES": true,
 	}
 	name := func(kv string) string {
@@ -88,6 +88,19 @@ func dupCloseOnExec(fd int) (int, error) {
 		return -1, os.NewSyscallError("fcntl", err)
 	}
 	return n, nil
+}
+
+// fromOutside reports whether a signal has ended a process that programs are not
+// sent for what they do themselves: the kernel's when memory ran out, or a person's.
+func fromOutside(ws syscall.WaitStatus) bool {
+	if !ws.Signaled() {
+		return false
+	}
+	switch ws.Signal() {
+	case syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM:
+		return true
+	}
+	return false
 }
 
 // howItEnded puts a wait status into words.

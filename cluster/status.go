@@ -119,6 +119,7 @@ func (l *loop) status() Status {
 	master.UptimeSeconds, master.Target, master.Ready = time.Since(l.began).Seconds(), l.sup.Target, l.sup.Ready()
 	master.CrashesTotal, master.ReloadsTotal, master.ReloadsFailed = l.crashes, l.reloads, l.reloadsFailed
 	master.BreakerOpen, master.RSSBytes = l.breakerOpen(), residentBytes()
+	master.Answering = l.sup.Answerer.Up && !l.sup.Answerer.Leaving
 	if r := l.releases[l.sup.Serving]; r != nil {
 		master.Release = r.name
 	}
@@ -170,24 +171,6 @@ func (l *loop) logStatus() {
 	}
 	l.cfg.Log.Info("cluster", "state", s.Master.State, "ready", s.Master.Ready, "workers", s.Master.Target, "memory_mb", memory>>20,
 		"requests", requests, "in_flight", inFlight, "crashes", s.Master.CrashesTotal)
-}
-
-// Scale sets how many workers there should be.
-func (m *Master) Scale(ctx context.Context, workers int) error {
-	if workers < 1 || workers > maxWorkers {
-		return fmt.Errorf("%d workers: there can be 1 to %d", workers, maxWorkers)
-	}
-	var refused error
-	if err := m.call(ctx, func(l *loop) {
-		if l.sup.Stopping > 0 {
-			refused = ErrStopped
-			return
-		}
-		l.scale(workers)
-	}); err != nil {
-		return err
-	}
-	return refused
 }
 
 // Kill kills the worker in a slot with SIGKILL, for those who want to see what happens then. To the cluster it is a crash

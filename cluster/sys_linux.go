@@ -58,4 +58,8 @@ func executable(r *release) string {
 // nameProcess gives the process the name that ps and pkill know it by: the kernel took the descriptor's number.
 func nameProcess(name string) error { return os.WriteFile("/proc/self/comm", []byte(name), 0) }
 
+// runningProgram leads to what a process runs, also from the process that is about
+// to be that program, and whatever became of the file.
+const runningProgram = "/proc/self/exe"
+
 func redirect(from, to int) error { return unix.Dup3(from, to, 0) }

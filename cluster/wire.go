@@ -60,6 +60,8 @@ type beat struct {
 	Connections int           `json:"connections"`
 	Requests    int64         `json:"requests"`
 	Lag         time.Duration `json:"lag"`
+	// Unhealthy is why the worker is not healthy, by its own word. Empty: it is.
+	Unhealthy string `json:"unhealthy,omitempty"`
 }
 
 // link is one end of the pair between a master and a worker. One goroutine may receive while others send.
