@@ -100,18 +100,27 @@ func TestBadSettingIsNoForkBomb(t *testing.T) {
 	}
 }
 
-// M6: when a release crashes too often it is not started again, and what is healthy serves on. A reload, which brings
-// another one, closes the breaker. The admin address tells all the time.
+// M6: when a release crashes too often it is not started again, and what is healthy serves on. When nobody is left, one
+// worker is tried all the same. A reload, which brings another one, closes the breaker. The admin address tells all the
+// time.
 func TestHealthySiblingsServeOn(t *testing.T) {
 	t.Parallel()
+	const opens = "circuit breaker open: this release is not started again for now"
 	s := openShop(t, "WORKERS=6")
-	pids := s.pids()
-	for slot := 1; slot <= 5; slot++ {
-		s.kill(pids[slot])
+	healthy := s.pids()[6]
+	// Workers of 10 s and more are no evidence, and who knows how long the start took: in rounds, the next have just begun.
+	for alone := false; !alone || len(s.records(0, opens)) == 0; {
+		alone = true
+		for _, w := range s.status().Workers {
+			if w.PID != healthy {
+				alone = false
+				s.crash(w.PID)
+				s.await(&s.at, "worker crashed", func(r record) bool { return r.WorkerPID == w.PID })
+			}
+		}
 	}
-	s.await(&s.at, "circuit breaker open: this release is not started again for now", nil)
 	status := s.status()
-	if status.Master.State != "degraded" || !status.Master.BreakerOpen || status.Master.Ready != 1 || len(status.Workers) != 1 || status.Workers[0].PID != pids[6] {
+	if status.Master.State != "degraded" || !status.Master.BreakerOpen || status.Master.Ready != 1 || len(status.Workers) != 1 || status.Workers[0].PID != healthy {
 		t.Errorf("got %+v, want worker 6 alone", status)
 	}
 	client := stranger()
@@ -123,16 +132,19 @@ func TestHealthySiblingsServeOn(t *testing.T) {
 	if code, _ := get(t, client, "GET", s.admin+"/readyz", ""); code != http.StatusOK {
 		t.Errorf("/readyz: got %d, want 200: a worker serves", code)
 	}
-	if _, metrics := get(t, client, "GET", s.admin+"/metrics", ""); !strings.Contains(metrics, "\ncluster_breaker_open 1\n") || !strings.Contains(metrics, "\ncluster_crashes_total 5\n") {
+	crashes := fmt.Sprintf("\ncluster_crashes_total %d\n", status.Master.CrashesTotal)
+	if _, metrics := get(t, client, "GET", s.admin+"/metrics", ""); !strings.Contains(metrics, "\ncluster_breaker_open 1\n") || !strings.Contains(metrics, crashes) {
 		t.Errorf("the metrics say nothing of it: %s", metrics)
 	}
-	s.kill(pids[6])
+	s.crash(healthy)
 	s.await(&s.at, "worker crashed", nil)
-	if code, body := get(t, client, "GET", s.admin+"/readyz", ""); code != http.StatusServiceUnavailable || !strings.Contains(body, "no worker is ready") {
-		t.Errorf("/readyz without a worker: got %d: %s", code, body)
-	}
 	if code, _ := get(t, client, "GET", s.admin+"/livez", ""); code != http.StatusOK {
 		t.Errorf("/livez without a worker: got %d", code)
+	}
+	s.await(&s.at, "trying one worker although the circuit breaker is open", nil)
+	s.await(&s.at, "worker ready", nil)
+	if code, body := get(t, client, "GET", s.url("/v1/products"), ""); code != http.StatusOK && code != http.StatusServiceUnavailable {
+		t.Errorf("got %d: %s", code, body)
 	}
 	s.reload()
 	if status := s.status(); status.Master.State != "running" || status.Master.BreakerOpen || status.Master.Ready != 6 {

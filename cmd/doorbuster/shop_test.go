@@ -117,6 +117,14 @@ func (s *shop) kill(pid int) {
 	}
 }
 
+// crash ends a worker as a fault of its own would: SIGKILL comes from outside, and is no evidence against a release.
+func (s *shop) crash(pid int) {
+	s.t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGABRT); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // freeze stops all threads of a worker, so that it neither hears nor says anything.
 func (s *shop) freeze(pid int) {
 	s.t.Helper()
