@@ -8,12 +8,19 @@
 //	master ── PID file, control socket, signals; binds the addresses, and never accepts on them
 //	  ├─ worker, slot 1, release A    ⟵ the same listening sockets, inherited
 //	  ├─ worker, slot 2, release A
-//	  └─ …                            one socket pair each; their output is a pipe to the master
+//	  ├─ …                            one socket pair each; their output is a pipe to the master
+//	  └─ answerer                     only while no worker is ready, after one was; the same listening sockets
 //
 // The master forks every worker from a release: an executable as it was when the master adopted it, held open, so that a
 // crash restart runs what ran before, whatever became of the file. All workers accept from the same queue of the kernel,
 // so nothing that waits in it is lost when one leaves or dies. Counters in shared memory keep the number of connections
 // even: a worker with more than its share waits a moment before it accepts.
+//
+// The answerer is the master's own program, started again with CLUSTER_ANSWERER in its environment, and ends before its main
+// begins. It has nothing of the environment else but what is for the Go runtime, and these descriptors: 3 a pair that ends
+// when it has to leave, 4 and on the listening sockets. It takes 512 connections at a time, or as many as descriptors
+// allow, gives each 2 s to send its request and 1 s to take the answer, and a moment to close. Programs that use this
+// package must not do in an init function what may be done once only.
 //
 // What the master decides is decided by a deterministic state machine, internal/supervisor; its documentation is part of
 // this one. The master itself is one goroutine that owns all state; others send it functions.
@@ -75,9 +82,21 @@
 // # Failures
 //
 //	a worker crashes            the kernel gives its queue to the others; its slot is filled again after 1 s, 2 s, 4 s … 30 s
-//	a release crashes on and on 5 crashes in 60 s open its breaker: it is not forked any more; what is healthy serves on; a
-//	                            probe each 30 s and more, or a reload, closes it
+//	a release crashes on and on 5 crashes in 60 s open its breaker: it is not forked any more while another worker is ready;
+//	                            a probe each 30 s and more, a reload, or [Master.Reset] closes it. What was killed by a signal
+//	                            from outside, had served for 10 s, or was an additional worker that never got ready beside
+//	                            others, does not count
+//	no worker is ready          one is tried within 1.25 s, always, so that a release that can serve does so again after the
+//	                            time that it takes to start and 2 s at most. After 250 ms the answerer is there: it tells
+//	                            every client at once to come back, by 503 with Retry-After over HTTP/1, GOAWAY over HTTP/2, an
+//	                            alert over TLS. With one worker, there is none while a reload brings a second one: there
+//	                            are never more than workers + 1 children, but for those who are leaving. Before a first worker
+//	                            was ready, clients wait
+//	the answerer fails          is started again after 1 s, 2 s, 4 s … 30 s; nothing else depends on it
 //	a worker hangs              no beat for 30 s: killed and replaced
+//	a worker is unhealthy       by its own word, for HeartbeatTimeout: replaced, by one that is ready and healthy first, and
+//	                            never killed. When the new one is unhealthy as well, what is broken is elsewhere: nobody is
+//	                            replaced for that for 5 minutes, or until somebody is healthy again
 //	a worker grows too large    and stays so for HeartbeatTimeout: replaced, the new one first
 //	a bad release               the rollout ends with a verdict that names the reason and the last lines of the worker; the
 //	                            old release never gives up a worker before one of the new has proven itself: the first

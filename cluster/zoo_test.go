@@ -382,22 +382,29 @@ func (z *zoo) address() string {
 // ask asks the master something that only its process knows, or a worker through its master.
 func (z *zoo) ask(path string, into any) {
 	z.Helper()
+	if err := z.tryAsk(path, into); err != nil {
+		z.Fatal(err)
+	}
+}
+
+func (z *zoo) tryAsk(path string, into any) error {
 	client := http.Client{Timeout: hang, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", filepath.Join(z.dir, "debug"))
 	}}}
 	resp, err := client.Get("http://zoo" + path)
 	if err != nil {
-		z.Fatal(err)
+		return err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
-		z.Fatalf("%s: %s: %s %v", path, resp.Status, body, err)
+		return fmt.Errorf("%s: %s: %s %w", path, resp.Status, body, err)
 	}
 	if err := json.Unmarshal(body, into); err != nil {
-		z.Fatalf("%s: %s: %v", path, body, err)
+		return fmt.Errorf("%s: %s: %w", path, body, err)
 	}
+	return nil
 }
 
 func (z *zoo) askWorker(pid int, path string, into any) {

@@ -113,6 +113,19 @@ func debugHandler(m *cluster.Master) http.Handler {
 		runtime.ReadMemStats(&mem)
 		json.NewEncoder(w).Encode(map[string]uint64{"goroutines": uint64(runtime.NumGoroutine()), "heap": mem.HeapAlloc})
 	})
+	mux.HandleFunc("/order/{verb}/{n}", func(w http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.Atoi(r.PathValue("n"))
+		orders := map[string]func(context.Context, int) error{"scale": m.Scale, "restart": m.Restart, "drain": m.Drain,
+			"reset": func(ctx context.Context, _ int) error { return m.Reset(ctx) }}
+		answer := map[string]any{"error": ""}
+		if err := orders[r.PathValue("verb")](r.Context(), n); err != nil {
+			answer["error"] = err.Error()
+			if verdict, ok := errors.AsType[*cluster.VerdictError](err); ok {
+				answer["output"] = verdict.Output
+			}
+		}
+		json.NewEncoder(w).Encode(answer)
+	})
 	mux.HandleFunc("/worker/{pid}/{path...}", func(w http.ResponseWriter, r *http.Request) {
 		pid, _ := strconv.Atoi(r.PathValue("pid"))
 		resp, err := m.Get(r.Context(), pid, "/"+r.PathValue("path")+"?"+r.URL.RawQuery)
