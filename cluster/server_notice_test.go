@@ -86,14 +86,14 @@ func TestNoticeInAnswersInFlight(t *testing.T) {
 			}
 			p, v := open()
 			p.release <- struct{}{}
-			want, wantBody := read(v, method)
+			want, wantBody := readAnswer(v, method)
 			v.Close()
 			p.close()
 
 			p, v = open()
 			p.tellToStop()
 			p.release <- struct{}{}
-			got, body := read(v, method)
+			got, body := readAnswer(v, method)
 			if body != wantBody || got.StatusCode != want.StatusCode || got.ContentLength != want.ContentLength {
 				t.Errorf("got %d and %d bytes, want %d and %d", got.StatusCode, len(body), want.StatusCode, len(wantBody))
 			}
@@ -115,8 +115,8 @@ func TestNoticeInAnswersInFlight(t *testing.T) {
 	}
 }
 
-// read reads an answer, and what is said before it.
-func read(v *patron, method string) (*http.Response, string) {
+// readAnswer reads an answer, and what is said before it.
+func readAnswer(v *patron, method string) (*http.Response, string) {
 	v.t.Helper()
 	for {
 		resp, err := http.ReadResponse(v.buf, &http.Request{Method: method})

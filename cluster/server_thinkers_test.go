@@ -31,7 +31,7 @@ func TestReplacementsUnderThinkingClients(t *testing.T) {
 			}
 			defer socket.Close()
 			open := func() *workplace {
-				return openWorkplaceOn(t, overTLS(listenerDup(t, socket), proto), func(p *workplace) {
+				return openWorkplaceOn(t, speaking(listenerDup(t, socket), proto), func(p *workplace) {
 					p.LameDuck, p.DrainTimeout, p.HTTP.Protocols = duck, time.Hour, protocolsOf(proto)
 					p.HTTP.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 						io.Copy(io.Discard, r.Body)

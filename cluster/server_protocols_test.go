@@ -23,8 +23,8 @@ var certified = sync.OnceValues(func() (tls.Certificate, *x509.CertPool) {
 	return server.TLS.Certificates[0], trusted
 })
 
-// overTLS puts TLS on top of a listener if the protocol is "http/1.1" or "h2". "h2c" is HTTP/2 without.
-func overTLS(inner net.Listener, proto string) net.Listener {
+// speaking puts TLS on top of a listener if the protocol is "http/1.1" or "h2". "h2c" is HTTP/2 without.
+func speaking(inner net.Listener, proto string) net.Listener {
 	if proto == "h2c" || proto == "plain" {
 		return inner
 	}
@@ -85,7 +85,7 @@ func openWith(t *testing.T, proto string, change func(*workplace)) *workplace {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return openWorkplaceOn(t, overTLS(listener, proto), func(p *workplace) {
+	return openWorkplaceOn(t, speaking(listener, proto), func(p *workplace) {
 		p.HTTP.Protocols = protocolsOf(proto)
 		if change != nil {
 			change(p)
