@@ -21,11 +21,11 @@ const notice = "Connection: close\r\n"
 func (c *conn) Write(p []byte) (int, error) {
 	// An answer begins with a Write of its own: net/http flushes its buffer
 	// after each answer, and after each interim one.
-	if c.phase.Load() != connServing || interim(p) || !c.phase.CompareAndSwap(connServing, connAnswering) {
+	if c.phase.Load() != connServing || interim(p) || !c.phase.CompareAndSwap(connServing, connAnswering) || !c.server.Draining() {
 		return c.TCPConn.Write(p)
 	}
 	at := noticePlace(p)
-	if at == 0 || !c.server.Draining() {
+	if at == 0 {
 		return c.TCPConn.Write(p)
 	}
 	c.told.Store(true)

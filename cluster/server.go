@@ -86,8 +86,8 @@ func (o drainOrder) Error() string { return "told to drain" }
 //     the contexts of requests that are at work end with [ErrLastCall]: a handler that only waits for its turn can still
 //     say so. The log says how many idle connections were closed without a notice, and how many of them before their
 //     lame duck was over.
-//  5. Connections that speak HTTP/2 are neither closed nor refused by the last call: they get a GOAWAY when nothing else is
-//     in flight, finish what they have begun before it, and have 1.5 s to go (a fifth of DrainTimeout if that is less).
+//  5. Connections that speak HTTP/2 are neither closed nor refused by the last call: they get a GOAWAY after it, finish what
+//     they have begun before, and have 1.5 s to go (a fifth of DrainTimeout if that is less).
 //
 // A client that takes its answer slowly, or not at all, is in flight until its write deadline, which [http.Server] sets if
 // WriteTimeout is set, and until the limit at the latest. So is one that sends its body slowly, until ReadTimeout.

@@ -12,8 +12,8 @@ import (
 // its memory. Half of DrainTimeout if that is less.
 const defaultLameDuck = 5 * time.Second
 
-// lastCall is how long the last call lasts when nothing is in flight: for heads of requests that have begun to arrive, and
-// clients that are told to go (HTTP/2). A tenth of DrainTimeout if that is less.
+// lastCall is how long the last call lasts: for heads of requests that have begun to arrive. A tenth of DrainTimeout if that
+// is less.
 const lastCall = 500 * time.Millisecond
 
 // callOff is how long before the limit the last call comes at the latest, and ends the contexts of requests that are at work:
@@ -73,7 +73,6 @@ func (s *Server) drain(ctx, hurry context.Context, listener net.Listener, ended 
 		s.callOff(ErrLastCall)
 	}
 	d.await(time.Now().Add(min(lastCall, timeout/10)), s.traffic.kicked)
-	d.await(end, s.traffic.quiet)
 	d.shutdown(min(goodbye, timeout/5))
 	return d.finish()
 }
@@ -117,7 +116,7 @@ func (d *drain) await(until time.Time, done func() bool) {
 		case <-d.traffic.changed:
 		case <-d.ticker.C:
 			n, some, _ := d.traffic.inFlight(mostNamed)
-			d.logger.InfoContext(d.ctx, "draining", "in_flight", n, "waiting_for", some)
+			d.logger.InfoContext(d.ctx, "draining", "in_flight", n, "waiting_for", some, "idle", len(d.traffic.waiting()))
 		case <-timer.C:
 			return
 		case <-d.limit.Done():
@@ -134,9 +133,9 @@ func (s *Server) makeLastCall() {
 	}
 }
 
-// shutdown ends the connections that are net/http's alone: idle ones over TLS, and HTTP/2, whose clients are told by a
-// GOAWAY. What of theirs is still in flight is finished. Then they have a while to go, so that Close does not overtake the
-// GOAWAY; not for long, since a handshake that ends after the GOAWAYs were sent would keep its connection for ever
+// shutdown ends the connections that can't be kicked: idle ones over TLS, and HTTP/2, whose clients are told by a GOAWAY.
+// Everything that is still in flight is finished. Then they have a while to go, so that Close does not overtake the GOAWAY;
+// not for long, since a handshake that ends after the GOAWAYs were sent would keep its connection for ever
 // (golang/go#81153).
 func (d *drain) shutdown(patience time.Duration) {
 	if d.limit.Err() != nil {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"doorbuster/cluster"
 )
 
 // Frames of HTTP/2 that these tests speak of (RFC 9113, 6).
@@ -216,4 +218,20 @@ func TestGoAwayIsNotOvertaken(t *testing.T) {
 		}
 		p.mustEnd(nil)
 	}
+}
+
+// Somebody else's request that reaches the drain limit takes the GOAWAY from nobody.
+func TestGoAwayBeforeTheLimit(t *testing.T) {
+	t.Parallel()
+	var both http.Protocols
+	both.SetHTTP1(true)
+	both.SetUnencryptedHTTP2(true)
+	p := openWorkplace(t, func(p *workplace) { p.HTTP.Protocols, p.DrainTimeout = &both, 3*time.Second })
+	p.patron().get("/wait")
+	<-p.entered
+	f := p.framerOver("h2c")
+	p.stop(nil)
+	f.told()
+	p.mustEnd(cluster.ErrCut)
+	close(p.release)
 }

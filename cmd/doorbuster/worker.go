@@ -24,18 +24,18 @@ type databaseFlags struct {
 
 // shopFlags say how a worker serves.
 type shopFlags struct {
-	Addr             string         `name:"addr" env:"ADDR" default:":3000" help:"Address to serve the shop on."`
-	DatabaseMaxConns int32          `name:"database-max-conns" env:"DATABASE_MAX_CONNS" default:"10" help:"PostgreSQL connections per worker."`
-	ShutdownDelay    time.Duration  `name:"shutdown-delay" env:"SHUTDOWN_DELAY" default:"0s" help:"On SIGTERM: answer /readyz with 503, and keep serving for this long."`
-	DrainTimeout     time.Duration  `name:"drain-timeout" env:"DRAIN_TIMEOUT" default:"10s" help:"Finish what is in flight within this."`
-	LameDuck         *time.Duration `name:"lame-duck" env:"LAME_DUCK" placeholder:"DURATION" help:"How long a worker that leaves keeps idle connections, to tell their clients with the next answer. By default 5s, or half of the drain timeout if that is less."`
-	HoldTTL          time.Duration  `name:"hold-ttl" env:"HOLD_TTL" default:"2m" help:"How long an unpaid order keeps its units."`
-	PlainHTTP        bool           `name:"plain-http" env:"PLAIN_HTTP" help:"Let the session cookie go over plain HTTP. For demonstrations."`
-	PaymentTimeout   time.Duration  `name:"payment-timeout" env:"PAYMENT_TIMEOUT" default:"3s" help:"How long the payment provider may take."`
-	PaymentLatency   time.Duration  `name:"payment-latency" env:"PAYMENT_LATENCY" default:"0s" help:"How long the simulated provider takes to answer."`
-	PaymentOutage    bool           `name:"payment-outage" env:"PAYMENT_OUTAGE" help:"The simulated provider refuses every call."`
-	CheckoutPlain    bool           `name:"checkout-plain" env:"CHECKOUT_PLAIN" help:"Place each order in a transaction of its own that locks its stock first, as most shops do. For comparison."`
-	PaymentHang      bool           `name:"payment-hang" env:"PAYMENT_HANG" help:"The simulated provider answers no call."`
+	Addr             string        `name:"addr" env:"ADDR" default:":3000" help:"Address to serve the shop on."`
+	DatabaseMaxConns int32         `name:"database-max-conns" env:"DATABASE_MAX_CONNS" default:"10" help:"PostgreSQL connections per worker."`
+	ShutdownDelay    time.Duration `name:"shutdown-delay" env:"SHUTDOWN_DELAY" default:"0s" help:"On SIGTERM: answer /readyz with 503, and keep serving for this long."`
+	DrainTimeout     time.Duration `name:"drain-timeout" env:"DRAIN_TIMEOUT" default:"10s" help:"Finish what is in flight within this."`
+	LameDuck         time.Duration `name:"lame-duck" env:"LAME_DUCK" default:"0s" help:"How long a worker that leaves keeps idle connections, to tell their clients with the next answer. 0: 5s, or half of the drain timeout if that is less."`
+	HoldTTL          time.Duration `name:"hold-ttl" env:"HOLD_TTL" default:"2m" help:"How long an unpaid order keeps its units."`
+	PlainHTTP        bool          `name:"plain-http" env:"PLAIN_HTTP" help:"Let the session cookie go over plain HTTP. For demonstrations."`
+	PaymentTimeout   time.Duration `name:"payment-timeout" env:"PAYMENT_TIMEOUT" default:"3s" help:"How long the payment provider may take."`
+	PaymentLatency   time.Duration `name:"payment-latency" env:"PAYMENT_LATENCY" default:"0s" help:"How long the simulated provider takes to answer."`
+	PaymentOutage    bool          `name:"payment-outage" env:"PAYMENT_OUTAGE" help:"The simulated provider refuses every call."`
+	CheckoutPlain    bool          `name:"checkout-plain" env:"CHECKOUT_PLAIN" help:"Place each order in a transaction of its own that locks its stock first, as most shops do. For comparison."`
+	PaymentHang      bool          `name:"payment-hang" env:"PAYMENT_HANG" help:"The simulated provider answers no call."`
 }
 
 type workerCommand struct {
@@ -84,21 +84,10 @@ func (c *shopFlags) check() error {
 
 // checkLameDuck refuses a lame duck that the drain limit would always cut short.
 func (c *shopFlags) checkLameDuck() error {
-	if c.LameDuck == nil {
-		return nil
+	if c.LameDuck > 0 && c.LameDuck >= c.DrainTimeout {
+		return &app.SettingError{Variable: "LAME_DUCK", Problem: fmt.Sprintf("is %v: it has to be less than DRAIN_TIMEOUT, which is %v", c.LameDuck, c.DrainTimeout)}
 	}
-	if *c.LameDuck >= c.DrainTimeout {
-		return &app.SettingError{Variable: "LAME_DUCK", Problem: fmt.Sprintf("is %v: it has to be less than DRAIN_TIMEOUT, which is %v", *c.LameDuck, c.DrainTimeout)}
-	}
-	return atLeast("LAME_DUCK", *c.LameDuck, 0)
-}
-
-// lameDuck is what a cluster.Server takes: 0 is the default there, so that none takes a nanosecond.
-func (c *shopFlags) lameDuck() time.Duration {
-	if c.LameDuck == nil {
-		return 0
-	}
-	return max(*c.LameDuck, 1)
+	return atLeast("LAME_DUCK", c.LameDuck, 0)
 }
 
 func atLeast(variable string, value, least time.Duration) error {
@@ -128,7 +117,7 @@ func (c *shopFlags) serve(env *environment, databases databaseFlags, seat seat) 
 		return err
 	}
 	tuneMemory(log)
-	server := &cluster.Server{ShutdownDelay: c.ShutdownDelay, DrainTimeout: c.DrainTimeout, LameDuck: c.lameDuck(), Log: log}
+	server := &cluster.Server{ShutdownDelay: c.ShutdownDelay, DrainTimeout: c.DrainTimeout, LameDuck: c.LameDuck, Log: log}
 	shop, err := app.New(seat.stop, app.Config{
 		DatabaseURL: databases.DatabaseURL, RedisURL: databases.RedisURL, SchemaVersion: migrations.Latest, MaxConns: c.DatabaseMaxConns,
 		Slot: seat.slot, Release: seat.release, Host: server, Siblings: seat.siblings, PlainHTTP: c.PlainHTTP,
