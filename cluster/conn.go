@@ -28,11 +28,16 @@ type conn struct {
 	// deadlines counts the read deadlines that net/http has set since the connection became idle. It is neverIdle before.
 	deadlines atomic.Int32
 
+	// prefaced is how much of HTTP/2's preface has arrived, or noPreface. It belongs to whoever reads.
+	prefaced int
+	told     atomic.Bool // an answer has carried Connection: close that net/http does not know of
+
 	mu     sync.Mutex
 	wanted time.Time // the read deadline that net/http has set last, unless a request was being answered
+	since  time.Time // when it became idle, or a head began to arrive; zero: before the drain
 	method string    // of the last request
 	path   string
-	http2  bool
+	busy   bool // HTTP/2, with open streams
 	loose  bool // hijacked, the handler has returned, and counted as in flight until it is closed
 }
 
@@ -41,12 +46,14 @@ type conn struct {
 type connPhase = int32
 
 const (
-	connFresh    connPhase = iota // nothing of the next request has been read
-	connKicked                    // fresh, and told to go
-	connHead                      // a head has begun to arrive
-	connActive                    // a head is complete, or malformed
-	connServing                   // the handler was called, and the answer is not yet sent to the end
-	connHijacked                  // out of net/http's hands
+	connFresh     connPhase = iota // nothing of the next request has been read
+	connKicked                     // fresh, and told to go
+	connHead                       // a head has begun to arrive
+	connActive                     // a head is complete, or malformed
+	connServing                    // the handler was called, and no part of its answer was sent
+	connAnswering                  // the answer has begun, and is not yet sent to the end
+	connHijacked                   // out of net/http's hands
+	connHTTP2                      // speaks HTTP/2, and is told to go by net/http: with a GOAWAY
 	connClosed
 )
 
@@ -63,13 +70,20 @@ var connKey = &struct{ name string }{"conn"}
 var longAgo = time.Unix(1, 0)
 
 func newConn(s *Server, inner *net.TCPConn) *conn {
-	c := &conn{TCPConn: inner, server: s}
+	c := &conn{TCPConn: inner, server: s, prefaced: noPreface}
+	if s.h2c {
+		c.prefaced = 0
+	}
 	c.deadlines.Store(neverIdle)
 	return c
 }
 
 // changed follows the state that net/http reports.
 func (c *conn) changed(state http.ConnState) {
+	if c.phase.Load() == connHTTP2 {
+		c.changedHTTP2(state)
+		return
+	}
 	switch state {
 	case http.StateActive:
 		if c.phase.Swap(connActive) == connKicked {
@@ -77,6 +91,7 @@ func (c *conn) changed(state http.ConnState) {
 		}
 	case http.StateIdle:
 		c.deadlines.Store(0)
+		c.touch()
 		c.phase.Store(connFresh)
 		if c.server.phase.Load() == phaseLastCall {
 			c.kick()
@@ -88,6 +103,30 @@ func (c *conn) changed(state http.ConnState) {
 		c.phase.Store(connHijacked)
 	case http.StateNew, http.StateClosed: // known from the listener, and from Close
 	}
+}
+
+// touch begins the lame duck of a connection anew: it has become idle, or a head has begun to arrive, during the drain.
+func (c *conn) touch() {
+	if !c.server.Draining() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.since = time.Now()
+}
+
+// waiting reports whether the connection waits for a request or the rest of a head, and since when: zero for before the
+// drain. Nobody has told its client to go.
+func (c *conn) waiting() (since time.Time, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch c.phase.Load() {
+	case connFresh, connKicked, connHead:
+		return c.since, !c.told.Load()
+	case connHTTP2:
+		return c.since, !c.busy
+	}
+	return time.Time{}, false
 }
 
 // kick tells the connection to go, if it is idle.
@@ -104,6 +143,7 @@ func (c *conn) kick() {
 
 // spare ends the freshness of a connection because a request has begun to arrive, and undoes a kick.
 func (c *conn) spare() {
+	c.touch()
 	if !c.phase.CompareAndSwap(connFresh, connHead) && c.phase.CompareAndSwap(connKicked, connHead) {
 		c.restoreDeadline()
 	}
@@ -136,20 +176,25 @@ func (c *conn) Read(p []byte) (int, error) {
 	if phase >= connActive {
 		return c.TCPConn.Read(p)
 	}
+	if c.told.Load() {
+		return 0, os.ErrDeadlineExceeded // net/http closes in silence
+	}
 	if phase < connHead && c.leftover(len(p)) {
 		c.spare()
 	}
 	n, err := c.TCPConn.Read(p)
-	if phase == connHead {
-		return n, err
-	}
-	if n == 0 && c.phase.Load() == connKicked && errors.Is(err, os.ErrDeadlineExceeded) {
-		if seen, lookErr := lastLook(c.TCPConn, p); lookErr == nil {
-			n, err = seen, nil
+	if phase < connHead {
+		if n == 0 && c.phase.Load() == connKicked && errors.Is(err, os.ErrDeadlineExceeded) {
+			if seen, lookErr := lastLook(c.TCPConn, p); lookErr == nil {
+				n, err = seen, nil
+			}
+		}
+		if n > 0 {
+			c.spare()
 		}
 	}
-	if n > 0 {
-		c.spare()
+	if n > 0 && c.prefaced != noPreface {
+		c.watch(p[:n])
 	}
 	return n, err
 }
@@ -165,12 +210,11 @@ func (c *conn) leftover(room int) bool {
 
 // begin notes that a request goes to the handler. It fails for HTTP/2, which has many requests on a connection.
 func (c *conn) begin(r *http.Request) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if r.ProtoMajor > 1 {
-		c.http2 = true
 		return false
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.method, c.path = r.Method, r.URL.Path
 	c.phase.Store(connServing)
 	return true
@@ -179,7 +223,7 @@ func (c *conn) begin(r *http.Request) bool {
 // outlivesHandler reports, when a handler has returned, whether its connection is in flight all the same: it was hijacked
 // and is open. It counts as such until Close, from this moment on: before, it was counted as a request.
 func (c *conn) outlivesHandler() bool {
-	if c.phase.Load() == connServing {
+	if phase := c.phase.Load(); phase == connServing || phase == connAnswering {
 		return false
 	}
 	c.mu.Lock()
@@ -193,10 +237,14 @@ func (c *conn) work() (what string, phase connPhase, http2 bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch phase := c.phase.Load(); phase {
-	case connServing, connHijacked:
+	case connServing, connAnswering, connHijacked:
 		return c.method + " " + c.path, phase, false
 	case connActive:
-		return "a request from " + c.RemoteAddr().String(), phase, c.http2
+		return "a request from " + c.RemoteAddr().String(), phase, false
+	case connHTTP2:
+		if c.busy {
+			return "a request from " + c.RemoteAddr().String(), phase, true
+		}
 	}
 	return "", connFresh, false
 }
@@ -210,9 +258,13 @@ func (c *conn) Close() error {
 	c.mu.Lock()
 	loose := c.loose
 	c.loose = false
-	c.phase.Store(connClosed)
+	phase := c.phase.Swap(connClosed)
+	since := c.since
 	c.mu.Unlock()
-	c.server.traffic.remove(c, loose)
+	if phase == connKicked {
+		c.server.traffic.closedUntold(since)
+	}
+	c.server.traffic.remove(c, phase == connHTTP2, loose)
 	return err
 }
 

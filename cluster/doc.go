@@ -33,11 +33,14 @@
 //	   └───────────────┴──────────────┴── the master ──────┘
 //	       any end that was not asked for is a crash, whatever the exit code
 //
-// A worker drains in this order (W2; [Server]): it closes its copy of the listening socket; answers what it has accepted, and
-// what still arrives on connections that are open, with Connection: close; closes idle connections last, when nothing is in
-// flight and at least a second has passed; answers 503 to what arrives even then. Shortly before its drain limit the contexts
-// of requests end, so that those who only wait for their turn can be told; at the limit it cuts what is left, says in the log
-// what that is, and exits with 1.
+// A worker drains in this order (W2); [Server.Serve] has the details. It closes its copy of the listening socket, and tells
+// whoever asked for it ([Server.OnDrain]). It answers what it has accepted, and what still arrives on connections that are
+// open: every answer says Connection: close, or GOAWAY over HTTP/2. A connection that is idle is kept for the lame duck
+// (Server.LameDuck), counted from when the drain began or from when it became idle, whichever is later; after that, when
+// nothing is in flight, it is closed. So a connection ends without a notice only after its client has had that time, or when
+// the drain limit is near: the log counts both. What arrives even then is answered 503. Shortly before its drain limit the
+// contexts of requests end, so that those who only wait for their turn can be told; at the limit it cuts what is left, a
+// client that does not read included, says in the log what that is, and exits with 1.
 //
 // # The life of a master
 //

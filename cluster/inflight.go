@@ -1,11 +1,13 @@
 package cluster
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // edge is the outermost handler: it counts every request, and tells clients of a draining worker to go. It wraps no
@@ -17,20 +19,39 @@ type edge struct {
 }
 
 func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	phase := e.server.phase.Load()
+	if phase >= phaseClosing && tooLate(r) {
+		panic(http.ErrAbortHandler) // closes the connection
+	}
 	t := &e.server.traffic
 	c := t.begin(r)
 	defer t.end(c, r)
-	switch e.server.phase.Load() {
-	case phaseLastCall:
+	switch {
+	case phase < phaseClosing:
+	case phase == phaseLastCall && e.server.turnsAway(r):
 		refuse(w, r)
 		return
-	case phaseClosing:
-		w.Header()["Connection"] = closeConnection
+	default:
+		w.Header()["Connection"] = closeConnection // over HTTP/2 a GOAWAY
 	}
 	e.next.ServeHTTP(w, r)
 }
 
 var closeConnection = []string{"close"}
+
+// tooLate reports whether a request came behind an answer that was the last of
+// its connection, as its head said: by pipelining.
+func tooLate(r *http.Request) bool {
+	c, ok := r.Context().Value(connKey).(*conn)
+	return ok && c.told.Load()
+}
+
+// turnsAway reports whether a request of the last call is refused. Over HTTP/2
+// it is not, unless contexts have ended: there the last call is a GOAWAY, and
+// what came before that is served.
+func (s *Server) turnsAway(r *http.Request) bool {
+	return r.ProtoMajor < 2 || s.requests.Err() != nil
+}
 
 // refuse answers a request that came too late. A sibling, or the next worker, is already accepting.
 func refuse(w http.ResponseWriter, r *http.Request) {
@@ -88,8 +109,51 @@ type traffic struct {
 
 	mu      sync.Mutex
 	conns   map[*conn]struct{} // from accept to close, hijacked ones included
-	foreign map[net.Conn]http.ConnState
+	http2   int                // of conns
+	foreign map[net.Conn]foreign
 	others  map[*http.Request]string // "GET /path"
+	lame    lameDuck
+	untold  untold
+}
+
+// foreign is what is known of a connection that is net/http's alone.
+type foreign struct {
+	state http.ConnState
+	since time.Time // when it became new or idle; zero: before the drain
+}
+
+// waits reports whether no request is at work on the connection.
+func (f foreign) waits() bool { return f.state == http.StateNew || f.state == http.StateIdle }
+
+// lameDuck is how long connections are kept that have nothing to do. It is set
+// when the drain begins.
+type lameDuck struct {
+	begun time.Time
+	time.Duration
+}
+
+// end returns when the lame duck of a connection is over that waits since a
+// moment; zero: since before the drain.
+func (l lameDuck) end(since time.Time) time.Time {
+	if since.Before(l.begun) {
+		since = l.begun
+	}
+	return since.Add(l.Duration)
+}
+
+// untold counts the connections that a drain has closed though no answer on
+// them said that they have to go.
+type untold struct {
+	inTime int // after their lame duck
+	early  int // before its end
+}
+
+func (u *untold) add(early bool) {
+	if early {
+		u.early++
+	} else {
+		u.inTime++
+	}
 }
 
 func (t *traffic) init() {
@@ -97,7 +161,7 @@ func (t *traffic) init() {
 	defer t.mu.Unlock()
 	t.changed = make(chan struct{}, 1)
 	t.conns = map[*conn]struct{}{}
-	t.foreign = map[net.Conn]http.ConnState{}
+	t.foreign = map[net.Conn]foreign{}
 	t.others = map[*http.Request]string{}
 }
 
@@ -151,10 +215,13 @@ func (t *traffic) add(c *conn) {
 }
 
 // remove forgets a connection, once. loose says that it was counted as in flight by itself.
-func (t *traffic) remove(c *conn, loose bool) {
+func (t *traffic) remove(c *conn, http2, loose bool) {
 	t.mu.Lock()
 	if _, ok := t.conns[c]; ok {
 		delete(t.conns, c)
+		if http2 {
+			t.http2--
+		}
 		if e := c.server.entry(); e != nil {
 			e.live.Add(-1)
 		}
@@ -171,8 +238,20 @@ func (t *traffic) foreignChanged(nc net.Conn, state http.ConnState) {
 	if state == http.StateClosed || state == http.StateHijacked {
 		delete(t.foreign, nc)
 	} else {
-		t.foreign[nc] = state
+		f := foreign{state: state}
+		if t.draining.Load() {
+			f.since = time.Now()
+		}
+		t.foreign[nc] = f
 	}
+	t.mu.Unlock()
+	t.signal()
+}
+
+// speaksHTTP2 notes that one of conns does.
+func (t *traffic) speaksHTTP2() {
+	t.mu.Lock()
+	t.http2++
 	t.mu.Unlock()
 	t.signal()
 }
@@ -195,18 +274,88 @@ func (t *traffic) quiet() bool {
 	return n == 0
 }
 
-// withoutOurs reports that all connections that can be kicked have gone, and all requests.
-func (t *traffic) withoutOurs() bool {
+// kicked reports that all connections that can be kicked have gone, and all requests.
+func (t *traffic) kicked() bool {
 	t.mu.Lock()
-	n := len(t.conns)
+	n := len(t.conns) - t.http2
 	t.mu.Unlock()
 	return n == 0 && t.quiet()
 }
 
-func (t *traffic) withoutForeign() bool {
+// left reports that all connections have gone but such on which a handshake or a first request is awaited.
+func (t *traffic) left() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.foreign) == 0
+	for _, f := range t.foreign {
+		if f.state != http.StateNew {
+			return false
+		}
+	}
+	return t.http2 == 0
+}
+
+// beginLameDuck begins that of all connections that wait for a request.
+func (t *traffic) beginLameDuck(l lameDuck) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lame = l
+}
+
+// waiting returns for each connection that waits for a request when its lame duck is over.
+func (t *traffic) waiting() (ends []time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for c := range t.conns {
+		if since, ok := c.waiting(); ok {
+			ends = append(ends, t.lame.end(since))
+		}
+	}
+	for _, f := range t.foreign {
+		if f.waits() {
+			ends = append(ends, t.lame.end(f.since))
+		}
+	}
+	return ends
+}
+
+// giveUp counts what waits for a request and is about to be closed. goaway says that those which speak HTTP/2 are told.
+func (t *traffic) giveUp(goaway bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	for c := range t.conns {
+		since, ok := c.waiting()
+		switch phase := c.phase.Load(); {
+		case !ok || phase == connKicked: // the latter is counted when it is closed
+		case phase == connHTTP2 && goaway:
+		default:
+			t.untold.add(now.Before(t.lame.end(since)))
+		}
+	}
+	for nc, f := range t.foreign {
+		if f.waits() && !(goaway && f.state == http.StateIdle && overHTTP2(nc)) {
+			t.untold.add(now.Before(t.lame.end(f.since)))
+		}
+	}
+}
+
+// overHTTP2 reports whether a connection on which a request was answered speaks HTTP/2.
+func overHTTP2(nc net.Conn) bool {
+	c, ok := nc.(*tls.Conn)
+	return ok && c.ConnectionState().NegotiatedProtocol == "h2"
+}
+
+func (t *traffic) allUntold() untold {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.untold
+}
+
+// closedUntold counts a connection that waited since a moment, and was closed by this side.
+func (t *traffic) closedUntold(since time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.untold.add(time.Now().Before(t.lame.end(since)))
 }
 
 // inFlight counts what is in flight, says what some of that is, and how many are hijacked connections.
@@ -233,8 +382,8 @@ func (t *traffic) inFlight(most int) (n int, some []string, hijacked int) {
 			hijacked++
 		}
 	}
-	for nc, state := range t.foreign {
-		if state == http.StateActive {
+	for nc, f := range t.foreign {
+		if f.state == http.StateActive {
 			answers = append(answers, "a request from "+nc.RemoteAddr().String())
 		}
 	}

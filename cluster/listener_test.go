@@ -285,7 +285,7 @@ func TestAcceptingEndsWithTheDrain(t *testing.T) {
 		t.Error("a worker that drains says that it accepts")
 	}
 	p.release <- struct{}{}
-	v.answer(http.StatusOK, "hello", false)
+	v.answer(http.StatusOK, "hello", true)
 	p.mustEnd(nil)
 	if live, accepted, _ := b.Entry(0); live != 0 || accepted != 1 {
 		t.Errorf("after the drain: %d, %d", live, accepted)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"reflect"
 	"sync/atomic"
 	"time"
 )
@@ -22,14 +23,20 @@ var ErrCut = errors.New("the drain limit was reached with requests in flight")
 //
 // It serves once. Its methods are safe for concurrent use, also before Serve and after it.
 type Server struct {
-	// HTTP has the handler and the time limits; required. Serve takes it over: it puts its own hooks around Handler,
-	// ConnState, ConnContext and BaseContext, which go on to work, and nobody else may call Serve, Shutdown or Close on it.
-	// The connections that the hooks get are not *net.TCPConn, but have all of its methods.
+	// HTTP has the handler and the time limits; required. Serve serves with a copy of its exported fields, around whose
+	// Handler, ConnState, ConnContext and BaseContext it puts its own; RegisterOnShutdown works as [Server.OnDrain] does.
+	// Other methods of HTTP have no effect, and must not be called: instead of SetKeepAlivesEnabled(false) handlers set
+	// Connection: close. The connections that the hooks get are not *net.TCPConn, but have all of its methods.
 	HTTP *http.Server
 	// ShutdownDelay is how long it serves on, unready, after it was told to stop. Default 0.
 	ShutdownDelay time.Duration
 	// DrainTimeout is the hard limit of what comes after that. Default 10 s.
 	DrainTimeout time.Duration
+	// LameDuck is how long a drain keeps each connection that is idle, so that its next request can be answered, with
+	// Connection: close. The time counts from the beginning of the drain, or from the moment at which the connection became
+	// idle in it. It should be longer than the pauses that clients make between two requests. Default 5 s, or half of
+	// DrainTimeout if that is less. Beyond DrainTimeout it is cut short.
+	LameDuck time.Duration
 	// Log takes what a drain has to say. Default slog.Default().
 	Log *slog.Logger
 
@@ -39,11 +46,14 @@ type Server struct {
 
 	requests context.Context // what every request's context ends with
 	callOff  context.CancelCauseFunc
+	began    drainSignal
+
+	serving *http.Server // the copy of HTTP
+	h2c     bool         // it speaks HTTP/2 without TLS
 
 	served  atomic.Bool
 	phase   atomic.Int32 // of serverPhase
 	traffic traffic
-	hook    func(net.Conn, http.ConnState) // the caller's ConnState, or nil
 }
 
 // serverPhase only ever grows.
@@ -65,21 +75,32 @@ func (o drainOrder) Error() string { return "told to drain" }
 // Serve answers requests on a listener, which it closes, until stop ends, and then drains (W2, W3):
 //
 //  1. It is unready, and everything else goes on for ShutdownDelay.
-//  2. DrainTimeout begins. The listener is closed, and what it had accepted is served.
-//  3. Idle connections are kept for a second, or a quarter of DrainTimeout if that is less, and every answer to a request
-//     that begins now carries Connection: close. A client that keeps connections busy moves on without losing any.
-//  4. As long as something is in flight, whatever still arrives is served like that.
-//  5. When nothing is, or a second before the limit (a fifth of DrainTimeout if that is less), the last call: what arrives
-//     is answered 503, and idle connections are closed. At the limit's approach the contexts of requests that are at work
-//     end with [ErrLastCall]: a handler that only waits for its turn can still say so.
+//  2. DrainTimeout begins. The listener is closed, and what it had accepted is served. [Server.OnDrain] and
+//     [Server.DrainBegan] tell of it, so that streams and hijacked connections can say goodbye.
+//  3. Every answer whose head is sent from now on carries Connection: close, over HTTP/2 a GOAWAY. A connection that waits
+//     for a request is kept for LameDuck: from the beginning of the drain, or from when it became idle since, after an
+//     answer whose head had left before. A head that is arriving has as long to do so. As long as something is in flight,
+//     or a lame duck is not over, all that arrives is served like that.
+//  4. After that, or a second before the limit (a fifth of DrainTimeout if that is less), the last call: idle connections
+//     are closed, and what arrives is answered 503; for half a second, if heads are still arriving. At the limit's approach
+//     the contexts of requests that are at work end with [ErrLastCall]: a handler that only waits for its turn can still
+//     say so. The log says how many idle connections were closed without a notice, and how many of them before their
+//     lame duck was over.
+//  5. Connections that speak HTTP/2 are neither closed nor refused by the last call: they get a GOAWAY after it, finish what
+//     they have begun before, and have 1.5 s to go (a fifth of DrainTimeout if that is less).
+//
+// A client that takes its answer slowly, or not at all, is in flight until its write deadline, which [http.Server] sets if
+// WriteTimeout is set, and until the limit at the latest. So is one that sends its body slowly, until ReadTimeout.
 //
 // It returns nil when every request was answered, and [ErrCut] when DrainTimeout or the end of hurry came first: then the
-// log says what was cut, and handlers may still be running, with their contexts cancelled. An error of the listener also
-// begins a drain, without delay, and is returned after it.
+// log says what was cut, and handlers may still be running, with their contexts cancelled: the cause is [ErrCut], or
+// [ErrLastCall]. An error of the listener also begins a drain, without delay, and is returned after it.
 //
 // The exact order, and the pacing of accepts beside siblings, take a *[net.TCPListener] and a Unix system. Over TLS and on
-// other listeners steps 1 to 4 are the same, and step 5 is [http.Server.Shutdown], which closes a connection also when
-// a request has just begun to arrive on it. Those connections are also lost sight of once they are hijacked.
+// other listeners there are two differences for HTTP/1.1: answers of requests that were at work when the drain began have no
+// notice unless their handlers give one, though a lame duck; and idle connections are closed by [http.Server.Shutdown],
+// which closes a connection also when a request has just begun to arrive on it. Those connections are also lost sight of
+// once they are hijacked.
 func (s *Server) Serve(stop, hurry context.Context, listener net.Listener) error {
 	wrapped, err := s.prepare(listener)
 	if err != nil {
@@ -104,7 +125,7 @@ func (s *Server) serve(stop, hurry context.Context, wrapped net.Listener) error 
 	failed := make(chan error, 1)
 	ended := make(chan struct{})
 	go func() {
-		failed <- s.HTTP.Serve(wrapped)
+		failed <- s.serving.Serve(wrapped)
 		close(ended)
 		s.traffic.signal()
 	}()
@@ -139,31 +160,50 @@ func (s *Server) delay(stop, hurry context.Context, failed <-chan error) error {
 	return nil
 }
 
-// takeOver puts the hooks into the http.Server and the wrapper around the listener.
+// takeOver puts the hooks into the http.Server that serves, and the wrapper around the listener.
 func (s *Server) takeOver(inner net.Listener) (net.Listener, error) {
+	s.serving = copyOf(s.HTTP)
 	next := s.HTTP.Handler
 	if next == nil {
 		next = http.DefaultServeMux
 	}
-	s.HTTP.Handler = &edge{s, next}
-	s.hook, s.HTTP.ConnState = s.HTTP.ConnState, s.connState
-	s.requests, s.callOff = context.WithCancelCause(context.Background())
-	s.HTTP.BaseContext = s.baseContext(s.HTTP.BaseContext)
-	connContext := s.HTTP.ConnContext
-	s.HTTP.ConnContext = func(ctx context.Context, nc net.Conn) context.Context {
-		if connContext != nil {
-			ctx = connContext(ctx, nc)
-		}
-		if c, ok := nc.(*conn); ok { // last, and so the first to be found
-			ctx = context.WithValue(ctx, connKey, c)
-		}
-		return ctx
-	}
+	s.serving.Handler = &edge{s, next}
+	s.serving.ConnState = s.connState
+	s.requests, s.callOff = context.WithCancelCause(context.WithValue(context.Background(), serverKey, s))
+	s.serving.BaseContext = s.baseContext(s.HTTP.BaseContext)
+	s.serving.ConnContext = s.connContext
+	s.h2c = s.HTTP.Protocols != nil && s.HTTP.Protocols.UnencryptedHTTP2()
 	s.traffic.init()
 	if tcp, ok := inner.(*net.TCPListener); ok {
 		return newListener(s, tcp)
 	}
 	return inner, nil
+}
+
+// copyOf returns a server with the same exported fields. Serve needs a second one because net/http runs the functions of
+// RegisterOnShutdown in Shutdown, which drops the requests that arrive from then on: the original's can be called when
+// the drain begins, since it serves nobody.
+func copyOf(original *http.Server) *http.Server {
+	server := new(http.Server)
+	from, to := reflect.ValueOf(original).Elem(), reflect.ValueOf(server).Elem()
+	for i := range from.NumField() {
+		if from.Type().Field(i).IsExported() {
+			to.Field(i).Set(from.Field(i))
+		}
+	}
+	return server
+}
+
+// connContext notes whose connection it is. The server that handlers find is the one that they may register with.
+func (s *Server) connContext(ctx context.Context, nc net.Conn) context.Context {
+	ctx = context.WithValue(ctx, http.ServerContextKey, s.HTTP)
+	if s.HTTP.ConnContext != nil {
+		ctx = s.HTTP.ConnContext(ctx, nc)
+	}
+	if c, ok := nc.(*conn); ok { // last, and so the first to be found
+		ctx = context.WithValue(ctx, connKey, c)
+	}
+	return ctx
 }
 
 // baseContext makes the contexts of all requests end with s.requests. inner is the caller's hook, or nil.
@@ -172,7 +212,7 @@ func (s *Server) baseContext(inner func(net.Listener) context.Context) func(net.
 		return func(net.Listener) context.Context { return s.requests }
 	}
 	return func(l net.Listener) context.Context {
-		ctx, cancel := context.WithCancelCause(inner(l))
+		ctx, cancel := context.WithCancelCause(context.WithValue(inner(l), serverKey, s))
 		context.AfterFunc(s.requests, func() { cancel(context.Cause(s.requests)) })
 		return ctx
 	}
@@ -181,8 +221,8 @@ func (s *Server) baseContext(inner func(net.Listener) context.Context) func(net.
 // Unready reports whether the server was told to stop, so that load balancers should look away.
 func (s *Server) Unready() bool { return s.phase.Load() >= phaseUnready }
 
-// Draining reports whether answers should carry Connection: close. Serve sees to it for requests that begin while this is
-// so; a handler that began before may want to do it itself.
+// Draining reports whether the drain has begun. Answers carry Connection: close then, and Serve sees to it; for a request
+// over TLS that began before, only its handler can.
 func (s *Server) Draining() bool { return s.phase.Load() >= phaseClosing }
 
 // InFlight is the number of requests whose handlers are at work, streaming ones included, and of hijacked connections
@@ -204,6 +244,10 @@ func (s *Server) log() *slog.Logger {
 
 func (s *Server) drainTimeout() time.Duration { return cmp.Or(s.DrainTimeout, 10*time.Second) }
 
+func (s *Server) lameDuck() time.Duration {
+	return cmp.Or(s.LameDuck, min(defaultLameDuck, s.drainTimeout()/2))
+}
+
 // connState is the hook that net/http calls when a connection changes its state.
 func (s *Server) connState(nc net.Conn, state http.ConnState) {
 	if c, ok := nc.(*conn); ok {
@@ -211,7 +255,7 @@ func (s *Server) connState(nc net.Conn, state http.ConnState) {
 	} else {
 		s.traffic.foreignChanged(nc, state)
 	}
-	if s.hook != nil {
-		s.hook(nc, state)
+	if s.HTTP.ConnState != nil {
+		s.HTTP.ConnState(nc, state)
 	}
 }

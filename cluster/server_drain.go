@@ -7,12 +7,13 @@ import (
 	"time"
 )
 
-// lameDuck is the part of a drain in which idle connections are kept so that their next request can be answered, with
-// Connection: close. A connection that a client is about to use must not be closed under it.
-const lameDuck = time.Second
+// defaultLameDuck is Server.LameDuck if nobody says otherwise. Clients that
+// pause for longer between two requests are few, and a worker that waits costs
+// its memory. Half of DrainTimeout if that is less.
+const defaultLameDuck = 5 * time.Second
 
-// lastCall is how long the last call lasts when nothing is in flight: for heads of requests that have begun to arrive, and
-// clients that are told to go (HTTP/2). A tenth of DrainTimeout if that is less.
+// lastCall is how long the last call lasts: for heads of requests that have begun to arrive. A tenth of DrainTimeout if that
+// is less.
 const lastCall = 500 * time.Millisecond
 
 // callOff is how long before the limit the last call comes at the latest, and ends the contexts of requests that are at work:
@@ -24,6 +25,11 @@ const drainLogInterval = time.Second
 // mostNamed is how many requests a log line names.
 const mostNamed = 10
 
+// goodbye is how long HTTP/2 clients have to go after the GOAWAY: net/http
+// closes their connections itself a second after it. A fifth of DrainTimeout if
+// that is less.
+const goodbye = 1500 * time.Millisecond
+
 // drain is the way out of a Server.
 type drain struct {
 	*Server
@@ -31,6 +37,10 @@ type drain struct {
 	limit  context.Context // the end of DrainTimeout, or hurry's
 	ticker *time.Ticker
 	logger *slog.Logger
+
+	end  time.Time // of DrainTimeout
+	late time.Time // the last call at the latest
+	duck time.Duration
 }
 
 // drain ends all connections, in the order that Serve describes. ended is closed when the accept loop is over.
@@ -40,30 +50,61 @@ func (s *Server) drain(ctx, hurry context.Context, listener net.Listener, ended 
 	}
 	timeout := s.drainTimeout()
 	begun := time.Now()
-	limit, cancel := context.WithDeadline(hurry, begun.Add(timeout))
+	end := begun.Add(timeout)
+	limit, cancel := context.WithDeadline(hurry, end)
 	defer cancel()
-	d := &drain{s, ctx, limit, time.NewTicker(drainLogInterval), s.log()}
+	d := &drain{
+		Server: s, ctx: ctx, limit: limit, ticker: time.NewTicker(drainLogInterval), logger: s.log(),
+		end: end, late: end.Add(-min(callOff, timeout/5)), duck: s.lameDuck(),
+	}
 	defer d.ticker.Stop()
-	call := min(lastCall, timeout/10)
 
+	s.traffic.beginLameDuck(lameDuck{begun, d.duck})
 	s.traffic.draining.Store(true)
 	s.phase.Store(phaseClosing)
 	listener.Close() // it may be closed already
+	s.tellOfDrain()
 	// What was accepted but not yet tracked is on its way to a goroutine of its own until the loop ends (golang/go#20239).
-	d.await(begun.Add(timeout), func() bool { return isClosed(ended) })
-	d.await(begun.Add(min(lameDuck, timeout/4)), s.traffic.empty) // nobody has to be kept when nobody is there
-	late := begun.Add(timeout - min(callOff, timeout/5))
-	d.await(late, s.traffic.quiet)
+	d.await(end, func() bool { return isClosed(ended) })
+	d.keep()
 
 	s.makeLastCall()
-	if !time.Now().Before(late) { // or a request that has just begun would be called off for no reason
+	if !time.Now().Before(d.late) { // or a request that has just begun would be called off for no reason
 		s.callOff(ErrLastCall)
 	}
-	d.await(time.Now().Add(call), s.traffic.withoutOurs)
-	d.await(begun.Add(timeout), s.traffic.quiet)
-	d.shutdown(limit, call)
-	d.await(begun.Add(timeout), s.traffic.quiet) // a head that was complete at the last moment
-	return d.end()
+	d.await(time.Now().Add(min(lastCall, timeout/10)), s.traffic.kicked)
+	d.shutdown(min(goodbye, timeout/5))
+	return d.finish()
+}
+
+// keep serves on until nothing is in flight and every lame duck is over, or the limit is near. Who becomes idle meanwhile
+// without having been told to go is kept for as long as all others.
+func (d *drain) keep() {
+	for over := time.Now().Add(d.duck); ; {
+		d.await(earlier(over, d.late), d.traffic.empty) // nobody has to be kept when nobody is there
+		d.await(d.late, d.traffic.quiet)
+		over = time.Time{}
+		for _, end := range d.traffic.waiting() {
+			over = later(over, end)
+		}
+		if now := time.Now(); !now.Before(d.late) || !now.Before(over) || d.limit.Err() != nil {
+			return
+		}
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // await returns when done reports true, or at a moment, or at the limit. It looks whenever something has changed.
@@ -75,7 +116,7 @@ func (d *drain) await(until time.Time, done func() bool) {
 		case <-d.traffic.changed:
 		case <-d.ticker.C:
 			n, some, _ := d.traffic.inFlight(mostNamed)
-			d.logger.InfoContext(d.ctx, "draining", "in_flight", n, "waiting_for", some)
+			d.logger.InfoContext(d.ctx, "draining", "in_flight", n, "waiting_for", some, "idle", len(d.traffic.waiting()))
 		case <-timer.C:
 			return
 		case <-d.limit.Done():
@@ -92,38 +133,48 @@ func (s *Server) makeLastCall() {
 	}
 }
 
-// shutdown ends the connections that are net/http's alone: idle ones over TLS, and HTTP/2, whose clients are told by a
-// GOAWAY. It is the only thing here that polls, so the end of the last of them is waited for instead, and not for
-// long: a handshake that ends after the GOAWAYs were sent would keep it for ever (golang/go#81153).
-func (d *drain) shutdown(limit context.Context, bound time.Duration) {
-	if limit.Err() != nil {
+// shutdown ends the connections that can't be kicked: idle ones over TLS, and HTTP/2, whose clients are told by a GOAWAY.
+// Everything that is still in flight is finished. Then they have a while to go, so that Close does not overtake the GOAWAY;
+// not for long, since a handshake that ends after the GOAWAYs were sent would keep its connection for ever
+// (golang/go#81153).
+func (d *drain) shutdown(patience time.Duration) {
+	if d.limit.Err() != nil {
+		d.traffic.giveUp(false)
 		return
 	}
-	ctx, cancel := context.WithTimeout(limit, bound)
-	defer cancel()
+	d.traffic.giveUp(true)
+	ctx, cancel := context.WithCancel(d.limit)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		d.HTTP.Shutdown(ctx) //nolint:errcheck // Close follows
-		d.traffic.signal()
+		d.serving.Shutdown(ctx) //nolint:errcheck // Close follows
 	}()
-	d.await(time.Now().Add(bound), func() bool { return isClosed(done) || d.traffic.withoutForeign() })
+	d.await(d.end, d.traffic.quiet)
+	d.await(time.Now().Add(patience), d.traffic.left)
+	cancel()
+	<-done
 }
 
-// end closes whatever is still open.
-func (d *drain) end() error {
+// finish closes whatever is still open.
+func (d *drain) finish() error {
 	n, some, hijacked := d.traffic.inFlight(mostNamed)
 	if n > 0 {
 		d.logger.ErrorContext(d.ctx, "drain limit reached, cutting requests", "in_flight", n, "cut", some, "hijacked", hijacked)
 	}
-	d.HTTP.Close() // the listener's error, if any, is old
+	d.callOff(ErrCut)
+	d.serving.Close() // the listener's error, if any, is old
 	for _, c := range d.traffic.ours() {
 		c.Close()
+	}
+	untold := d.traffic.allUntold()
+	if untold.early > 0 {
+		d.logger.WarnContext(d.ctx, "lame duck cut short: idle connections were closed without notice",
+			"connections", untold.early, "lame_duck", d.duck.String())
 	}
 	if n > 0 {
 		return ErrCut
 	}
-	d.logger.InfoContext(d.ctx, "drained")
+	d.logger.InfoContext(d.ctx, "drained", "closed_without_notice", untold.inTime+untold.early)
 	return nil
 }
 

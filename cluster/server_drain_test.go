@@ -2,7 +2,6 @@ package cluster_test
 
 import (
 	"context"
-	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -33,14 +32,17 @@ func TestDrainFinishesWhatIsInFlight(t *testing.T) {
 		return err != nil
 	})
 	uploading.send(" bytes")
-	uploading.answer(http.StatusOK, "10", false)
+	uploading.answer(http.StatusOK, "10", true)
+	uploading.gone()
 	close(p.release)
-	waiting.answer(http.StatusOK, "hello", false)
+	waiting.answer(http.StatusOK, "hello", true)
+	waiting.gone()
+	// The head of this answer had left before the drain, and so its client does not know.
 	streaming.answer(http.StatusOK, "begun and ended", false)
+	streaming.get("/hello")
+	streaming.answer(http.StatusOK, "hello", true)
+	streaming.gone()
 	p.mustEnd(nil)
-	for _, v := range []*patron{waiting, streaming, uploading} {
-		v.gone() // idle since their answers
-	}
 }
 
 // W1, W3: a request is waited for until its answer is sent, though its handler has returned: net/http reads the rest of a
@@ -59,7 +61,7 @@ func TestDrainWaitsForTheAnswer(t *testing.T) {
 	p, v := begin(time.Hour)
 	until(t, func() bool { return len(p.log.with("draining", `"in_flight":1`, "POST /careless")) >= 2 }) // after the soft phase
 	v.send("f a cup")
-	v.answer(http.StatusOK, "", false)
+	v.answer(http.StatusOK, "", true)
 	p.mustEnd(nil)
 
 	p, v = begin(50 * time.Millisecond)
@@ -109,7 +111,7 @@ func TestServesOnWhileSomethingIsInFlight(t *testing.T) {
 	dribbling.send("lo HTTP/1.1\r\nHost: shop\r\n\r\n")
 	dribbling.answer(http.StatusOK, "hello", true)
 	p.release <- struct{}{}
-	slow.answer(http.StatusOK, "hello", false)
+	slow.answer(http.StatusOK, "hello", true)
 	p.mustEnd(nil)
 }
 
@@ -171,7 +173,7 @@ func TestLastCallForThoseWhoWait(t *testing.T) {
 			waiting.get("/turn")
 			<-p.entered
 			p.tellToStop()
-			waiting.answer(http.StatusServiceUnavailable, cluster.ErrLastCall.Error(), false)
+			waiting.answer(http.StatusServiceUnavailable, cluster.ErrLastCall.Error(), true)
 			p.mustEnd(nil)
 		})
 	}
@@ -210,25 +212,35 @@ func TestHurry(t *testing.T) {
 	v.gone()
 }
 
-// W2: a pipelined request that begins in a drain is answered, and its answer is the last: it says so, and arrives whole
-// although the requests behind it are never read.
+// W2: the first answer of a drain is the last on its connection: it says so, and arrives whole although the requests that
+// were pipelined behind it are never read, and none of them begins. An answer that had begun before the drain can't say so,
+// and the next one does.
 func TestPipelined(t *testing.T) {
 	t.Parallel()
-	p := openWorkplace(t, nil)
-	v := p.patron()
-	v.get("/wait")
-	<-p.entered
-	for range 1000 {
-		v.get("/hello")
+	for path, body := range map[string]string{"/wait": "hello", "/stream": "begun and ended"} {
+		p := openWorkplace(t, nil)
+		v := p.patron()
+		v.get(path)
+		<-p.entered
+		for range 1000 {
+			v.get("/hello")
+		}
+		p.tellToStop()
+		p.release <- struct{}{}
+		served := int64(1)
+		v.answer(http.StatusOK, body, path == "/wait")
+		if path == "/stream" {
+			v.answer(http.StatusOK, "hello", true)
+			served++
+		}
+		if rest, err := io.ReadAll(v.buf); len(rest) > 0 || err != nil {
+			t.Errorf("got %q, %v, want a clean end", rest, err) // a reset would have overtaken the answers on a longer way
+		}
+		p.mustEnd(nil)
+		if got := p.Requests(); got != served {
+			t.Errorf("%d requests have begun, %d of them behind the last answer", got, got-served)
+		}
 	}
-	p.tellToStop()
-	p.release <- struct{}{}
-	v.answer(http.StatusOK, "hello", false)
-	v.answer(http.StatusOK, "hello", true)
-	if rest, err := io.ReadAll(v.buf); len(rest) > 0 || err != nil {
-		t.Errorf("got %q, %v, want a clean end", rest, err) // a reset would have overtaken the answers on a longer way
-	}
-	p.mustEnd(nil)
 }
 
 // W1, W3: a request whose head has arrived is in flight before its handler runs.
@@ -260,11 +272,10 @@ func TestDrainWaitsForTheHandler(t *testing.T) {
 func TestEndOfADrain(t *testing.T) {
 	t.Parallel()
 	left := make(chan int, 1)
-	p := openWorkplace(t, func(p *workplace) {
-		p.HTTP.RegisterOnShutdown(func() { left <- p.Connections() })
-	})
+	p := openWorkplace(t, nil)
 	fresh, kept := p.patron(), p.regular()
 	until(t, func() bool { return p.Connections() == 2 })
+	p.BeforeShutdown(func() { left <- p.Connections() })
 	p.stop(nil)
 	fresh.gone()
 	kept.gone()
@@ -314,14 +325,13 @@ func TestDrainIsDrivenByEvents(t *testing.T) {
 		},
 		"the same over TLS": func(t *testing.T) (*workplace, func()) {
 			p, _ := openOver(t, "http/1.1", time.Hour)
-			c, err := tls.Dial("tcp", p.addr, &tls.Config{InsecureSkipVerify: true})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { c.Close() })
-			v := &patron{c, t, nil}
+			v := p.patronOver("http/1.1")
 			v.send("POST /careless HTTP/1.1\r\nHost: shop\r\nContent-Length: 10\r\n\r\nhal")
-			return p, func() { v.send("f a cup") }
+			return p, func() {
+				v.send("f a cup")
+				v.answer(http.StatusOK, "", false) // nobody has told the client to go
+				v.Close()
+			}
 		},
 		"a hijacked connection is closed": func(t *testing.T) (*workplace, func()) {
 			p := openWorkplace(t, nil)
@@ -381,11 +391,11 @@ func TestAcceptedButNotTracked(t *testing.T) {
 				<-track
 				return ctx
 			}
-			p.HTTP.RegisterOnShutdown(func() { close(over) })
 		})
 		v := p.patron()
 		v.get("/hello")
 		<-accepted
+		p.BeforeShutdown(func() { close(over) })
 		p.tellToStop()
 		select {
 		case <-over:

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"net/http"
 	"os"
 	"time"
 )
@@ -64,7 +65,7 @@ func (s *Server) LastCall() { s.makeLastCall() }
 // Leftover is what a connection that has become idle takes net/http to hold after so many read deadlines, at a Read into
 // so much room.
 func Leftover(deadlines, room int) bool {
-	c := newConn(nil, nil)
+	c := newConn(new(Server), nil)
 	c.deadlines.Store(int32(deadlines))
 	return c.leftover(room)
 }
@@ -84,3 +85,9 @@ func (s *Server) Reading() (n int) {
 
 // Quiet reports that nothing is in flight, not even an answer that its client may have but net/http is not yet done with.
 func (s *Server) Quiet() bool { return s.traffic.quiet() }
+
+// BeforeShutdown arranges for f to be called when a drain calls Shutdown of the http.Server that serves.
+func (s *Server) BeforeShutdown(f func()) { s.serving.RegisterOnShutdown(f) }
+
+// Serving is the copy of Server.HTTP that serves.
+func (s *Server) Serving() *http.Server { return s.serving }

@@ -103,6 +103,7 @@ func openWorkplaceOn(t testing.TB, listener net.Listener, change func(*workplace
 	}
 	p.Server = &cluster.Server{HTTP: &http.Server{Handler: p.handlers(), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}, DrainTimeout: time.Hour}
 	p.Log = slog.New(slog.NewJSONHandler(p.log, nil))
+	p.LameDuck = time.Second // the default is longer than most tests should take
 	if change != nil {
 		change(p)
 	}

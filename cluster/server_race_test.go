@@ -1,15 +1,11 @@
 package cluster_test
 
 import (
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -40,7 +36,7 @@ func TestLastCall(t *testing.T) {
 	keptDribbling.send("-Id: order-1.2_3\r\n\r\n")
 	keptDribbling.refused("order-1.2_3")
 	p.release <- struct{}{}
-	busy.answer(http.StatusOK, "hello", false) // it had begun
+	busy.answer(http.StatusOK, "hello", true) // it had begun
 	busy.gone()
 }
 
@@ -52,8 +48,8 @@ func TestLastCallWithReadAhead(t *testing.T) {
 		for _, before := range []string{"", "arrived in the same packet"} {
 			p := openWorkplace(t, nil)
 			v := p.patron()
-			head := "GET /wait HTTP/1.1\r\nHost: shop\r\n\r\n"
-			if before == "" { // the background read takes the first byte, and the rest stays in the socket
+			head := "GET /stream HTTP/1.1\r\nHost: shop\r\n\r\n" // whose answer is not the last: it has begun
+			if before == "" {                                    // the background read takes the first byte, and the rest stays in the socket
 				v.send(head)
 				<-p.entered
 				v.send(next[:held])
@@ -63,7 +59,7 @@ func TestLastCallWithReadAhead(t *testing.T) {
 			}
 			p.LastCall()
 			p.release <- struct{}{}
-			v.answer(http.StatusOK, "hello", false)
+			v.answer(http.StatusOK, "begun and ended", false)
 			v.send(next[held:])
 			v.refused("")
 			v.gone()
@@ -273,45 +269,4 @@ func TestDrainWithHandshake(t *testing.T) {
 	until(t, func() bool { return p.Connections() == 1 })
 	p.stop(nil)
 	p.mustEnd(nil)
-}
-
-// openOver opens a workplace that speaks one protocol, and two clients of it.
-func openOver(t *testing.T, proto string, timeout time.Duration) (*workplace, []*http.Client) {
-	t.Helper()
-	certified := httptest.NewUnstartedServer(nil)
-	certified.StartTLS() // only for its certificate and the client that trusts it
-	defer certified.Close()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var protocols http.Protocols
-	switch proto {
-	case "h2c":
-		protocols.SetUnencryptedHTTP2(true)
-	case "h2":
-		protocols.SetHTTP2(true)
-	default:
-		protocols.SetHTTP1(true)
-	}
-	if proto != "h2c" {
-		listener = tls.NewListener(listener, &tls.Config{Certificates: certified.TLS.Certificates, NextProtos: []string{proto}})
-	}
-	p := openWorkplaceOn(t, listener, func(p *workplace) {
-		p.DrainTimeout = timeout
-		p.HTTP.Protocols = &protocols
-	})
-	var clients []*http.Client
-	for range 2 {
-		transport := certified.Client().Transport.(*http.Transport).Clone()
-		transport.Protocols = &protocols
-		transport.TLSClientConfig.NextProtos = []string{proto}
-		transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, p.addr)
-		}
-		transport.TLSClientConfig.ServerName = "example.com"
-		t.Cleanup(transport.CloseIdleConnections)
-		clients = append(clients, &http.Client{Transport: transport})
-	}
-	return p, clients
 }

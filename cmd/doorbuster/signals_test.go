@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -206,5 +207,24 @@ func TestDevSaysHowToReload(t *testing.T) {
 	}
 	if code := p.wait(); code != 0 {
 		t.Errorf("got exit code %d", code)
+	}
+}
+
+// M16: a SHUTDOWN_DELAY ends with the master: no load balancer looks at it any more, and the next master waits for the
+// address. The workers drain then, and leave in order.
+func TestDelayEndsWithTheMaster(t *testing.T) {
+	t.Parallel()
+	s := openShop(t, "SHUTDOWN_DELAY=1h", "KILL_TIMEOUT=2h")
+	s.signal(syscall.SIGTERM)
+	for range s.pids() {
+		s.await(&s.at, "stopping", func(r record) bool { return r.Role != "master" })
+	}
+	if _, err := http.Get(s.url("/livez")); err != nil {
+		t.Errorf("the workers do not serve during the delay: %v", err)
+	}
+	s.signal(syscall.SIGKILL)
+	s.wait()
+	if drained := len(s.records(0, "drained")); drained != 2 {
+		t.Errorf("%d of 2 workers have drained", drained)
 	}
 }

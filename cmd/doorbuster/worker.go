@@ -28,6 +28,7 @@ type shopFlags struct {
 	DatabaseMaxConns int32         `name:"database-max-conns" env:"DATABASE_MAX_CONNS" default:"10" help:"PostgreSQL connections per worker."`
 	ShutdownDelay    time.Duration `name:"shutdown-delay" env:"SHUTDOWN_DELAY" default:"0s" help:"On SIGTERM: answer /readyz with 503, and keep serving for this long."`
 	DrainTimeout     time.Duration `name:"drain-timeout" env:"DRAIN_TIMEOUT" default:"10s" help:"Finish what is in flight within this."`
+	LameDuck         time.Duration `name:"lame-duck" env:"LAME_DUCK" default:"0s" help:"How long a worker that leaves keeps idle connections, to tell their clients with the next answer. 0: 5s, or half of the drain timeout if that is less."`
 	HoldTTL          time.Duration `name:"hold-ttl" env:"HOLD_TTL" default:"2m" help:"How long an unpaid order keeps its units."`
 	PlainHTTP        bool          `name:"plain-http" env:"PLAIN_HTTP" help:"Let the session cookie go over plain HTTP. For demonstrations."`
 	PaymentTimeout   time.Duration `name:"payment-timeout" env:"PAYMENT_TIMEOUT" default:"3s" help:"How long the payment provider may take."`
@@ -74,10 +75,19 @@ func (c *shopFlags) check() error {
 	}
 	return errors.Join(
 		atLeast("SHUTDOWN_DELAY", c.ShutdownDelay, 0), atLeast("DRAIN_TIMEOUT", c.DrainTimeout, time.Millisecond),
+		c.checkLameDuck(),
 		atLeast("PAYMENT_TIMEOUT", c.PaymentTimeout, time.Millisecond), atLeast("PAYMENT_LATENCY", c.PaymentLatency, 0),
 		// A hold that ends before its payment can would only be swept and sold to somebody else meanwhile.
 		atLeast("HOLD_TTL", c.HoldTTL, 2*c.PaymentTimeout),
 	)
+}
+
+// checkLameDuck refuses a lame duck that the drain limit would always cut short.
+func (c *shopFlags) checkLameDuck() error {
+	if c.LameDuck > 0 && c.LameDuck >= c.DrainTimeout {
+		return &app.SettingError{Variable: "LAME_DUCK", Problem: fmt.Sprintf("is %v: it has to be less than DRAIN_TIMEOUT, which is %v", c.LameDuck, c.DrainTimeout)}
+	}
+	return atLeast("LAME_DUCK", c.LameDuck, 0)
 }
 
 func atLeast(variable string, value, least time.Duration) error {
@@ -107,7 +117,7 @@ func (c *shopFlags) serve(env *environment, databases databaseFlags, seat seat) 
 		return err
 	}
 	tuneMemory(log)
-	server := &cluster.Server{ShutdownDelay: c.ShutdownDelay, DrainTimeout: c.DrainTimeout, Log: log}
+	server := &cluster.Server{ShutdownDelay: c.ShutdownDelay, DrainTimeout: c.DrainTimeout, LameDuck: c.LameDuck, Log: log}
 	shop, err := app.New(seat.stop, app.Config{
 		DatabaseURL: databases.DatabaseURL, RedisURL: databases.RedisURL, SchemaVersion: migrations.Latest, MaxConns: c.DatabaseMaxConns,
 		Slot: seat.slot, Release: seat.release, Host: server, Siblings: seat.siblings, PlainHTTP: c.PlainHTTP,

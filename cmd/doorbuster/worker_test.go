@@ -181,6 +181,7 @@ func TestNonsenseSettings(t *testing.T) {
 	t.Parallel()
 	for _, setting := range []string{
 		"PAYMENT_TIMEOUT=-1s", "PAYMENT_TIMEOUT=0s", "HOLD_TTL=1s", "DRAIN_TIMEOUT=0s", "SHUTDOWN_DELAY=-1s", "PAYMENT_LATENCY=-1s",
+		"LAME_DUCK=-1s", "LAME_DUCK=10s",
 		"DATABASE_MAX_CONNS=-1", "DATABASE_MAX_CONNS=0", "SALE_LASTS=0s",
 		"WORKERS=-1", "READY_TIMEOUT=0s", "BAKE=-1s", "KILL_TIMEOUT=9s", "HEARTBEAT_INTERVAL=0s", "HEARTBEAT_TIMEOUT=19s", "STATUS_INTERVAL=0s",
 	} {
