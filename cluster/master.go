@@ -143,7 +143,7 @@ func New(cfg Config) (_ *Master, err error) {
 
 // openForWorkers opens what workers inherit besides their executable and the sockets.
 func (m *Master) openForWorkers() (err error) {
-	if m.board, err = newBoard(2 * maxWorkers); err != nil {
+	if m.board, err = newBoard(2*maxWorkers, len(m.listeners)); err != nil {
 		return err
 	}
 	if m.boardFD, err = dupCloseOnExec(int(m.board.file().Fd())); err != nil {

@@ -40,10 +40,14 @@ type Server struct {
 	requests context.Context // what every request's context ends with
 	callOff  context.CancelCauseFunc
 
+	accepts atomic.Pointer[listener] // nil: another kind of listener
+
 	served  atomic.Bool
 	phase   atomic.Int32 // of serverPhase
 	traffic traffic
-	hook    func(net.Conn, http.ConnState) // the caller's ConnState, or nil
+
+	acceptErrors atomic.Int64
+	hook         func(net.Conn, http.ConnState) // the caller's ConnState, or nil
 }
 
 // serverPhase only ever grows.
@@ -160,8 +164,14 @@ func (s *Server) takeOver(inner net.Listener) (net.Listener, error) {
 		return ctx
 	}
 	s.traffic.init()
-	if tcp, ok := inner.(*net.TCPListener); ok {
-		return newListener(s, tcp)
+	switch inner := inner.(type) {
+	case *net.TCPListener:
+		l, err := newListener(s, inner)
+		if err != nil {
+			return nil, err
+		}
+		s.accepts.Store(l)
+		return l, nil
 	}
 	return inner, nil
 }
@@ -194,6 +204,11 @@ func (s *Server) Requests() int64 { return s.traffic.total.Load() }
 
 // Connections is the number of open connections, hijacked ones included.
 func (s *Server) Connections() int { return s.traffic.connections() }
+
+// AcceptErrors is the number of accepts that have failed so far, such as for want
+// of a file descriptor. They are tried again, while the connections wait in the
+// kernel's queue, where siblings find them.
+func (s *Server) AcceptErrors() int64 { return s.acceptErrors.Load() }
 
 func (s *Server) log() *slog.Logger {
 	if s.Log == nil {

@@ -80,6 +80,7 @@ func (w *Worker) Serve(s *Server) error {
 	w.mu.Lock()
 	w.server = s
 	w.mu.Unlock()
+	w.lag.also(s.lookForConnections)
 	if err := w.Ready(); err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -90,6 +91,16 @@ func (w *Worker) Serve(s *Server) error {
 type lagMeter struct {
 	mu    sync.Mutex
 	worst time.Duration
+	// besides is done at each turn: what else has to be looked at now and then
+	// needs no timer of its own.
+	besides []func()
+}
+
+// also has a function called every lagInterval.
+func (g *lagMeter) also(f func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.besides = append(g.besides, f)
 }
 
 const lagInterval = 100 * time.Millisecond
@@ -103,7 +114,11 @@ func (g *lagMeter) run(ctx context.Context) {
 		case <-timer.C:
 			g.mu.Lock()
 			g.worst = max(g.worst, time.Since(due))
+			besides := g.besides
 			g.mu.Unlock()
+			for _, f := range besides {
+				f()
+			}
 		case <-ctx.Done():
 			return
 		}
