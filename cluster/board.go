@@ -137,6 +137,21 @@ func (b *board) Close() error {
 	return nil
 }
 
+// opened notes a connection that was accepted. A nil entry takes no notes.
+func (e *boardEntry) opened() {
+	if e != nil {
+		e.accepted.Add(1)
+		e.live.Add(1)
+	}
+}
+
+// closed notes the end of a connection.
+func (e *boardEntry) closed() {
+	if e != nil {
+		e.live.Add(-1)
+	}
+}
+
 // entry is the server's own place on the board, or nil without one.
 func (s *Server) entry() *boardEntry {
 	if s.board == nil {

@@ -106,11 +106,14 @@ func (s *Server) lookForConnections() {
 
 // track makes a connection count from its accept to its close.
 func (s *Server) track(inner net.Conn) net.Conn {
-	tcp, ok := inner.(*net.TCPConn)
+	socket, ok := inner.(stream)
 	if !ok {
 		return inner
 	}
-	c := newConn(s, tcp)
+	if s.tls {
+		return s.newCarrier(socket)
+	}
+	c := newConn(s, socket)
 	s.traffic.add(c)
 	return c
 }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,6 +42,8 @@ type Server struct {
 	callOff  context.CancelCauseFunc
 
 	accepts atomic.Pointer[listener] // nil: another kind of listener
+
+	tls bool // HTTP.TLSConfig is set
 
 	served  atomic.Bool
 	phase   atomic.Int32 // of serverPhase
@@ -97,6 +100,12 @@ func (s *Server) prepare(listener net.Listener) (net.Listener, error) {
 	if s.served.Swap(true) {
 		return nil, errors.New("serve: a Server serves once")
 	}
+	if s.HTTP.TLSConfig != nil {
+		s.tls = true
+		if err := checkTLS(s.HTTP.TLSConfig); err != nil {
+			return nil, errors.Join(err, listener.Close())
+		}
+	}
 	wrapped, err := s.takeOver(listener)
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
@@ -108,7 +117,7 @@ func (s *Server) serve(stop, hurry context.Context, wrapped net.Listener) error 
 	failed := make(chan error, 1)
 	ended := make(chan struct{})
 	go func() {
-		failed <- s.HTTP.Serve(wrapped)
+		failed <- s.serveHTTP(wrapped)
 		close(ended)
 		s.traffic.signal()
 	}()
@@ -120,7 +129,25 @@ func (s *Server) serve(stop, hurry context.Context, wrapped net.Listener) error 
 		failure = s.delay(stop, hurry, failed)
 	}
 	err := s.drain(context.WithoutCancel(stop), hurry, wrapped, ended)
+	s.traffic.carriers.cut()
 	return errors.Join(failure, err)
+}
+
+// serveHTTP serves TLS on the connections of a listener, if that is set, and so
+// never plain text.
+func (s *Server) serveHTTP(l net.Listener) error {
+	if s.tls {
+		return s.HTTP.ServeTLS(l, "", "")
+	}
+	return s.HTTP.Serve(l)
+}
+
+// checkTLS refuses settings by which every handshake would fail.
+func checkTLS(c *tls.Config) error {
+	if len(c.Certificates) == 0 && c.GetCertificate == nil && c.GetConfigForClient == nil {
+		return errors.New("serve TLS: HTTP.TLSConfig has no certificate: set Certificates, GetCertificate or GetConfigForClient, or no TLSConfig for plain HTTP")
+	}
+	return nil
 }
 
 // delay is the time between being unready and the drain. It ends early when the listener fails.
@@ -161,12 +188,15 @@ func (s *Server) takeOver(inner net.Listener) (net.Listener, error) {
 		if c, ok := nc.(*conn); ok { // last, and so the first to be found
 			ctx = context.WithValue(ctx, connKey, c)
 		}
+		if c := carrierOf(nc); c != nil {
+			ctx = context.WithValue(ctx, carrierKey, c)
+		}
 		return ctx
 	}
 	s.traffic.init()
 	switch inner := inner.(type) {
-	case *net.TCPListener:
-		l, err := newListener(s, inner)
+	case *net.TCPListener, *net.UnixListener: // and nothing that only has their methods
+		l, err := newListener(s, inner.(socketListener)) //nolint:forcetypeassert // both are
 		if err != nil {
 			return nil, err
 		}
@@ -224,6 +254,9 @@ func (s *Server) connState(nc net.Conn, state http.ConnState) {
 	if c, ok := nc.(*conn); ok {
 		c.changed(state)
 	} else {
+		if c := carrierOf(nc); c != nil && state == http.StateHijacked {
+			c.hijack()
+		}
 		s.traffic.foreignChanged(nc, state)
 	}
 	if s.hook != nil {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -187,7 +188,7 @@ func TestKickAfterArrival(t *testing.T) {
 // open connections meanwhile is served, and idle connections are no obstacle.
 func TestDrainTLSAndHTTP2(t *testing.T) {
 	t.Parallel()
-	for _, proto := range []string{"http/1.1", "h2", "h2c"} {
+	for _, proto := range []string{"http/1.1", "h2", "http/1.1 by hand", "h2 by hand", "h2c"} {
 		t.Run(proto, func(t *testing.T) {
 			t.Parallel()
 			begin := func(timeout time.Duration) (p *workplace, get func(path string, client int) (string, error)) {
@@ -202,7 +203,7 @@ func TestDrainTLSAndHTTP2(t *testing.T) {
 						return "", err
 					}
 					defer resp.Body.Close()
-					if want := map[bool]int{true: 1, false: 2}[proto == "http/1.1"]; resp.ProtoMajor != want {
+					if want := map[bool]int{true: 1, false: 2}[strings.HasPrefix(proto, "http/1.1")]; resp.ProtoMajor != want {
 						t.Errorf("got HTTP/%d, want %d", resp.ProtoMajor, want)
 					}
 					body, err := io.ReadAll(resp.Body)
@@ -275,7 +276,8 @@ func TestDrainWithHandshake(t *testing.T) {
 	p.mustEnd(nil)
 }
 
-// openOver opens a workplace that speaks one protocol, and two clients of it.
+// openOver opens a workplace that speaks one protocol, and two clients of it. "by
+// hand": the caller has put TLS around the listener, and not into HTTP.TLSConfig.
 func openOver(t *testing.T, proto string, timeout time.Duration) (*workplace, []*http.Client) {
 	t.Helper()
 	certified := httptest.NewUnstartedServer(nil)
@@ -285,6 +287,7 @@ func openOver(t *testing.T, proto string, timeout time.Duration) (*workplace, []
 	if err != nil {
 		t.Fatal(err)
 	}
+	proto, byHand := strings.CutSuffix(proto, " by hand")
 	var protocols http.Protocols
 	switch proto {
 	case "h2c":
@@ -294,12 +297,15 @@ func openOver(t *testing.T, proto string, timeout time.Duration) (*workplace, []
 	default:
 		protocols.SetHTTP1(true)
 	}
-	if proto != "h2c" {
+	if byHand {
 		listener = tls.NewListener(listener, &tls.Config{Certificates: certified.TLS.Certificates, NextProtos: []string{proto}})
 	}
 	p := openWorkplaceOn(t, listener, func(p *workplace) {
 		p.DrainTimeout = timeout
 		p.HTTP.Protocols = &protocols
+		if proto != "h2c" && !byHand {
+			p.HTTP.TLSConfig = &tls.Config{Certificates: certified.TLS.Certificates}
+		}
 	})
 	var clients []*http.Client
 	for range 2 {
