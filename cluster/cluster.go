@@ -188,5 +188,6 @@ type WorkerStatus struct {
 	InFlight      int     `json:"in_flight"`
 	Connections   int     `json:"connections"`
 	RequestsTotal int64   `json:"requests_total"`
-	LagSeconds    float64 `json:"lag_seconds"` // the longest that a goroutine waited for a processor since the heartbeat before
+	AcceptErrors  int64   `json:"accept_errors_total"` // accepts that failed, such as for want of a file descriptor
+	LagSeconds    float64 `json:"lag_seconds"`         // the longest that a goroutine waited for a processor since the heartbeat before
 }

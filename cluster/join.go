@@ -153,12 +153,7 @@ func (w *Worker) beats() {
 
 func (w *Worker) beat() *beat {
 	b := &beat{Memory: residentBytes(), Goroutines: runtime.NumGoroutine(), Lag: w.lag.take()}
-	w.mu.Lock()
-	server := w.server
-	w.mu.Unlock()
-	if server != nil {
-		b.InFlight, b.Connections, b.Requests = server.InFlight(), server.Connections(), server.Requests()
-	}
+	w.numbers(b)
 	return b
 }
 

@@ -153,7 +153,8 @@ func TestPacedProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	memory.Close()
-	s := &cluster.Server{HTTP: &http.Server{Handler: http.HandlerFunc(greet)}, Log: quietLog}
+	s := &cluster.Server{Log: quietLog}
+	s.HTTP = &http.Server{Handler: starving(s)}
 	if os.Getenv(unpaced) == "" {
 		s.Join(b, place)
 	} else {

@@ -100,6 +100,9 @@ func (s *Server) prepare(listener net.Listener) (net.Listener, error) {
 	if s.served.Swap(true) {
 		return nil, errors.New("serve: a Server serves once")
 	}
+	if s.HTTP == nil {
+		return nil, errors.Join(errors.New("serve: Server.HTTP is not set"), listener.Close())
+	}
 	if s.HTTP.TLSConfig != nil {
 		s.tls = true
 		if err := checkTLS(s.HTTP.TLSConfig); err != nil {

@@ -73,6 +73,15 @@ func (s *Server) Look() {
 	s.lookForConnections()
 }
 
+// AcceptTrouble notes an accept that has failed, as the last of a row.
+type AcceptTrouble struct{ trouble }
+
+// Note returns the pause after it.
+func (t *AcceptTrouble) Note(s *Server, err error) time.Duration { return t.note(s, err) }
+
+// Over notes one that has succeeded.
+func (t *AcceptTrouble) Over() { t.over() }
+
 // DrainOrder is how the master's order to stop reaches Serve: as the cause of its context's end.
 func DrainOrder(delay time.Duration) error { return drainOrder{delay} }
 

@@ -60,6 +60,8 @@ type beat struct {
 	Connections int           `json:"connections"`
 	Requests    int64         `json:"requests"`
 	Lag         time.Duration `json:"lag"`
+	// AcceptErrors are counted since the worker began.
+	AcceptErrors int64 `json:"accept_errors,omitempty"`
 }
 
 // link is one end of the pair between a master and a worker. One goroutine may receive while others send.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -30,7 +31,7 @@ type Worker struct {
 	lag         lagMeter
 
 	mu        sync.Mutex
-	server    *Server // what heartbeats tell of
+	servers   []*Server // what heartbeats tell of
 	admin     http.Handler
 	onMessage func(from int, data []byte)
 
@@ -69,22 +70,96 @@ func (w *Worker) OnMessage(f func(from int, data []byte)) {
 	w.onMessage = f
 }
 
-// Serve says that this worker is ready and serves on the first listener until it is told to leave, as [Server.Serve]
-// does.
-func (w *Worker) Serve(s *Server) error {
-	s.board, s.place, s.orphan = w.board, w.place, w.orphan
-	listener, err := s.prepare(w.listeners[0])
+// Serve says that this worker is ready, and serves until it is told to leave, as
+// [Server.Serve] does. There is one server for each address of the master, in the
+// order of Config.Listen; another number of them is an error, since nobody would
+// ever answer on an address that is left out.
+//
+// The worker is ready when all servers can begin. They leave together, each
+// within its own DrainTimeout from the same moment on. When a listener fails, the
+// others drain, too, and Serve returns the error.
+func (w *Worker) Serve(servers ...*Server) error {
+	listeners, err := w.prepare(servers)
 	if err != nil {
 		return err
 	}
-	w.mu.Lock()
-	w.server = s
-	w.mu.Unlock()
-	w.lag.also(s.lookForConnections)
+	w.Report(servers...)
 	if err := w.Ready(); err != nil {
-		return errors.Join(err, listener.Close())
+		for _, l := range listeners {
+			l.Close()
+		}
+		return err
 	}
-	return s.serve(w.stop, w.hurry, listener)
+	stop, fail := context.WithCancelCause(w.stop)
+	defer fail(nil)
+	errs := make([]error, len(servers))
+	var serving sync.WaitGroup
+	for i, s := range servers {
+		serving.Go(func() {
+			errs[i] = s.serve(stop, w.hurry, listeners[i])
+			fail(drainOrder{}) // which is what all were told, or this one has failed
+		})
+	}
+	serving.Wait()
+	return errors.Join(errs...)
+}
+
+// prepare gives each server its listener and its place on the board. When it
+// fails no listener is left open.
+func (w *Worker) prepare(servers []*Server) (listeners []net.Listener, err error) {
+	defer func() {
+		if err != nil {
+			for _, l := range append(listeners, w.listeners...) {
+				l.Close() // a second time for some
+			}
+			listeners = nil
+		}
+	}()
+	if len(servers) != len(w.listeners) {
+		return nil, fmt.Errorf("serve: the master listens on %s, and the worker has %s: Worker.Serve takes one for each address",
+			counted(len(w.listeners), "address", "addresses"), counted(len(servers), "server", "servers"))
+	}
+	for i, s := range servers {
+		if s == nil {
+			return listeners, fmt.Errorf("server %d of %d is nil", i+1, len(servers))
+		}
+		s.board, s.place, s.orphan = w.board.section(i), w.place, w.orphan
+		l, err := s.prepare(w.listeners[i])
+		if err != nil {
+			return listeners, fmt.Errorf("server %d of %d: %w", i+1, len(servers), err)
+		}
+		listeners = append(listeners, l)
+		w.lag.also(s.lookForConnections)
+	}
+	return listeners, nil
+}
+
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// Report says whose numbers heartbeats tell the master: the sums of those
+// servers. [Worker.Serve] does it by itself; a worker that serves on [Worker.Listeners] by
+// hand calls it before Ready. Without it status shows none.
+func (w *Worker) Report(servers ...*Server) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.servers = slices.Clone(servers)
+}
+
+// numbers are what heartbeats tell of the servers.
+func (w *Worker) numbers(b *beat) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.servers {
+		b.InFlight += s.InFlight()
+		b.Connections += s.Connections()
+		b.Requests += s.Requests()
+		b.AcceptErrors += s.AcceptErrors()
+	}
 }
 
 // lagMeter measures how long goroutines wait for a processor: it wants to run every lagInterval, and notes how late it is.
