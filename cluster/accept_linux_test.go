@@ -3,8 +3,6 @@ package cluster_test
 import (
 	"bufio"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -55,20 +53,6 @@ func benchAccept(b *testing.B, c *crew, clients int) {
 	b.StopTimer()
 	b.ReportMetric(float64(c.switches(b)-before)/float64(b.N), "switches/conn")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "conns/s")
-}
-
-// visit asks for one answer on a connection of its own.
-func visit(tb testing.TB, addr string) {
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		tb.Error(err)
-		return
-	}
-	defer conn.Close()
-	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
-	if n, err := io.Copy(io.Discard, conn); n == 0 || err != nil {
-		tb.Errorf("%d bytes, %v", n, err)
-	}
 }
 
 // switches is the number of context switches of all threads of a crew so far.

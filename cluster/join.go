@@ -157,6 +157,18 @@ func (w *Worker) beat() *beat {
 	return b
 }
 
+// numbers are what heartbeats tell of the servers.
+func (w *Worker) numbers(b *beat) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.servers {
+		b.InFlight += s.InFlight()
+		b.Connections += s.Connections()
+		b.Requests += s.Requests()
+		b.AcceptErrors += s.AcceptErrors()
+	}
+}
+
 // Broadcast sends a message to all other workers. It is a hint: a worker that is starting, or does not read, misses it. It
 // may have 32 KiB.
 func (w *Worker) Broadcast(data []byte) error {

@@ -48,16 +48,6 @@ func listenerDup(tb testing.TB, l net.Listener) net.Listener {
 	return dup
 }
 
-func boardFor(tb testing.TB, places int) *cluster.Board {
-	tb.Helper()
-	b, err := cluster.NewBoard(places)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { b.Close() })
-	return b
-}
-
 // burst dials connections all at once, asks for an answer on each, and keeps them open until the test ends.
 func burst(tb testing.TB, addr string, n int) {
 	tb.Helper()
@@ -264,6 +254,20 @@ func (c *crew) dismiss() {
 		p.Wait()
 	}
 	c.procs = nil
+}
+
+// visit asks for one answer on a connection of its own.
+func visit(tb testing.TB, addr string) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		tb.Error(err)
+		return
+	}
+	defer conn.Close()
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+	if n, err := io.Copy(io.Discard, conn); n == 0 || err != nil {
+		tb.Errorf("%d bytes, %v", n, err)
+	}
 }
 
 // best is the evenest of some bursts: one of them is enough to tell pacing from luck, and a busy machine spoils others.

@@ -25,7 +25,8 @@ var ErrCut = errors.New("the drain limit was reached with requests in flight")
 type Server struct {
 	// HTTP has the handler and the time limits; required. Serve takes it over: it puts its own hooks around Handler,
 	// ConnState, ConnContext and BaseContext, which go on to work, and nobody else may call Serve, Shutdown or Close on it.
-	// The connections that the hooks get are not *net.TCPConn, but have all of its methods.
+	// The connections that the hooks get are not *net.TCPConn, but have all of its methods. Over TLS they are *tls.Conn.
+	// With TLSConfig set it serves TLS.
 	HTTP *http.Server
 	// ShutdownDelay is how long it serves on, unready, after it was told to stop. Default 0.
 	ShutdownDelay time.Duration
@@ -84,9 +85,16 @@ func (o drainOrder) Error() string { return "told to drain" }
 // log says what was cut, and handlers may still be running, with their contexts cancelled. An error of the listener also
 // begins a drain, without delay, and is returned after it.
 //
-// The exact order, and the pacing of accepts beside siblings, take a *[net.TCPListener] and a Unix system. Over TLS and on
-// other listeners steps 1 to 4 are the same, and step 5 is [http.Server.Shutdown], which closes a connection also when
-// a request has just begun to arrive on it. Those connections are also lost sight of once they are hijacked.
+// With HTTP.TLSConfig set it serves TLS on the listener, which is a plain one, and never HTTP in plain text. HTTP/2 is
+// offered as HTTP.Protocols says. A certificate can be replaced at any time by what TLSConfig.GetCertificate or
+// GetConfigForClient returns; a TLSConfig with neither of them nor Certificates is an error.
+//
+// The exact order, and the pacing of accepts beside siblings, take a *[net.TCPListener] or *[net.UnixListener] and a Unix
+// system. Over TLS and on other listeners steps 1 to 4 are the same, and step 5 is [http.Server.Shutdown], which closes a
+// connection also when a request has just begun to arrive on it. Connections of other listeners are also lost sight of once
+// they are hijacked.
+//
+// Accepts that fail are tried again, whatever the error, unless the listener can't accept any more: see [Server.AcceptErrors].
 func (s *Server) Serve(stop, hurry context.Context, listener net.Listener) error {
 	wrapped, err := s.prepare(listener)
 	if err != nil {

@@ -47,7 +47,8 @@ func (w *Worker) Slot() int { return w.slot }
 func (w *Worker) Release() string { return w.release }
 
 // Listeners are the sockets of Config.Listen, in that order. They are shared with all workers: closing one closes it for
-// this process only.
+// this process only. They are for workers that do without [Worker.Serve]: such call Ready and perhaps Report, are woken for
+// every connection, and are not paced.
 func (w *Worker) Listeners() []net.Listener { return w.listeners }
 
 // Stop ends when this worker should leave: the master, or a SIGTERM to this process, says so, or the master is no more.
@@ -148,18 +149,6 @@ func (w *Worker) Report(servers ...*Server) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.servers = slices.Clone(servers)
-}
-
-// numbers are what heartbeats tell of the servers.
-func (w *Worker) numbers(b *beat) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, s := range w.servers {
-		b.InFlight += s.InFlight()
-		b.Connections += s.Connections()
-		b.Requests += s.Requests()
-		b.AcceptErrors += s.AcceptErrors()
-	}
 }
 
 // lagMeter measures how long goroutines wait for a processor: it wants to run every lagInterval, and notes how late it is.
