@@ -29,8 +29,8 @@ func (t *trouble) note(s *Server, err error) time.Duration {
 	s.acceptErrors.Add(1)
 	t.pause = min(max(2*t.pause, acceptPause), acceptPauseMost)
 	if now := time.Now(); now.Sub(t.logged) >= acceptLogInterval {
-		s.log().LogAttrs(context.Background(), slog.LevelError, "can't accept connections: "+acceptAdvice(err),
-			slog.Any("error", err), slog.Duration("next_try", t.pause), slog.Int("lines_suppressed", t.suppressed))
+		s.log().LogAttrs(context.Background(), slog.LevelError, "can't accept connections",
+			slog.String("advice", acceptAdvice(err)), slog.Any("error", err), slog.Duration("next_try", t.pause), slog.Int("lines_suppressed", t.suppressed))
 		t.logged, t.suppressed = now, 0
 	} else {
 		t.suppressed++

@@ -163,7 +163,7 @@ func (p *pacer) stay() (_ *watch, err error) {
 	case on && p.watch == nil:
 		p.watch, err = p.newWatch(nil)
 	case !on && p.watch != nil:
-		p.watch.close() //nolint:errcheck // nothing was written to it
+		p.watch.close()
 		p.watch = nil
 	}
 	return p.watch, err

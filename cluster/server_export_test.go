@@ -11,6 +11,12 @@ type Board = board
 // NewBoard makes a board for one listening socket.
 func NewBoard(places int) (*Board, error) { return newBoard(places, 1) }
 
+// NewBoardOf makes a board for some.
+var NewBoardOf = newBoard
+
+// Section is the part of one listening socket.
+func (b *board) Section(i int) *Board { return b.section(i) }
+
 // OpenBoard maps one.
 var OpenBoard = openBoard
 

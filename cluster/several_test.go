@@ -177,6 +177,45 @@ func TestPacingOfSeveral(t *testing.T) {
 	z.stop()
 }
 
+// A worker that was killed takes its connections along: its successor, which has
+// its place on the board, gets no fewer than the others.
+func TestEvennessAfterAKill(t *testing.T) {
+	t.Parallel()
+	z := startDoors(t, nil)
+	d := z.doors()[0]
+	var conns []net.Conn
+	victims := map[int]int{}
+	for range 64 {
+		conn, err := d.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+		pid, _, err := askPID(conn, bufio.NewReader(conn))
+		if err != nil {
+			t.Fatal(err)
+		}
+		victims[pid]++
+	}
+	for pid := range victims { // one of them
+		syscall.Kill(pid, syscall.SIGKILL)
+		break
+	}
+	z.logged("worker crashed", 1)
+	for _, conn := range conns {
+		conn.Close()
+	}
+	z.settle(2)
+	best := 100.0
+	for range 10 {
+		best = min(best, unevenness(spread(t, d, 64)))
+	}
+	if best > 1.5 {
+		t.Errorf("of 10 bursts the evenest has a ratio of %.1f", best)
+	}
+	z.stop()
+}
+
 // spread is how many connections of a burst each worker has.
 func spread(t *testing.T, d door, conns int) (counts []int64) {
 	t.Helper()

@@ -24,7 +24,7 @@ type stream interface {
 type tcpOnly struct{ *net.TCPConn }
 
 func tcpOf(s stream) tcpOnly {
-	tcp, _ := s.(*net.TCPConn) //nolint:errcheck // nil for others
+	tcp, _ := s.(*net.TCPConn) // nil for others
 	return tcpOnly{tcp}
 }
 
