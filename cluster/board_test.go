@@ -53,6 +53,61 @@ func TestBoardIsShared(t *testing.T) {
 	}
 }
 
+// Each listening socket has a section, in which a process has the same place. A
+// process that was reaped leaves all of them.
+func TestBoardSections(t *testing.T) {
+	t.Parallel()
+	const places, sections = 3, 2
+	b, err := cluster.NewBoardOf(places, sections)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if b.Section(sections) != nil {
+		t.Error("there is a section too many")
+	}
+	for place := range places {
+		for i := range sections {
+			b.Section(i).Pretend(place, int64(10*place+i), 1, true)
+		}
+	}
+	b.Reset(1)
+	for place := range places {
+		for i := range sections {
+			want, on := int64(10*place+i), true
+			if place == 1 {
+				want, on = 0, false
+			}
+			if live, _, accepting := b.Section(i).Entry(place); live != want || accepting != on {
+				t.Errorf("section %d, place %d: %d, %v", i, place, live, accepting)
+			}
+		}
+	}
+}
+
+// A board of a master that knows of one listening socket only has one section.
+func TestBoardOfAnOlderMaster(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "board")
+	if err := os.WriteFile(name, make([]byte, 11*128), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b, err := cluster.OpenBoard(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	b.Section(0).Pretend(9, 1, 1, true)
+	if live, _, _ := b.Entry(9); live != 1 || b.Section(1) != nil {
+		t.Error("it has not one section of ten places")
+	}
+}
+
 // A file of another size is no board.
 func TestBoardOfAnotherSize(t *testing.T) {
 	t.Parallel()

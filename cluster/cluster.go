@@ -11,8 +11,13 @@ import (
 
 // Config holds the settings of a master. The zero value of each field but Listen means its default.
 type Config struct {
-	// Listen are the TCP addresses to serve on, such as ":8080". The master binds them once and never accepts on them;
-	// workers get them in this order.
+	// Listen are the addresses to serve on: of TCP, such as ":8080", and Unix
+	// sockets, such as "unix:/run/shop/shop.sock". The master binds them once and
+	// never accepts on them. Workers get them in this order: see [Worker.Serve].
+	//
+	// The file of a Unix socket may be connected to by all who can reach it (mode
+	// 0666). The master removes it at its end, and replaces one that a killed
+	// master has left. "unix:@name" is an abstract socket of Linux.
 	Listen []string
 	// Command is the executable of the workers and its arguments. The default is the running executable, by the path it
 	// was started from, with the arguments of this process. At each reload the file at that path is looked at anew.
@@ -189,5 +194,6 @@ type WorkerStatus struct {
 	InFlight      int     `json:"in_flight"`
 	Connections   int     `json:"connections"`
 	RequestsTotal int64   `json:"requests_total"`
-	LagSeconds    float64 `json:"lag_seconds"` // the longest that a goroutine waited for a processor since the heartbeat before
+	AcceptErrors  int64   `json:"accept_errors_total"` // accepts that failed, such as for want of a file descriptor
+	LagSeconds    float64 `json:"lag_seconds"`         // the longest that a goroutine waited for a processor since the heartbeat before
 }

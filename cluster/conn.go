@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"errors"
-	"net"
 	"net/http"
 	"os"
 	"sync"
@@ -21,7 +20,8 @@ import (
 // connection between two requests passes through Read, which is why this is also the place from which an idle
 // connection could be handed to another process.
 type conn struct {
-	*net.TCPConn
+	stream
+	tcpOnly
 	server *Server
 	phase  atomic.Int32 // of connPhase
 
@@ -69,8 +69,8 @@ var connKey = &struct{ name string }{"conn"}
 
 var longAgo = time.Unix(1, 0)
 
-func newConn(s *Server, inner *net.TCPConn) *conn {
-	c := &conn{TCPConn: inner, server: s, prefaced: noPreface}
+func newConn(s *Server, inner stream) *conn {
+	c := &conn{stream: inner, tcpOnly: tcpOf(inner), server: s, prefaced: noPreface}
 	if s.h2c {
 		c.prefaced = 0
 	}
@@ -137,7 +137,7 @@ func (c *conn) kick() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.phase.CompareAndSwap(connFresh, connKicked) {
-		c.TCPConn.SetReadDeadline(longAgo) //nolint:errcheck // fails when it is closed already
+		c.stream.SetReadDeadline(longAgo) //nolint:errcheck // fails when it is closed already
 	}
 }
 
@@ -153,13 +153,13 @@ func (c *conn) spare() {
 func (c *conn) restoreDeadline() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.TCPConn.SetReadDeadline(c.wanted) //nolint:errcheck // the next Read reports what is wrong
+	c.stream.SetReadDeadline(c.wanted) //nolint:errcheck // the next Read reports what is wrong
 }
 
 // SetReadDeadline keeps a kick above the deadlines that net/http sets between requests.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	if c.phase.Load() >= connActive {
-		return c.TCPConn.SetReadDeadline(t)
+		return c.stream.SetReadDeadline(t)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -168,13 +168,13 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	if c.phase.Load() == connKicked {
 		return nil
 	}
-	return c.TCPConn.SetReadDeadline(t)
+	return c.stream.SetReadDeadline(t)
 }
 
 func (c *conn) Read(p []byte) (int, error) {
 	phase := c.phase.Load()
 	if phase >= connActive {
-		return c.TCPConn.Read(p)
+		return c.stream.Read(p)
 	}
 	if c.told.Load() {
 		return 0, os.ErrDeadlineExceeded // net/http closes in silence
@@ -182,10 +182,10 @@ func (c *conn) Read(p []byte) (int, error) {
 	if phase < connHead && c.leftover(len(p)) {
 		c.spare()
 	}
-	n, err := c.TCPConn.Read(p)
+	n, err := c.stream.Read(p)
 	if phase < connHead {
 		if n == 0 && c.phase.Load() == connKicked && errors.Is(err, os.ErrDeadlineExceeded) {
-			if seen, lookErr := lastLook(c.TCPConn, p); lookErr == nil {
+			if seen, lookErr := lastLook(c.stream, p); lookErr == nil {
 				n, err = seen, nil
 			}
 		}
@@ -252,9 +252,9 @@ func (c *conn) work() (what string, phase connPhase, http2 bool) {
 // Close closes the connection, and ends its being counted.
 func (c *conn) Close() error {
 	if c.server.Draining() {
-		discardArrived(c.TCPConn)
+		discardArrived(c.stream)
 	}
-	err := c.TCPConn.Close()
+	err := c.stream.Close()
 	c.mu.Lock()
 	loose := c.loose
 	c.loose = false
@@ -271,7 +271,7 @@ func (c *conn) Close() error {
 // discardArrived takes what nobody will read out of the socket: closing a socket with unread bytes resets the connection,
 // and the reset may overtake the answer before it. Pipelining clients, whose first answer in a drain is the last, would
 // lose it.
-func discardArrived(c *net.TCPConn) {
+func discardArrived(c stream) {
 	var buf [4 << 10]byte
 	for range 16 {
 		if n, err := lastLook(c, buf[:]); n == 0 || err != nil {

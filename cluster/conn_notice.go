@@ -22,14 +22,14 @@ func (c *conn) Write(p []byte) (int, error) {
 	// An answer begins with a Write of its own: net/http flushes its buffer
 	// after each answer, and after each interim one.
 	if c.phase.Load() != connServing || interim(p) || !c.phase.CompareAndSwap(connServing, connAnswering) || !c.server.Draining() {
-		return c.TCPConn.Write(p)
+		return c.stream.Write(p)
 	}
 	at := noticePlace(p)
 	if at == 0 {
-		return c.TCPConn.Write(p)
+		return c.stream.Write(p)
 	}
 	c.told.Store(true)
-	n, err := c.TCPConn.Write(slices.Concat(p[:at], []byte(notice), p[at:]))
+	n, err := c.stream.Write(slices.Concat(p[:at], []byte(notice), p[at:]))
 	if n > at {
 		n = max(at, n-len(notice))
 	}

@@ -4,9 +4,9 @@ package cluster
 
 import (
 	"errors"
-	"net"
+	"syscall"
 )
 
 const canLook = false
 
-func lastLook(*net.TCPConn, []byte) (int, error) { return 0, errors.ErrUnsupported }
+func lastLook(syscall.Conn, []byte) (int, error) { return 0, errors.ErrUnsupported }

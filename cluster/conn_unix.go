@@ -4,7 +4,7 @@ package cluster
 
 import (
 	"io"
-	"net"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,7 +13,7 @@ import (
 const canLook = true
 
 // lastLook reads what has arrived on a connection, never waits, and ignores deadlines. When nothing has it fails with EAGAIN.
-func lastLook(c *net.TCPConn, p []byte) (n int, err error) {
+func lastLook(c syscall.Conn, p []byte) (n int, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return 0, err

@@ -12,9 +12,23 @@
 //	  └─ answerer                     only while no worker is ready, after one was; the same listening sockets
 //
 // The master forks every worker from a release: an executable as it was when the master adopted it, held open, so that a
-// crash restart runs what ran before, whatever became of the file. All workers accept from the same queue of the kernel,
-// so nothing that waits in it is lost when one leaves or dies. Counters in shared memory keep the number of connections
-// even: a worker with more than its share waits a moment before it accepts.
+// crash restart runs what ran before, whatever became of the file.
+//
+// # Accepting
+//
+// All workers accept from the same queue of the kernel, one for each address, so nothing that waits in it is lost when one
+// leaves or dies. Counters in shared memory keep the number of connections of each address even: a worker with more than its
+// share waits a moment, 1 ms at most, before it accepts. That holds for TCP and Unix sockets, with TLS and without, that are
+// served by [Worker.Serve].
+//
+// On Linux four workers are on watch at a time: the kernel wakes all of them for a connection, and nobody else. The others
+// stand by until one that has more than its share calls the one that has the fewest. A worker that leaves or can't accept
+// calls another one. When all four are killed, stopped or without a processor at once, a connection waits for 100 ms at most
+// until one that stands by sees it. Elsewhere every connection wakes all workers.
+//
+// A worker without file descriptors leaves the connections to its siblings and tries again, after 5 ms to 1 s. When all are,
+// the connections wait in the queue. It is an ERROR line, once a second at most, with what to do, and a number in status:
+// accept_errors_total.
 //
 // The answerer is the master's own program, started again with CLUSTER_ANSWERER in its environment, and ends before its main
 // begins. It has nothing of the environment else but what is for the Go runtime, and these descriptors: 3 a pair that ends
@@ -69,7 +83,7 @@
 // A message is one JSON object. The end of the file is the death of the other side; nobody polls.
 //
 //	to the master   ready                          it serves from now on
-//	                beat{memory, goroutines, in_flight, connections, requests, lag}
+//	                beat{memory, goroutines, in_flight, connections, requests, accept_errors, lag}
 //	                broadcast{data}                for all siblings
 //	                applied{id, error}             answers set
 //	to a worker     drain{delay}                   leave; serve on, unready, for delay

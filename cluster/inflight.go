@@ -114,6 +114,8 @@ type traffic struct {
 	others  map[*http.Request]string // "GET /path"
 	lame    lameDuck
 	untold  untold
+
+	carriers carriers
 }
 
 // foreign is what is known of a connection that is net/http's alone.
@@ -182,8 +184,12 @@ func (t *traffic) begin(r *http.Request) *conn {
 func (t *traffic) end(c *conn, r *http.Request) {
 	if c == nil {
 		t.mu.Lock()
+		what := t.others[r]
 		delete(t.others, r)
 		t.mu.Unlock()
+		if c, ok := r.Context().Value(carrierKey).(*carrier); ok && c.outlivesHandler(what) {
+			return
+		}
 	} else if c.outlivesHandler() {
 		return // in flight until it is closed
 	}
@@ -208,10 +214,7 @@ func (t *traffic) add(c *conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.conns[c] = struct{}{}
-	if e := c.server.entry(); e != nil {
-		e.accepted.Add(1)
-		e.live.Add(1)
-	}
+	c.server.entry().opened()
 }
 
 // remove forgets a connection, once. loose says that it was counted as in flight by itself.
@@ -222,9 +225,7 @@ func (t *traffic) remove(c *conn, http2, loose bool) {
 		if http2 {
 			t.http2--
 		}
-		if e := c.server.entry(); e != nil {
-			e.live.Add(-1)
-		}
+		c.server.entry().closed()
 	}
 	t.mu.Unlock()
 	if loose {
@@ -259,7 +260,7 @@ func (t *traffic) speaksHTTP2() {
 func (t *traffic) connections() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.conns) + len(t.foreign)
+	return len(t.conns) + max(len(t.foreign), t.carriers.count()) // whatever a carrier has is foreign, unless it is too new or was hijacked
 }
 
 func (t *traffic) empty() bool { return t.connections() == 0 }
@@ -390,6 +391,11 @@ func (t *traffic) inFlight(most int) (n int, some []string, hijacked int) {
 	for _, what := range t.others {
 		note(what)
 	}
+	detached := t.carriers.detached()
+	for _, what := range detached {
+		note(what)
+	}
+	hijacked += len(detached)
 	if len(t.others) == 0 { // or these are the same requests
 		for _, what := range answers {
 			note(what)

@@ -153,13 +153,20 @@ func (w *Worker) beats() {
 
 func (w *Worker) beat() *beat {
 	b := &beat{Memory: residentBytes(), Goroutines: runtime.NumGoroutine(), Lag: w.lag.take()}
-	w.mu.Lock()
-	server := w.server
-	w.mu.Unlock()
-	if server != nil {
-		b.InFlight, b.Connections, b.Requests = server.InFlight(), server.Connections(), server.Requests()
-	}
+	w.numbers(b)
 	return b
+}
+
+// numbers are what heartbeats tell of the servers.
+func (w *Worker) numbers(b *beat) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.servers {
+		b.InFlight += s.InFlight()
+		b.Connections += s.Connections()
+		b.Requests += s.Requests()
+		b.AcceptErrors += s.AcceptErrors()
+	}
 }
 
 // Broadcast sends a message to all other workers. It is a hint: a worker that is starting, or does not read, misses it. It

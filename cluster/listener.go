@@ -3,129 +3,117 @@ package cluster
 import (
 	"errors"
 	"net"
-	"os"
+	"sync"
+	"syscall"
 	"time"
 )
 
-// listener hands the connections of a TCP listener to net/http as conns, and takes no more than its share of them when
-// there is a board.
-type listener struct {
-	*net.TCPListener
-	server *Server
-	pacer  *pacer // nil: take what comes
+// socketListener is what *net.TCPListener and *net.UnixListener have in common.
+type socketListener interface {
+	net.Listener
+	syscall.Conn
+	SetDeadline(t time.Time) error
 }
 
-func newListener(s *Server, inner *net.TCPListener) (*listener, error) {
-	l := &listener{TCPListener: inner, server: s}
+// listener hands the connections of a listening socket to net/http. With a
+// board it takes no more than its share of them.
+type listener struct {
+	server  *Server
+	addr    net.Addr
+	accept  func() (net.Conn, error)
+	pacer   *pacer // nil: take what comes
+	trouble trouble
+	closing sync.Once
+	closed  chan struct{}
+	inner   socketListener // nil: it is the pacer's
+}
+
+// newListener takes inner over, also when it fails.
+func newListener(s *Server, inner socketListener) (*listener, error) {
+	l := &listener{server: s, addr: inner.Addr(), closed: make(chan struct{})}
 	if s.board == nil {
+		l.inner, l.accept = inner, inner.Accept
 		return l, nil
 	}
 	var err error
 	if l.pacer, err = newPacer(s.board, s.place, inner); err != nil {
-		return nil, err
+		return nil, errors.Join(err, inner.Close())
 	}
-	s.board.join(s.place)
+	l.accept = l.pacer.accept
 	return l, nil
 }
 
-// Accept returns a *conn. Its errors are those of the TCP listener: net/http tries again after temporary ones, such as too
-// many open files.
+func (l *listener) Addr() net.Addr { return l.addr }
+
+// Accept returns a connection that is counted. It fails when the listener is
+// closed, or its descriptor is no listening socket any more. All other errors
+// pass, and are waited out here.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
-		if l.pacer != nil {
-			if err := l.pacer.turn(); err != nil {
-				return nil, err
-			}
-			// The connection may have gone to a sibling. Whoever waits in accept takes the next one out of turn.
-			if err := l.SetDeadline(time.Now().Add(pacingUnit)); err != nil {
-				return nil, err
-			}
+		inner, err := l.accept()
+		if err == nil {
+			l.trouble.over()
+			return l.server.track(inner), nil
 		}
-		inner, err := l.AcceptTCP()
-		if err != nil {
-			if l.pacer != nil && errors.Is(err, os.ErrDeadlineExceeded) {
-				continue
-			}
+		if isClosed(l.closed) {
+			return nil, net.ErrClosed
+		}
+		if fatal(err) {
 			return nil, err
 		}
-		c := newConn(l.server, inner)
-		l.server.traffic.add(c)
-		return c, nil
+		if !l.waitOut(err) {
+			return nil, net.ErrClosed
+		}
+	}
+}
+
+// waitOut waits before the next try, and leaves what comes meanwhile to the
+// siblings. It reports whether the listener is still open.
+func (l *listener) waitOut(err error) bool {
+	pause := l.trouble.note(l.server, err)
+	if l.pacer != nil {
+		l.pacer.pause()
+		defer l.pacer.resume()
+	}
+	select {
+	case <-time.After(pause):
+		return true
+	case <-l.closed:
+		return false
 	}
 }
 
 // Close ends Accept. The socket goes on in the siblings and the master.
-func (l *listener) Close() error {
-	if l.pacer != nil {
-		l.pacer.close()
-	}
-	return l.TCPListener.Close()
+func (l *listener) Close() (err error) {
+	l.closing.Do(func() {
+		close(l.closed)
+		if l.pacer != nil {
+			err = l.pacer.close()
+		} else {
+			err = l.inner.Close()
+		}
+	})
+	return err
 }
 
-// Whoever holds more connections than the mean of those that accept waits before the next one, so that another takes it.
-// Without that, whoever is awake takes all that is there: of 64 connections dialled in one burst, one of two workers had
-// between 1 and 58.
-const (
-	pacingUnit = 100 * time.Microsecond // for each connection above the mean
-	pacingMost = time.Millisecond
-)
-
-// pacingTolerance: nobody waits for less than one connection above the mean and a 32nd of it. Waiting for each half of a
-// connection makes a burst no evener, but accepts it at half the speed.
-const pacingTolerance = 32
-
-// pacingPatience is how long, in all, a sibling is waited for that takes nothing. After that it is stopped, swapped out or
-// stuck, and is left out of the mean until it accepts something. A sibling that is only waiting for a processor does so
-// for several milliseconds: with a patience of 4 waits, one burst in four was as uneven as without any pacing.
-const pacingPatience = 20 * time.Millisecond
-
-// siblings is what one process knows about the others on the board.
-type siblings struct {
-	board  *board
-	place  int
-	seen   []int64         // their accepted totals
-	inVain []time.Duration // waits since
-	asked  []bool          // whether the present wait is for them
+// lookForConnections is done every lagInterval while the server shares its
+// socket with siblings.
+func (s *Server) lookForConnections() {
+	if l := s.accepts.Load(); l != nil && l.pacer != nil {
+		l.pacer.look()
+	}
 }
 
-func newSiblings(b *board, place int) *siblings {
-	n := len(b.entries)
-	return &siblings{b, place, make([]int64, n), make([]time.Duration, n), make([]bool, n)}
-}
-
-// wait is how long to leave the next connection to others.
-func (s *siblings) wait() time.Duration {
-	live := s.board.entry(s.place).live.Load()
-	sum, n := live, int64(1)
-	for i := range int(s.board.used.Load()) {
-		e := s.board.entry(i)
-		s.asked[i] = false
-		if i == s.place || !e.accepting.Load() {
-			continue
-		}
-		if accepted := e.accepted.Load(); accepted != s.seen[i] {
-			s.seen[i], s.inVain[i] = accepted, 0
-		}
-		if s.inVain[i] >= pacingPatience {
-			continue
-		}
-		theirs := e.live.Load()
-		s.asked[i] = theirs < live
-		sum += theirs
-		n++
+// track makes a connection count from its accept to its close.
+func (s *Server) track(inner net.Conn) net.Conn {
+	socket, ok := inner.(stream)
+	if !ok {
+		return inner
 	}
-	excess := live*n - sum // times n, as what follows
-	if excess < n+sum/pacingTolerance {
-		return 0
+	if s.tls {
+		return s.newCarrier(socket)
 	}
-	return min(time.Duration(excess)*pacingUnit/time.Duration(n), pacingMost)
-}
-
-// waitedInVain notes that a connection is still there after a wait.
-func (s *siblings) waitedInVain(wait time.Duration) {
-	for i := range s.asked {
-		if s.asked[i] && s.board.entry(i).accepted.Load() == s.seen[i] {
-			s.inVain[i] += wait
-		}
-	}
+	c := newConn(s, socket)
+	s.traffic.add(c)
+	return c
 }

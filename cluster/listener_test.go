@@ -48,16 +48,6 @@ func listenerDup(tb testing.TB, l net.Listener) net.Listener {
 	return dup
 }
 
-func boardFor(tb testing.TB, places int) *cluster.Board {
-	tb.Helper()
-	b, err := cluster.NewBoard(places)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { b.Close() })
-	return b
-}
-
 // burst dials connections all at once, asks for an answer on each, and keeps them open until the test ends.
 func burst(tb testing.TB, addr string, n int) {
 	tb.Helper()
@@ -131,6 +121,7 @@ func burstOnServers(tb testing.TB, servers, conns int, paced bool) []int64 {
 const (
 	pacedProcess = "CLUSTER_TEST_PACED_PROCESS" // the place of a process that TestPacedProcess should be
 	unpaced      = "CLUSTER_TEST_UNPACED"
+	onWatch      = "CLUSTER_TEST_ON_WATCH" // how many processes are to be on watch
 )
 
 // TestPacedProcess is a worker and no test: it serves on the listener and the board it inherited until its standard input
@@ -140,17 +131,20 @@ func TestPacedProcess(t *testing.T) {
 	if err != nil {
 		t.Skip("a part of TestPacingAcrossProcesses")
 	}
-	listener, err := net.FileListener(os.NewFile(3, "listener"))
+	socket := os.NewFile(3, "listener")
+	listener, err := net.FileListener(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
+	socket.Close() // it is in the poller, too
 	memory := os.NewFile(4, "board")
 	b, err := cluster.OpenBoard(memory)
 	if err != nil {
 		t.Fatal(err)
 	}
 	memory.Close()
-	s := &cluster.Server{HTTP: &http.Server{Handler: http.HandlerFunc(greet)}, Log: quietLog}
+	s := &cluster.Server{Log: quietLog}
+	s.HTTP = &http.Server{Handler: starving(s)}
 	if os.Getenv(unpaced) == "" {
 		s.Join(b, place)
 	} else {
@@ -162,10 +156,18 @@ func TestPacedProcess(t *testing.T) {
 		}
 		b.Pretend(place, 0, 0, true)
 	}
+	if n, err := strconv.Atoi(os.Getenv(onWatch)); err == nil {
+		b.SetWatchers(n)
+	}
 	hurry, now := context.WithCancel(context.Background())
 	go func() {
 		io.Copy(io.Discard, os.Stdin)
 		now()
+	}()
+	go func() {
+		for range time.Tick(cluster.LookInterval) {
+			s.Look()
+		}
 	}()
 	s.Serve(hurry, hurry, listener)
 }
@@ -179,7 +181,27 @@ func burstOnProcesses(tb testing.TB, processes, conns int, paced bool) []int64 {
 // burstBeside does something to the processes before the burst.
 func burstBeside(tb testing.TB, processes, conns int, paced bool, prepare func([]*os.Process)) []int64 {
 	tb.Helper()
-	var running []*os.Process
+	var env []string
+	if !paced {
+		env = []string{unpaced + "=1"}
+	}
+	c := startCrew(tb, processes, env...)
+	defer c.dismiss()
+	prepare(c.running())
+	burst(tb, c.addr, conns)
+	return c.live()
+}
+
+// crew are processes that share a socket, as workers do.
+type crew struct {
+	addr  string
+	board *cluster.Board
+	procs []*exec.Cmd
+	lives []io.Closer
+}
+
+func startCrew(tb testing.TB, processes int, env ...string) *crew {
+	tb.Helper()
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
@@ -187,14 +209,12 @@ func burstBeside(tb testing.TB, processes, conns int, paced bool, prepare func([
 	defer socket.Close()
 	inherited := socketDup(tb, socket)
 	defer inherited.Close()
-	b := boardFor(tb, processes)
+	c := &crew{addr: socket.Addr().String(), board: boardFor(tb, processes)}
 	for i := range processes {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestPacedProcess$")
 		cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GORACE=atexit_sleep_ms=0", fmt.Sprintf("%s=%d", pacedProcess, i))
-		if !paced {
-			cmd.Env = append(cmd.Env, unpaced+"=1")
-		}
-		cmd.ExtraFiles = []*os.File{inherited, b.File()}
+		cmd.Env = append(cmd.Env, env...)
+		cmd.ExtraFiles = []*os.File{inherited, c.board.File()}
 		life, err := cmd.StdinPipe()
 		if err != nil {
 			tb.Fatal(err)
@@ -202,23 +222,52 @@ func burstBeside(tb testing.TB, processes, conns int, paced bool, prepare func([
 		if err := cmd.Start(); err != nil {
 			tb.Fatal(err)
 		}
-		defer func() {
-			life.Close()
-			cmd.Process.Signal(unix.SIGCONT) // it may have been stopped
-			cmd.Wait()
-		}()
-		running = append(running, cmd.Process)
+		c.procs, c.lives = append(c.procs, cmd), append(c.lives, life)
 	}
+	tb.Cleanup(c.dismiss)
 	for i := range processes { // starting is the event, and the board tells it
-		until(tb, func() bool { _, _, accepting := b.Entry(i); return accepting })
+		until(tb, func() bool { _, _, accepting := c.board.Entry(i); return accepting })
 	}
-	prepare(running)
-	burst(tb, socket.Addr().String(), conns)
-	live := make([]int64, processes)
+	return c
+}
+
+func (c *crew) running() (running []*os.Process) {
+	for _, p := range c.procs {
+		running = append(running, p.Process)
+	}
+	return running
+}
+
+func (c *crew) live() []int64 {
+	live := make([]int64, len(c.procs))
 	for i := range live {
-		live[i], _, _ = b.Entry(i)
+		live[i], _, _ = c.board.Entry(i)
 	}
 	return live
+}
+
+// dismiss ends all processes, also those that were stopped.
+func (c *crew) dismiss() {
+	for i, p := range c.procs {
+		c.lives[i].Close()
+		p.Process.Signal(unix.SIGCONT)
+		p.Wait()
+	}
+	c.procs = nil
+}
+
+// visit asks for one answer on a connection of its own.
+func visit(tb testing.TB, addr string) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		tb.Error(err)
+		return
+	}
+	defer conn.Close()
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+	if n, err := io.Copy(io.Discard, conn); n == 0 || err != nil {
+		tb.Errorf("%d bytes, %v", n, err)
+	}
 }
 
 // best is the evenest of some bursts: one of them is enough to tell pacing from luck, and a busy machine spoils others.
@@ -250,6 +299,7 @@ func TestPacing(t *testing.T) {
 func TestPacingAcrossProcesses(t *testing.T) {
 	best(t, burstOnProcesses, 2, 64)
 	best(t, burstOnProcesses, 4, 64)
+	best(t, burstOnProcesses, 8, 512) // when all eight are on watch: 1.1 to 1.9
 }
 
 // A worker that is stopped keeps nobody from accepting.
@@ -390,7 +440,7 @@ func TestRollingReplacement(t *testing.T) {
 
 // BenchmarkEvenness reports the worst and the median ratio of the busiest to the least busy worker after a burst.
 func BenchmarkEvenness(b *testing.B) {
-	for _, workers := range []int{2, 4} {
+	for _, workers := range []int{2, 4, 8} {
 		for _, conns := range []int{64, 512} {
 			for _, paced := range []bool{false, true} {
 				for kind, spread := range map[string]func(testing.TB, int, int, bool) []int64{"servers": burstOnServers, "processes": burstOnProcesses} {

@@ -59,6 +59,26 @@ type Master struct {
 type socket struct {
 	fd   int
 	addr string
+	file *socketFile // of a Unix socket; nil: it has none
+}
+
+func (s *socket) close() {
+	s.file.remove()
+	unix.Close(s.fd)
+}
+
+// socketOf duplicates the socket of a listener, which the caller closes.
+func socketOf(l net.Listener, addr string) (socket, error) {
+	raw, err := l.(syscall.Conn).SyscallConn() //nolint:forcetypeassert // TCP and Unix listeners are
+	if err != nil {
+		return socket{}, fmt.Errorf("reach the socket of %s: %w", addr, err)
+	}
+	s := socket{fd: -1, addr: addr}
+	var dupErr error
+	if err := raw.Control(func(fd uintptr) { s.fd, dupErr = dupCloseOnExec(int(fd)) }); err != nil {
+		return socket{}, fmt.Errorf("reach the socket of %s: %w", addr, err)
+	}
+	return s, dupErr
 }
 
 // startingAnew is how long a master waits for its addresses when the one before it was killed: the workers of that one
@@ -143,7 +163,7 @@ func New(cfg Config) (_ *Master, err error) {
 
 // openForWorkers opens what workers inherit besides their executable and the sockets.
 func (m *Master) openForWorkers() (err error) {
-	if m.board, err = newBoard(2 * maxWorkers); err != nil {
+	if m.board, err = newBoard(2*maxWorkers, len(m.listeners)); err != nil {
 		return err
 	}
 	if m.boardFD, err = dupCloseOnExec(int(m.board.file().Fd())); err != nil {
@@ -160,6 +180,9 @@ func (m *Master) openForWorkers() (err error) {
 
 // bind listens on an address. While the address is taken it tries again until its patience ends.
 func bind(addr string, patience time.Duration) (socket, error) {
+	if path, ok := strings.CutPrefix(addr, unixPrefix); ok {
+		return bindUnix(path, patience)
+	}
 	deadline := time.Now().Add(patience)
 	for {
 		l, err := net.Listen("tcp", addr) //nolint:noctx // binding does not wait for anybody
@@ -171,16 +194,7 @@ func bind(addr string, patience time.Duration) (socket, error) {
 			return socket{}, listenError(addr, err)
 		}
 		defer l.Close()
-		raw, err := l.(*net.TCPListener).SyscallConn() //nolint:forcetypeassert // of "tcp"
-		if err != nil {
-			return socket{}, fmt.Errorf("reach the socket of %s: %w", addr, err)
-		}
-		s := socket{fd: -1, addr: l.Addr().String()}
-		var dupErr error
-		if err := raw.Control(func(fd uintptr) { s.fd, dupErr = dupCloseOnExec(int(fd)) }); err != nil {
-			return socket{}, fmt.Errorf("reach the socket of %s: %w", addr, err)
-		}
-		return s, dupErr
+		return socketOf(l, l.Addr().String())
 	}
 }
 
@@ -260,7 +274,7 @@ func (m *Master) close(leave func(*pidFile) error) {
 		m.control.Close() // and remove it; commands under way are still answered
 	}
 	for _, l := range m.listeners {
-		unix.Close(l.fd)
+		l.close()
 	}
 	for _, fd := range []int{m.boardFD, m.null, m.stderr} {
 		if fd >= 0 {

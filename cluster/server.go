@@ -3,6 +3,7 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,7 +27,8 @@ type Server struct {
 	// HTTP has the handler and the time limits; required. Serve serves with a copy of its exported fields, around whose
 	// Handler, ConnState, ConnContext and BaseContext it puts its own; RegisterOnShutdown works as [Server.OnDrain] does.
 	// Other methods of HTTP have no effect, and must not be called: instead of SetKeepAlivesEnabled(false) handlers set
-	// Connection: close. The connections that the hooks get are not *net.TCPConn, but have all of its methods.
+	// Connection: close. The connections that the hooks get are not *net.TCPConn, but have all of its methods. Over TLS
+	// they are *tls.Conn. With TLSConfig set it serves TLS.
 	HTTP *http.Server
 	// ShutdownDelay is how long it serves on, unready, after it was told to stop. Default 0.
 	ShutdownDelay time.Duration
@@ -51,9 +53,14 @@ type Server struct {
 	serving *http.Server // the copy of HTTP
 	h2c     bool         // it speaks HTTP/2 without TLS
 
-	served  atomic.Bool
-	phase   atomic.Int32 // of serverPhase
-	traffic traffic
+	accepts atomic.Pointer[listener] // nil: another kind of listener
+
+	tls bool // HTTP.TLSConfig is set
+
+	served       atomic.Bool
+	phase        atomic.Int32 // of serverPhase
+	traffic      traffic
+	acceptErrors atomic.Int64
 }
 
 // serverPhase only ever grows.
@@ -96,11 +103,17 @@ func (o drainOrder) Error() string { return "told to drain" }
 // log says what was cut, and handlers may still be running, with their contexts cancelled: the cause is [ErrCut], or
 // [ErrLastCall]. An error of the listener also begins a drain, without delay, and is returned after it.
 //
-// The exact order, and the pacing of accepts beside siblings, take a *[net.TCPListener] and a Unix system. Over TLS and on
-// other listeners there are two differences for HTTP/1.1: answers of requests that were at work when the drain began have no
-// notice unless their handlers give one, though a lame duck; and idle connections are closed by [http.Server.Shutdown],
-// which closes a connection also when a request has just begun to arrive on it. Those connections are also lost sight of
-// once they are hijacked.
+// With HTTP.TLSConfig set it serves TLS on the listener, which is a plain one, and never HTTP in plain text. HTTP/2 is
+// offered as HTTP.Protocols says. A certificate can be replaced at any time by what TLSConfig.GetCertificate or
+// GetConfigForClient returns; a TLSConfig with neither of them nor Certificates is an error.
+//
+// The exact order, and the pacing of accepts beside siblings, take a *[net.TCPListener] or *[net.UnixListener] and a Unix
+// system. Over TLS and on other listeners there are two differences for HTTP/1.1: answers of requests that were at work when
+// the drain began have no notice unless their handlers give one, though a lame duck; and idle connections are closed by
+// [http.Server.Shutdown], which closes a connection also when a request has just begun to arrive on it. Connections of
+// other listeners are also lost sight of once they are hijacked.
+//
+// Accepts that fail are tried again, whatever the error, unless the listener can't accept any more: see [Server.AcceptErrors].
 func (s *Server) Serve(stop, hurry context.Context, listener net.Listener) error {
 	wrapped, err := s.prepare(listener)
 	if err != nil {
@@ -114,6 +127,15 @@ func (s *Server) prepare(listener net.Listener) (net.Listener, error) {
 	if s.served.Swap(true) {
 		return nil, errors.New("serve: a Server serves once")
 	}
+	if s.HTTP == nil {
+		return nil, errors.Join(errors.New("serve: Server.HTTP is not set"), listener.Close())
+	}
+	if s.HTTP.TLSConfig != nil {
+		s.tls = true
+		if err := checkTLS(s.HTTP.TLSConfig); err != nil {
+			return nil, errors.Join(err, listener.Close())
+		}
+	}
 	wrapped, err := s.takeOver(listener)
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
@@ -125,7 +147,7 @@ func (s *Server) serve(stop, hurry context.Context, wrapped net.Listener) error 
 	failed := make(chan error, 1)
 	ended := make(chan struct{})
 	go func() {
-		failed <- s.serving.Serve(wrapped)
+		failed <- s.serveHTTP(wrapped)
 		close(ended)
 		s.traffic.signal()
 	}()
@@ -137,7 +159,25 @@ func (s *Server) serve(stop, hurry context.Context, wrapped net.Listener) error 
 		failure = s.delay(stop, hurry, failed)
 	}
 	err := s.drain(context.WithoutCancel(stop), hurry, wrapped, ended)
+	s.traffic.carriers.cut()
 	return errors.Join(failure, err)
+}
+
+// serveHTTP serves TLS on the connections of a listener, if that is set, and so
+// never plain text.
+func (s *Server) serveHTTP(l net.Listener) error {
+	if s.tls {
+		return s.serving.ServeTLS(l, "", "")
+	}
+	return s.serving.Serve(l)
+}
+
+// checkTLS refuses settings by which every handshake would fail.
+func checkTLS(c *tls.Config) error {
+	if len(c.Certificates) == 0 && c.GetCertificate == nil && c.GetConfigForClient == nil {
+		return errors.New("serve TLS: HTTP.TLSConfig has no certificate: set Certificates, GetCertificate or GetConfigForClient, or no TLSConfig for plain HTTP")
+	}
+	return nil
 }
 
 // delay is the time between being unready and the drain. It ends early when the listener fails.
@@ -174,8 +214,14 @@ func (s *Server) takeOver(inner net.Listener) (net.Listener, error) {
 	s.serving.ConnContext = s.connContext
 	s.h2c = s.HTTP.Protocols != nil && s.HTTP.Protocols.UnencryptedHTTP2()
 	s.traffic.init()
-	if tcp, ok := inner.(*net.TCPListener); ok {
-		return newListener(s, tcp)
+	switch inner := inner.(type) {
+	case *net.TCPListener, *net.UnixListener: // and nothing that only has their methods
+		l, err := newListener(s, inner.(socketListener)) //nolint:forcetypeassert // both are
+		if err != nil {
+			return nil, err
+		}
+		s.accepts.Store(l)
+		return l, nil
 	}
 	return inner, nil
 }
@@ -202,6 +248,9 @@ func (s *Server) connContext(ctx context.Context, nc net.Conn) context.Context {
 	}
 	if c, ok := nc.(*conn); ok { // last, and so the first to be found
 		ctx = context.WithValue(ctx, connKey, c)
+	}
+	if c := carrierOf(nc); c != nil {
+		ctx = context.WithValue(ctx, carrierKey, c)
 	}
 	return ctx
 }
@@ -235,6 +284,11 @@ func (s *Server) Requests() int64 { return s.traffic.total.Load() }
 // Connections is the number of open connections, hijacked ones included.
 func (s *Server) Connections() int { return s.traffic.connections() }
 
+// AcceptErrors is the number of accepts that have failed so far, such as for want
+// of a file descriptor. They are tried again, while the connections wait in the
+// kernel's queue, where siblings find them.
+func (s *Server) AcceptErrors() int64 { return s.acceptErrors.Load() }
+
 func (s *Server) log() *slog.Logger {
 	if s.Log == nil {
 		return slog.Default()
@@ -253,6 +307,9 @@ func (s *Server) connState(nc net.Conn, state http.ConnState) {
 	if c, ok := nc.(*conn); ok {
 		c.changed(state)
 	} else {
+		if c := carrierOf(nc); c != nil && state == http.StateHijacked {
+			c.hijack()
+		}
 		s.traffic.foreignChanged(nc, state)
 	}
 	if s.HTTP.ConnState != nil {

@@ -9,13 +9,32 @@ import (
 // Board is the memory that workers pace their accepts by.
 type Board = board
 
-var (
-	NewBoard  = newBoard
-	OpenBoard = openBoard
-)
+// NewBoard makes a board for one listening socket.
+func NewBoard(places int) (*Board, error) { return newBoard(places, 1) }
+
+// NewBoardOf makes a board for some.
+var NewBoardOf = newBoard
+
+// Section is the part of one listening socket.
+func (b *board) Section(i int) *Board { return b.section(i) }
+
+// OpenBoard maps one.
+var OpenBoard = openBoard
 
 // File is what a child process gets.
 func (b *board) File() *os.File { return b.file() }
+
+// SetWatchers sets how many processes are on watch at a time, as this one sees it.
+func (b *board) SetWatchers(n int) { b.watchers = n }
+
+// Watchers is how many processes should be on watch.
+const Watchers = watchers
+
+// OnWatch reports whether a process waits for connections.
+func (b *board) OnWatch(i int) bool { return b.entry(i).onWatch.Load() }
+
+// LookInterval is how often somebody who stands by looks whether a connection waits.
+const LookInterval = lagInterval
 
 // Reset is what the master does when a worker was reaped.
 func (b *board) Reset(i int) { b.reset(i) }
@@ -55,6 +74,20 @@ const PacingPatience = pacingPatience
 
 // Join gives a server a place on a board, as a worker under a master has.
 func (s *Server) Join(b *Board, place int) { s.board, s.place = b, place }
+
+// Look is what a worker does every 100 ms.
+func (s *Server) Look() {
+	s.lookForConnections()
+}
+
+// AcceptTrouble notes an accept that has failed, as the last of a row.
+type AcceptTrouble struct{ trouble }
+
+// Note returns the pause after it.
+func (t *AcceptTrouble) Note(s *Server, err error) time.Duration { return t.note(s, err) }
+
+// Over notes one that has succeeded.
+func (t *AcceptTrouble) Over() { t.over() }
 
 // DrainOrder is how the master's order to stop reaches Serve: as the cause of its context's end.
 func DrainOrder(delay time.Duration) error { return drainOrder{delay} }

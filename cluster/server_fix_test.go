@@ -266,3 +266,13 @@ func (v *patron) refused(requestID string) {
 		}
 	}
 }
+
+func boardFor(tb testing.TB, places int) *cluster.Board {
+	tb.Helper()
+	b, err := cluster.NewBoard(places)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { b.Close() })
+	return b
+}

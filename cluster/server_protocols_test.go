@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,18 +24,22 @@ var certified = sync.OnceValues(func() (tls.Certificate, *x509.CertPool) {
 	return server.TLS.Certificates[0], trusted
 })
 
+// byHand is at the end of a protocol when the caller puts TLS around the listener, and not into HTTP.TLSConfig.
+const byHand = " by hand"
+
 // speaking puts TLS on top of a listener if the protocol is "http/1.1" or "h2". "h2c" is HTTP/2 without.
 func speaking(inner net.Listener, proto string) net.Listener {
 	if proto == "h2c" || proto == "plain" {
 		return inner
 	}
 	certificate, _ := certified()
+	proto = strings.TrimSuffix(proto, byHand)
 	return tls.NewListener(inner, &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{proto}})
 }
 
 func protocolsOf(proto string) *http.Protocols {
 	var p http.Protocols
-	switch proto {
+	switch strings.TrimSuffix(proto, byHand) {
 	case "h2c":
 		p.SetUnencryptedHTTP2(true)
 	case "h2":
@@ -47,7 +52,7 @@ func protocolsOf(proto string) *http.Protocols {
 
 func clientTLS(proto string) *tls.Config {
 	_, trusted := certified()
-	return &tls.Config{RootCAs: trusted, ServerName: "example.com", NextProtos: []string{proto}}
+	return &tls.Config{RootCAs: trusted, ServerName: "example.com", NextProtos: []string{strings.TrimSuffix(proto, byHand)}}
 }
 
 // clientOver returns a client with connections of its own.
@@ -85,8 +90,15 @@ func openWith(t *testing.T, proto string, change func(*workplace)) *workplace {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return openWorkplaceOn(t, speaking(listener, proto), func(p *workplace) {
+	if strings.HasSuffix(proto, byHand) {
+		listener = speaking(listener, proto)
+	}
+	return openWorkplaceOn(t, listener, func(p *workplace) {
 		p.HTTP.Protocols = protocolsOf(proto)
+		if proto == "http/1.1" || proto == "h2" {
+			certificate, _ := certified()
+			p.HTTP.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate}}
+		}
 		if change != nil {
 			change(p)
 		}

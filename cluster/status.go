@@ -132,7 +132,7 @@ func (l *loop) status() Status {
 		s.Workers = append(s.Workers, WorkerStatus{
 			Slot: p.Slot, PID: p.PID, Release: c.release.name, State: p.Phase.String(), UptimeSeconds: time.Since(c.forked).Seconds(),
 			RSSBytes: c.beat.Memory, Goroutines: c.beat.Goroutines, InFlight: c.beat.InFlight, Connections: c.beat.Connections,
-			RequestsTotal: c.beat.Requests, LagSeconds: c.beat.Lag.Seconds(),
+			RequestsTotal: c.beat.Requests, AcceptErrors: c.beat.AcceptErrors, LagSeconds: c.beat.Lag.Seconds(),
 		})
 	}
 	slices.SortStableFunc(s.Workers, func(a, b WorkerStatus) int { return cmp.Compare(a.Slot, b.Slot) })

@@ -62,6 +62,8 @@ type beat struct {
 	Lag         time.Duration `json:"lag"`
 	// Unhealthy is why the worker is not healthy, by its own word. Empty: it is.
 	Unhealthy string `json:"unhealthy,omitempty"`
+	// AcceptErrors are counted since the worker began.
+	AcceptErrors int64 `json:"accept_errors,omitempty"`
 }
 
 // link is one end of the pair between a master and a worker. One goroutine may receive while others send.

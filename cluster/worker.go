@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -30,7 +31,7 @@ type Worker struct {
 	lag         lagMeter
 
 	mu        sync.Mutex
-	server    *Server // what heartbeats tell of
+	servers   []*Server // what heartbeats tell of
 	admin     http.Handler
 	onMessage func(from int, data []byte)
 
@@ -46,7 +47,8 @@ func (w *Worker) Slot() int { return w.slot }
 func (w *Worker) Release() string { return w.release }
 
 // Listeners are the sockets of Config.Listen, in that order. They are shared with all workers: closing one closes it for
-// this process only.
+// this process only. They are for workers that do without [Worker.Serve]: such call Ready and perhaps Report, are woken for
+// every connection, and are not paced.
 func (w *Worker) Listeners() []net.Listener { return w.listeners }
 
 // Stop ends when this worker should leave: the master, or a SIGTERM to this process, says so, or the master is no more.
@@ -69,27 +71,100 @@ func (w *Worker) OnMessage(f func(from int, data []byte)) {
 	w.onMessage = f
 }
 
-// Serve says that this worker is ready and serves on the first listener until it is told to leave, as [Server.Serve]
-// does.
-func (w *Worker) Serve(s *Server) error {
-	s.board, s.place, s.orphan = w.board, w.place, w.orphan
-	listener, err := s.prepare(w.listeners[0])
+// Serve says that this worker is ready, and serves until it is told to leave, as
+// [Server.Serve] does. There is one server for each address of the master, in the
+// order of Config.Listen; another number of them is an error, since nobody would
+// ever answer on an address that is left out.
+//
+// The worker is ready when all servers can begin. They leave together, each
+// within its own DrainTimeout from the same moment on. When a listener fails, the
+// others drain, too, and Serve returns the error.
+func (w *Worker) Serve(servers ...*Server) error {
+	listeners, err := w.prepare(servers)
 	if err != nil {
 		return err
 	}
-	w.mu.Lock()
-	w.server = s
-	w.mu.Unlock()
+	w.Report(servers...)
 	if err := w.Ready(); err != nil {
-		return errors.Join(err, listener.Close())
+		for _, l := range listeners {
+			l.Close()
+		}
+		return err
 	}
-	return s.serve(w.stop, w.hurry, listener)
+	stop, fail := context.WithCancelCause(w.stop)
+	defer fail(nil)
+	errs := make([]error, len(servers))
+	var serving sync.WaitGroup
+	for i, s := range servers {
+		serving.Go(func() {
+			errs[i] = s.serve(stop, w.hurry, listeners[i])
+			fail(drainOrder{}) // which is what all were told, or this one has failed
+		})
+	}
+	serving.Wait()
+	return errors.Join(errs...)
+}
+
+// prepare gives each server its listener and its place on the board. When it
+// fails no listener is left open.
+func (w *Worker) prepare(servers []*Server) (listeners []net.Listener, err error) {
+	defer func() {
+		if err != nil {
+			for _, l := range append(listeners, w.listeners...) {
+				l.Close() // a second time for some
+			}
+			listeners = nil
+		}
+	}()
+	if len(servers) != len(w.listeners) {
+		return nil, fmt.Errorf("serve: the master listens on %s, and the worker has %s: Worker.Serve takes one for each address",
+			counted(len(w.listeners), "address", "addresses"), counted(len(servers), "server", "servers"))
+	}
+	for i, s := range servers {
+		if s == nil {
+			return listeners, fmt.Errorf("server %d of %d is nil", i+1, len(servers))
+		}
+		s.board, s.place, s.orphan = w.board.section(i), w.place, w.orphan
+		l, err := s.prepare(w.listeners[i])
+		if err != nil {
+			return listeners, fmt.Errorf("server %d of %d: %w", i+1, len(servers), err)
+		}
+		listeners = append(listeners, l)
+		w.lag.also(s.lookForConnections)
+	}
+	return listeners, nil
+}
+
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// Report says whose numbers heartbeats tell the master: the sums of those
+// servers. [Worker.Serve] does it by itself; a worker that serves on [Worker.Listeners] by
+// hand calls it before Ready. Without it status shows none.
+func (w *Worker) Report(servers ...*Server) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.servers = slices.Clone(servers)
 }
 
 // lagMeter measures how long goroutines wait for a processor: it wants to run every lagInterval, and notes how late it is.
 type lagMeter struct {
 	mu    sync.Mutex
 	worst time.Duration
+	// besides is done at each turn: what else has to be looked at now and then
+	// needs no timer of its own.
+	besides []func()
+}
+
+// also has a function called every lagInterval.
+func (g *lagMeter) also(f func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.besides = append(g.besides, f)
 }
 
 const lagInterval = 100 * time.Millisecond
@@ -103,7 +178,11 @@ func (g *lagMeter) run(ctx context.Context) {
 		case <-timer.C:
 			g.mu.Lock()
 			g.worst = max(g.worst, time.Since(due))
+			besides := g.besides
 			g.mu.Unlock()
+			for _, f := range besides {
+				f()
+			}
 		case <-ctx.Done():
 			return
 		}

@@ -144,6 +144,8 @@ func own(s cluster.Status, told []families) families {
 		func(_ int, w *cluster.WorkerStatus) float64 { return float64(w.InFlight) })
 	perSlot("cluster_worker_connections", "Open connections.", sum,
 		func(_ int, w *cluster.WorkerStatus) float64 { return float64(w.Connections) })
+	perSlot("cluster_worker_accept_errors", "Accepts that failed, such as for want of a file descriptor, since the worker began.", sum,
+		func(_ int, w *cluster.WorkerStatus) float64 { return float64(w.AcceptErrors) })
 	perSlot("cluster_worker_resident_memory_bytes", "Resident memory.", sum,
 		func(_ int, w *cluster.WorkerStatus) float64 { return float64(w.RSSBytes) })
 	perSlot("cluster_worker_lag_seconds", "The longest that a goroutine waited for a processor lately.", most,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -102,6 +103,9 @@ func atLeast(variable string, value, least time.Duration) error {
 func (c *shopFlags) listen(ctx context.Context) (net.Listener, error) {
 	if err := c.check(); err != nil {
 		return nil, err
+	}
+	if strings.HasPrefix(c.Addr, "unix:") {
+		return nil, &app.SettingError{Variable: "ADDR", Problem: fmt.Sprintf("is %s: a Unix socket takes a master (doorbuster serve); this command listens on TCP only, such as ADDR=:3100", c.Addr)}
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Addr)
 	if err != nil {

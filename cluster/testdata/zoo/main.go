@@ -11,7 +11,10 @@
 //	drain    when it was told to leave
 //
 // "ready:wait=50ms ready:panic=oops" panics 50 ms after READY, "joined@2:exit=3" exits with code 3 before READY, in slot 2
-// and above. Other words only tell releases apart.
+// and above.
+//
+// "serving" serves by Worker.Serve, the second address over TLS; "short" does the
+// same with a server too few. Other words only tell releases apart.
 package main
 
 import (
@@ -160,6 +163,9 @@ func work(w *cluster.Worker, found map[int]string) error {
 		fmt.Fprintln(rw, os.Getpid())
 	})
 	w.HandleAdmin(adminHandler(w, found))
+	if servers := serversOf(w, mux); servers != nil {
+		return w.Serve(servers...)
+	}
 	server := &http.Server{Handler: mux}
 	for _, l := range w.Listeners() {
 		go server.Serve(l)
