@@ -166,3 +166,17 @@ func TestAcceptErrorsAreLogged(t *testing.T) {
 		}
 	})
 }
+
+// Heartbeats tell the sum of all listeners.
+func TestAcceptErrorsAreTold(t *testing.T) {
+	t.Parallel()
+	a := &cluster.Server{HTTP: new(http.Server), Log: quietLog}
+	b := &cluster.Server{HTTP: new(http.Server), Log: quietLog}
+	var trouble cluster.AcceptTrouble
+	for _, s := range []*cluster.Server{a, a, b} {
+		trouble.Note(s, syscall.EMFILE)
+	}
+	if got := cluster.AcceptErrorsTold(a, b); got != 3 {
+		t.Errorf("got %d", got)
+	}
+}

@@ -59,7 +59,7 @@ func (p *puppets) Status(context.Context) (cluster.Status, error) {
 			s.Master.Ready++
 		}
 		s.Workers = append(s.Workers, cluster.WorkerStatus{
-			Slot: w.slot, PID: 100 + i, State: state, InFlight: 1 + i, Connections: 10 + i, RSSBytes: 1 << i, LagSeconds: 1 / float64(1+i),
+			Slot: w.slot, PID: 100 + i, State: state, InFlight: 1 + i, Connections: 10 + i, RSSBytes: 1 << i, LagSeconds: 1 / float64(1+i), AcceptErrors: int64(i),
 		})
 	}
 	return s, p.failure
@@ -200,6 +200,7 @@ func TestMetricsOfTheMaster(t *testing.T) {
 		`cluster_worker_up{slot="1"} 1`, `cluster_worker_up{slot="2"} 2`,
 		`cluster_worker_in_flight{slot="1"} 1`, `cluster_worker_in_flight{slot="2"} 5`,
 		`cluster_worker_connections{slot="1"} 10`, `cluster_worker_connections{slot="2"} 23`,
+		`cluster_worker_accept_errors{slot="1"} 0`, `cluster_worker_accept_errors{slot="2"} 3`,
 		`cluster_worker_resident_memory_bytes{slot="1"} 1`, `cluster_worker_resident_memory_bytes{slot="2"} 6`,
 		`cluster_worker_lag_seconds{slot="1"} 1`, `cluster_worker_lag_seconds{slot="2"} 0.5`,
 	}
