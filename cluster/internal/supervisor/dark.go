@@ -92,10 +92,10 @@ func (s *State) makeRoom(more int) bool {
 	return true
 }
 
-// squeeze tries somebody although each slot has a process: they are killed and
-// not reaped, or run a release that has not proven itself.
+// squeeze tries somebody where fill could not, since each slot has a process: they
+// are killed and not reaped, or run a release that has not proven itself.
 func (s *State) squeeze() {
-	if s.due() && s.nextVacant() == nil && s.makeRoom(1) && s.held() <= s.Target {
+	if s.due() && s.makeRoom(1) && s.held() <= s.Target {
 		s.fork(1, s.fills())
 	}
 }
@@ -108,10 +108,7 @@ func (s *State) answerer() {
 	switch {
 	case a.Up && a.Leaving && s.Now >= a.Deadline:
 		s.killAnswerer()
-	case a.Up && s.Dark == nil:
-		a.Failures = 0
-		s.standDown()
-	case a.Up && s.held()+s.toCome() > s.Target+1: // the target went down
+	case a.Up && (s.Dark == nil || s.held()+s.toCome() > s.Target+1): // somebody is ready, or the target went down
 		s.standDown()
 	case !a.Up && s.Dark == nil:
 		a.Failures, a.NotBefore = 0, 0

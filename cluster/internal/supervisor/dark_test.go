@@ -363,6 +363,16 @@ func TestAnswerer(t *testing.T) {
 		c.all("exited with code 3")
 		c.pass(second / 4)
 		c.want("the next time it is as at first", "stand")
+		c.pass(second)
+		c.step(AnswererEnded{Reason: "exited with code 1"})
+		if n := c.noted(NoteAnswererEnd); n.Wait != second {
+			t.Errorf("got %+v", n)
+		}
+		c.ready(c.s.LastID)
+		c.did = nil
+		c.all("exited with code 3")
+		c.pass(second / 4)
+		c.want("and so is the one after that", "stand")
 	})
 	t.Run("and the end", func(t *testing.T) {
 		c := dark(t, 1)

@@ -170,7 +170,7 @@ func (h *hostile) judge() error {
 	}
 	children := 0
 	for _, p := range s.Processes {
-		if p.Phase != Leaving && p.Slot <= s.Target && !(p.Phase == Killed && p.Wanted) {
+		if p.Phase != Leaving && p.Slot <= s.Target && (p.Phase != Killed || !p.Wanted) {
 			children++
 		}
 	}
