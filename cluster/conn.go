@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -28,12 +29,16 @@ type conn struct {
 	// deadlines counts the read deadlines that net/http has set since the connection became idle. It is neverIdle before.
 	deadlines atomic.Int32
 
-	mu     sync.Mutex
-	wanted time.Time // the read deadline that net/http has set last, unless a request was being answered
-	method string    // of the last request
-	path   string
-	http2  bool
-	loose  bool // hijacked, the handler has returned, and counted as in flight until it is closed
+	wrote   atomic.Bool // something of the answer to the last request
+	reading atomic.Bool // a handler waits for its client
+
+	mu       sync.Mutex
+	wanted   time.Time // the read deadline that net/http has set last, unless a request was being answered
+	requests int64     // so far
+	method   string    // of the last request
+	path     string
+	http2    bool
+	loose    bool // hijacked, the handler has returned, and counted as in flight until it is closed
 }
 
 // connPhase is where a connection is in its life. Up to connHead it belongs to the goroutine that reads the next head, and
@@ -134,6 +139,10 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 func (c *conn) Read(p []byte) (int, error) {
 	phase := c.phase.Load()
 	if phase >= connActive {
+		if len(p) > 1 { // net/http watches for the end of a connection with 1 byte (connReader.backgroundRead)
+			c.reading.Store(true)
+			defer c.reading.Store(false)
+		}
 		return c.TCPConn.Read(p)
 	}
 	if phase < connHead && c.leftover(len(p)) {
@@ -154,6 +163,18 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Write notes that the answer has begun.
+func (c *conn) Write(p []byte) (int, error) {
+	c.wrote.Store(true)
+	return c.TCPConn.Write(p)
+}
+
+// ReadFrom is Write for files (sendfile).
+func (c *conn) ReadFrom(r io.Reader) (int64, error) {
+	c.wrote.Store(true)
+	return c.TCPConn.ReadFrom(r)
+}
+
 // leftover reports whether net/http may hold bytes of the next request already, at the first Read since the connection
 // became idle: it reads ahead. Then it begins with Peek(4), after one SetReadDeadline, into the free part of its buffer. So
 // only with exactly one deadline and room for a full buffer it is certain to hold nothing. (With more than 4 bytes
@@ -172,6 +193,8 @@ func (c *conn) begin(r *http.Request) bool {
 		return false
 	}
 	c.method, c.path = r.Method, r.URL.Path
+	c.requests++
+	c.wrote.Store(false)
 	c.phase.Store(connServing)
 	return true
 }

@@ -31,6 +31,7 @@ const (
 //	POST /api/v1/kill      {"slot"}      {"ok": true}
 //	POST /api/v1/stop                    {"ok": true}; with ?wait=true when the last worker is gone
 //	POST /api/v1/settings  {"key", "value"}  {"ok": true, "workers": how many have it}
+//	DELETE /api/v1/settings?key=KEY      {"ok": true, "workers": how many have it still}
 //
 // With "Accept: application/x-ndjson" a reload answers line by line: an [Event] for each thing that happens, and the
 // outcome last.
@@ -53,6 +54,7 @@ func (m *Master) routes() http.Handler {
 	mux.HandleFunc("POST /api/v1/kill", m.handleKill)
 	mux.HandleFunc("POST /api/v1/stop", m.handleStop)
 	mux.HandleFunc("POST /api/v1/settings", m.handleSettings)
+	mux.HandleFunc("DELETE /api/v1/settings", m.handleUnset)
 	return mux
 }
 
@@ -178,6 +180,15 @@ func (m *Master) handleSettings(w http.ResponseWriter, r *http.Request) {
 		o := failed(err)
 		o.Workers = n
 		writeOutcome(w, refusalCode(err), o)
+		return
+	}
+	writeOutcome(w, http.StatusOK, outcome{OK: true, Workers: n})
+}
+
+func (m *Master) handleUnset(w http.ResponseWriter, r *http.Request) {
+	n, err := m.Unset(r.Context(), r.URL.Query().Get("key"))
+	if err != nil {
+		writeOutcome(w, refusalCode(err), failed(err))
 		return
 	}
 	writeOutcome(w, http.StatusOK, outcome{OK: true, Workers: n})

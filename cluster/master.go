@@ -51,7 +51,8 @@ type Master struct {
 	readers sync.WaitGroup
 	ending  sync.Once
 
-	adopting sync.Mutex // held from looking at a new executable until the loop has it
+	judging  chan struct{} // holds a token while Config.OnSetting is called
+	adopting sync.Mutex    // held from looking at a new executable until the loop has it
 }
 
 // socket is a listening socket as workers inherit it. It is no net.Listener: that would wake the master up for
@@ -82,7 +83,7 @@ func New(cfg Config) (_ *Master, err error) {
 		cfg: cfg, env: workerEnv(os.Environ(), cfg.Env), output: &output{lines, cfg.Output},
 		boardFD: -1, null: -1, stderr: -1,
 		calls: make(chan func(*loop)), inbox: make(chan inbound), quit: make(chan struct{}), ended: make(chan struct{}),
-		signals: make(chan os.Signal, 16), deaths: make(chan os.Signal, 1), ignored: make(chan os.Signal, 1),
+		judging: make(chan struct{}, 1), signals: make(chan os.Signal, 16), deaths: make(chan os.Signal, 1), ignored: make(chan os.Signal, 1),
 	}
 	m.handler = m.routes()
 	m.listen()

@@ -30,6 +30,16 @@ type Server struct {
 	ShutdownDelay time.Duration
 	// DrainTimeout is the hard limit of what comes after that. Default 10 s.
 	DrainTimeout time.Duration
+	// StallTimeout is after how long a worker counts as unhealthy whose handlers are
+	// at a standstill: requests are at work all the while, they have written nothing,
+	// and no request was finished. Default: the master's heartbeat timeout, and 30 s
+	// where it does not tell. Negative: never. A handler that waits on purpose, such
+	// as a long poll, is only told from one that hangs by other requests that are
+	// finished meanwhile: set more than the longest wait. Not counted are answers that
+	// have begun, handlers that wait for their request's body, hijacked connections,
+	// and all requests over HTTP/2 and TLS, where nothing tells a stream from a hang
+	// ([Worker.Healthy] can). Only a [Worker] asks.
+	StallTimeout time.Duration
 	// Log takes what a drain has to say. Default slog.Default().
 	Log *slog.Logger
 
@@ -43,6 +53,7 @@ type Server struct {
 	served  atomic.Bool
 	phase   atomic.Int32 // of serverPhase
 	traffic traffic
+	stall   stallWatch
 	hook    func(net.Conn, http.ConnState) // the caller's ConnState, or nil
 }
 

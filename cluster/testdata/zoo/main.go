@@ -10,6 +10,9 @@
 //	ready    after READY
 //	drain    when it was told to leave
 //
+// With the word "server" a worker serves with a cluster.Server, and "stall=200ms" is its StallTimeout. Otherwise it drains
+// with the means of net/http, so that what is tested is the master.
+//
 // "ready:wait=50ms ready:panic=oops" panics 50 ms after READY, "joined@2:exit=3" exits with code 3 before READY, in slot 2
 // and above. Other words only tell releases apart.
 package main
@@ -77,12 +80,24 @@ func run(found map[int]string) error {
 }
 
 func supervise() error {
+	var m *cluster.Master
 	cfg := cluster.Config{
 		Output: os.Stdout,
 		Log:    slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		OnSetting: func(key, _ string) error {
-			if key == "unknown" {
+			switch key {
+			case "unknown":
 				return errors.New("no such setting")
+			case "master-panics":
+				panic("judged too hard")
+			case "master-blocks":
+				gate(context.Background(), "judge")
+			case "master-asks":
+				_, err := m.Status(context.Background())
+				return err
+			case "master-sets":
+				_, err := m.Set(context.Background(), "again", "")
+				return err
 			}
 			return nil
 		},
@@ -90,8 +105,8 @@ func supervise() error {
 	if err := json.Unmarshal([]byte(os.Getenv(configVariable)), &cfg); err != nil {
 		return err
 	}
-	m, err := cluster.New(cfg)
-	if err != nil {
+	var err error
+	if m, err = cluster.New(cfg); err != nil {
 		return err
 	}
 	if path := os.Getenv(debugVariable); path != "" {
@@ -132,7 +147,7 @@ func debugHandler(m *cluster.Master) http.Handler {
 	return mux
 }
 
-// work is the life of a worker. It drains with the means of net/http, so that what is tested is the master.
+// work is the life of a worker.
 func work(w *cluster.Worker, found map[int]string) error {
 	happen("joined", w.Slot())
 	mux := http.NewServeMux()
@@ -146,7 +161,11 @@ func work(w *cluster.Worker, found map[int]string) error {
 		fmt.Fprintln(os.Stderr, "finishing what was held") // without a master nobody reads that pipe any more
 		fmt.Fprintln(rw, os.Getpid())
 	})
+	mux.HandleFunc("/wedge", func(http.ResponseWriter, *http.Request) { select {} })
 	w.HandleAdmin(adminHandler(w, found))
+	if strings.Contains(behaviour, "server") {
+		return serve(w, mux)
+	}
 	server := &http.Server{Handler: mux}
 	for _, l := range w.Listeners() {
 		go server.Serve(l)
@@ -165,6 +184,26 @@ func work(w *cluster.Worker, found map[int]string) error {
 		return fmt.Errorf("cut: %w", context.Cause(w.Hurry()))
 	}
 	return nil
+}
+
+// serve is the life of a worker that leaves it to the cluster.
+func serve(w *cluster.Worker, handler http.Handler) error {
+	s := &cluster.Server{HTTP: &http.Server{Handler: handler}}
+	for word := range strings.FieldsSeq(behaviour) {
+		if value, ok := strings.CutPrefix(word, "stall="); ok {
+			var err error
+			if s.StallTimeout, err = time.ParseDuration(value); err != nil {
+				return err
+			}
+		}
+		if value, ok := strings.CutPrefix(word, "draintimeout="); ok {
+			var err error
+			if s.DrainTimeout, err = time.ParseDuration(value); err != nil {
+				return err
+			}
+		}
+	}
+	return w.Serve(s)
 }
 
 // happen does what the behaviour has for a point.
