@@ -83,7 +83,7 @@ func TestStatus(t *testing.T) {
 func TestCommandsWithoutMaster(t *testing.T) {
 	t.Parallel()
 	dir := shortTempDir(t)
-	for _, command := range []string{"status", "status --json", "reload", "scale 2", "set log-level=debug", "stop"} {
+	for _, command := range []string{"status", "status --json", "reload", "scale 2", "set log-level=debug", "unset log-level", "stop"} {
 		code, stdout, stderr := do(t, []string{"XDG_RUNTIME_DIR=" + dir}, strings.Fields(command)...)
 		socket := filepath.Join(dir, "doorbuster", "control.sock")
 		if code != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "no master listens on "+socket) || !strings.Contains(stderr, `"doorbuster serve"`) {
