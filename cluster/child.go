@@ -76,6 +76,8 @@ func isShortage(err error) bool {
 }
 
 func (l *loop) start(c *child) error {
+	l.reserve.giveUp()
+	defer l.reserve.fill()
 	if err := c.release.changed(); err != nil {
 		l.cfg.Log.Error("the release is not what it was", "error", err)
 	}

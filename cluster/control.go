@@ -224,7 +224,7 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 }
 
 // listenControl opens the control socket. The lock on the PID file makes sure that one that is there already is a remnant.
-func listenControl(path string) (net.Listener, error) {
+func listenControl(path string) (*net.UnixListener, error) {
 	if err := makeFolder(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("control socket %s: %w", path, err)
 	}
@@ -245,7 +245,7 @@ func listenControl(path string) (net.Listener, error) {
 	if err := os.Chmod(path, 0o600); err != nil { // where privateSocket can't do that, or the umask took too much
 		return nil, errors.Join(fmt.Errorf("close the control socket to others: %w", err), l.Close())
 	}
-	return l, nil
+	return l.(*net.UnixListener), nil //nolint:forcetypeassert // of "unix"
 }
 
 // serveControl serves the control socket until the returned function is called, which lets answers that are under way
@@ -258,7 +258,7 @@ func (m *Master) serveControl() (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		server.Serve(m.control) //nolint:errcheck // it ends by Shutdown
+		server.Serve(&reservedListener{m.control, &m.reserve}) //nolint:errcheck // it ends by Shutdown
 	}()
 	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), controlCloseTimeout)

@@ -35,7 +35,8 @@ type Master struct {
 	null      int
 	stderr    int
 	first     *release
-	control   net.Listener
+	control   *net.UnixListener
+	reserve   reserve // of descriptors, for workers and commands
 	handler   http.Handler
 	notify    *notifier
 	manager   *background // what notify sends
@@ -142,6 +143,10 @@ func New(cfg Config) (_ *Master, err error) {
 	return m, m.openForWorkers()
 }
 
+// masterReserve is how many descriptors are held for what must not fail although
+// others use up all that there are: the start of a worker takes nine for a moment.
+const masterReserve = 10
+
 // openForWorkers opens what workers inherit besides their executable and the sockets.
 func (m *Master) openForWorkers() (err error) {
 	if m.board, err = newBoard(2 * maxWorkers); err != nil {
@@ -150,6 +155,8 @@ func (m *Master) openForWorkers() (err error) {
 	if m.boardFD, err = dupCloseOnExec(int(m.board.file().Fd())); err != nil {
 		return err
 	}
+	m.reserve.size = masterReserve
+	m.reserve.fill()
 	if m.null, err = unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
 		return fmt.Errorf("open %s: %w", os.DevNull, err)
 	}
@@ -268,6 +275,7 @@ func (m *Master) close(leave func(*pidFile) error) {
 			unix.Close(fd)
 		}
 	}
+	m.reserve.giveUp()
 	if m.board != nil {
 		if err := m.board.Close(); err != nil {
 			m.cfg.Log.Warn("close the board", "error", err)

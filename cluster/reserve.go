@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"net"
 	"os"
 	"sync"
 
@@ -42,4 +43,30 @@ func (r *reserve) giveUp() {
 		unix.Close(fd)
 	}
 	r.held = nil
+}
+
+// reservedListener accepts although no descriptor is free, at the cost of a reserve.
+type reservedListener struct {
+	*net.UnixListener
+	reserve *reserve
+}
+
+func (l *reservedListener) Accept() (net.Conn, error) {
+	conn, err := l.UnixListener.Accept()
+	// The kernel looks for a descriptor first, and for somebody who waits after that.
+	if isShortage(err) && l.pending() {
+		l.reserve.giveUp()
+		conn, err = l.UnixListener.Accept()
+	}
+	l.reserve.fill()
+	return conn, err
+}
+
+func (l *reservedListener) pending() (so bool) {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return false
+	}
+	err = raw.Control(func(fd uintptr) { so = readable(fd) })
+	return so && err == nil
 }

@@ -84,3 +84,16 @@ func (s *Server) Reading() (n int) {
 
 // Quiet reports that nothing is in flight, not even an answer that its client may have but net/http is not yet done with.
 func (s *Server) Quiet() bool { return s.traffic.quiet() }
+
+// Stalled is what a heartbeat at a moment says about the requests.
+func (s *Server) Stalled(now time.Time, timeout time.Duration) string { return s.stalled(now, timeout) }
+
+// Awaiting reports whether a handler waits for its client.
+func (s *Server) Awaiting() bool {
+	for _, c := range s.traffic.ours() {
+		if c.reading.Load() {
+			return true
+		}
+	}
+	return false
+}

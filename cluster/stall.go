@@ -48,8 +48,8 @@ func (s *Server) stalled(now time.Time, timeout time.Duration) string {
 		return ""
 	}
 	if at := now.Sub(w.since); at >= timeout {
-		return fmt.Sprintf("%d requests are at work for %v and more, have written nothing, and none was finished meanwhile: %s",
-			len(w.suspects), at.Round(time.Second), anyOf(w.suspects))
+		return fmt.Sprintf("no request was finished for %v, and %d that were at work all the while have written nothing, such as %s",
+			at.Round(time.Millisecond), len(w.suspects), anyOf(w.suspects))
 	}
 	return ""
 }
