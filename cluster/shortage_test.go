@@ -230,3 +230,25 @@ func TestMasterWithoutDescriptors(t *testing.T) {
 	z.same(pids)
 	z.stop()
 }
+
+// Whatever a worker says, its master hears it on, and keeps no descriptor of what it was sent.
+func TestWorkerThatMumbles(t *testing.T) {
+	t.Parallel()
+	z := startZoo(t, "good raced", nil)
+	z.pids()
+	before := openDescriptors(t, z.cmd.Process.Pid)
+	for _, behaviour := range []string{"start:mumble", "start:mumble again", "start:mumble once more"} {
+		if _, err := z.reload(behaviour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	z.logged("a message of a worker is refused", 1)
+	if n, err := z.client.Set(t.Context(), "colour", "red"); n != 2 || err != nil {
+		t.Errorf("%d workers have the setting, %v", n, err)
+	}
+	if _, err := z.reload("good next"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the descriptors of before", func() bool { return openDescriptors(t, z.cmd.Process.Pid) <= before })
+	z.stop()
+}

@@ -172,6 +172,23 @@ func TestSet(t *testing.T) {
 	if said := debugged(3); !maps.Equal(said, s.pids()) {
 		t.Errorf("after a reload, processes that log requests: %v, want %v", said, s.pids())
 	}
+
+	// What is unset is so for workers that start from then on.
+	const unset = "log-level is not given to new workers any more; the master and 3 workers keep it. \"doorbuster reload\" replaces the workers"
+	if code, stdout, stderr := s.do("unset", "log-level"); code != 0 || stdout != unset {
+		t.Errorf("got exit code %d, output %q, errors %q", code, stdout, stderr)
+	}
+	s.reload()
+	from := s.now()
+	for range 20 {
+		get(t, client, "GET", s.url("/v1/products"), "")
+	}
+	if code, stdout, stderr := s.do("unset", "log-level"); code != 1 || stdout != "" || !strings.Contains(stderr, `setting "log-level" was not made`) {
+		t.Errorf("unset twice: got exit code %d, output %q, errors %q", code, stdout, stderr)
+	}
+	if lines := s.records(from, "request"); len(lines) > 0 {
+		t.Errorf("after unset and a reload requests are logged: %+v", lines)
+	}
 	s.close()
 }
 

@@ -5,7 +5,7 @@
 // releases of the same protocol can be mixed.
 //
 // Started by a master, it is a worker that serves HTTP. With arguments it is a master that goes through the life of one
-// worker, which it is the program of, and says "ok".
+// worker, which it is the program of, and says "ok". In between it says things that make no sense.
 package main
 
 import (
@@ -274,6 +274,9 @@ func supervise(command []string) error {
 	if _, err := heard("beat", 0); err != nil {
 		return err
 	}
+	if err := mumble(link, null, socket); err != nil {
+		return err
+	}
 	if err := send(link, message{Kind: "ask"}); err != nil {
 		return err
 	}
@@ -316,6 +319,34 @@ func supervise(command []string) error {
 		return fmt.Errorf("the worker ended with status %#x: %v", ws, err)
 	}
 	fmt.Println("ok")
+	return nil
+}
+
+// mumble says what a worker can't make sense of, and has to live through.
+func mumble(link int, null, socket *os.File) error {
+	serve := `{"kind":"serve","descriptor":true}`
+	for _, c := range []struct {
+		packet string
+		files  []*os.File
+	}{
+		{"", nil}, {"{", nil}, {"[]", nil}, {`{"kind":"from the future"}`, nil}, {`{"kind":1}`, nil}, {"", []*os.File{null}},
+		{strings.Repeat("x", 100_000), []*os.File{null}},
+		{serve, nil}, {`{"kind":"serve"}`, nil}, {serve, []*os.File{null}}, {serve, []*os.File{socket}},
+		{serve, []*os.File{null, null}}, {serve, []*os.File{null, null, null, null, null}},
+		{`{"kind":"ask"}`, []*os.File{socket}},
+	} {
+		var rights []byte
+		var fds []int
+		for _, f := range c.files {
+			fds = append(fds, int(f.Fd()))
+		}
+		if len(fds) > 0 {
+			rights = syscall.UnixRights(fds...)
+		}
+		if err := syscall.Sendmsg(link, []byte(c.packet), rights, nil, syscall.MSG_NOSIGNAL); err != nil {
+			return fmt.Errorf("mumble %.20q: %w", c.packet, err)
+		}
+	}
 	return nil
 }
 

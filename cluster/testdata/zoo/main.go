@@ -255,6 +255,8 @@ func act(ctx context.Context, point, verb, value string) {
 		fork("fork")
 	case "protocol":
 		speak(number)
+	case "mumble":
+		mumble()
 	default:
 		panic("the zoo has no " + verb)
 	}
@@ -325,6 +327,25 @@ func speak(version int) {
 	}
 	if err := os.Setenv(name, string(raw)); err != nil {
 		panic(err)
+	}
+}
+
+// mumble says what a master can't make sense of, before Join takes the link over.
+func mumble() {
+	const link = 3
+	for _, packet := range []string{"", "{", "[]", `{"kind":1}`, `{"kind":"from the future"}`, `{"kind":"beat","descriptor":true}`, strings.Repeat("x", 70_000)} {
+		for fds := range 5 {
+			if len(packet) > 1000 && fds > 0 {
+				break // there is no room for many of these
+			}
+			rights := unix.UnixRights([]int{1, 1, 1, 1}[:fds]...)
+			if fds == 0 {
+				rights = nil
+			}
+			if err := unix.Sendmsg(link, []byte(packet), rights, nil, 0); err != nil {
+				panic(err)
+			}
+		}
 	}
 }
 
