@@ -272,7 +272,7 @@ func (l *loop) connect(pid int) (passing, error) {
 		}
 		conn, theirs, err := newPair(unix.SOCK_STREAM)
 		if err != nil {
-			return passing{}, err
+			return passing{}, fmt.Errorf("reach worker %d: %w", pid, err)
 		}
 		defer unix.Close(theirs)
 		l.lastPassed++
