@@ -68,8 +68,9 @@ func (w *Worker) heardMessage(from int, data []byte) {
 	if f == nil {
 		return
 	}
-	call := func() error { f(from, data); return nil }
-	if a.messages.put(func() { contained(w.log, "OnMessage", call) }) { //nolint:errcheck // it is in the log
+	if a.messages.put(func() {
+		contained(w.log, "OnMessage", func() error { f(from, data); return nil }) //nolint:errcheck // it is in the log
+	}) {
 		return
 	}
 	a.mu.Lock()

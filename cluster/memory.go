@@ -17,7 +17,7 @@ var statm = sync.OnceValues(func() (*os.File, error) { return os.Open("/proc/sel
 func residentBytes() int64 {
 	if file, err := statm(); err == nil {
 		var buf [128]byte              // seven numbers
-		n, _ := file.ReadAt(buf[:], 0) //nolint:errcheck // io.EOF, or nothing was read
+		n, _ := file.ReadAt(buf[:], 0) // io.EOF, or nothing was read
 		if fields := bytes.Fields(buf[:n]); len(fields) > 1 {
 			if pages, err := strconv.ParseInt(string(fields[1]), 10, 64); err == nil {
 				return pages * int64(os.Getpagesize())

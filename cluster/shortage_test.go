@@ -3,6 +3,7 @@
 package cluster_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -37,8 +38,9 @@ func openDescriptors(t *testing.T, pid int) int {
 // scrape asks a worker through its master. It is answered, or refused in words, and never hangs.
 func (z *zoo) scrape(pid int, path string) (answered bool) {
 	z.Helper()
-	client := http.Client{Timeout: hang, Transport: &http.Transport{DisableKeepAlives: true, Dial: func(_, _ string) (net.Conn, error) {
-		return net.Dial("unix", z.dir+"/debug")
+	client := http.Client{Timeout: hang, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", z.dir+"/debug")
 	}}}
 	resp, err := client.Get(fmt.Sprintf("http://zoo/worker/%d/%s", pid, path))
 	if err != nil {
