@@ -1,6 +1,8 @@
 package app
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"runtime"
 	"runtime/debug"
@@ -29,6 +31,37 @@ type Probe struct {
 func (a *App) livez(w http.ResponseWriter, r *http.Request) {
 	a.writeProbe(w, r, http.StatusOK, Probe{"ok"})
 }
+
+// Healthy says whether this process can do its work, for whoever may replace it: nil, or
+// what is wrong. It asks for what only a new process would mend. The worker's own
+// handler has to answer /livez, through all that wraps it, and batches of orders have
+// to go on. It asks neither PostgreSQL nor Redis: where those are away they are so for
+// the next process, too. It does not return while the handler does not.
+func (a *App) Healthy(ctx context.Context) error {
+	if err := a.checkout.Healthy(); err != nil {
+		return err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "/livez", nil)
+	if err != nil {
+		return fmt.Errorf("make a request: %w", err)
+	}
+	w := &probe{header: http.Header{}}
+	a.handler.ServeHTTP(w, r)
+	if w.status != http.StatusOK {
+		return fmt.Errorf("its own /livez answers %d", w.status)
+	}
+	return nil
+}
+
+// probe is an answer of which only the status counts.
+type probe struct {
+	header http.Header
+	status int
+}
+
+func (p *probe) Header() http.Header         { return p.header }
+func (p *probe) WriteHeader(status int)      { p.status = status }
+func (p *probe) Write(b []byte) (int, error) { return len(b), nil }
 
 // readyz says whether a load balancer should send traffic. PostgreSQL or Redis being away does not make a worker unready:
 // they are away for all workers alike, the catalogue still serves, and the rest gets a clear 503 instead of no server.

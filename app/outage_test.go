@@ -130,6 +130,9 @@ func TestPostgresAway(t *testing.T) {
 			v.do("GET", "/v1/cart", nil).problem(http.StatusServiceUnavailable, "unavailable")
 			v.buy("in-the-dark", "tok_ok", "").problem(http.StatusServiceUnavailable, "unavailable")
 			v.do("GET", "/livez", nil).want(http.StatusOK, nil)
+			if err := f.app.Healthy(t.Context()); err != nil {
+				t.Errorf("a new process would not mend it: %v", err)
+			}
 			v.do("GET", "/readyz", nil).want(http.StatusOK, nil)
 
 			f.must(o.back)

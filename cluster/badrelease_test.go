@@ -69,9 +69,9 @@ func TestBadReleases(t *testing.T) {
 			behaviour: "joined:grow=300 joined:say=fed", cfg: config{"MaxWorkerMemory": 200 << 20},
 			reason: "and the limit is 200 MB", output: "fed",
 		},
-		"speaks another version of the protocol": {
-			behaviour: "start:protocol=99",
-			reason:    "exited with code 1 before it was ready", output: "the master speaks version 99 of the protocol, and this program version",
+		"needs a newer master": {
+			behaviour: "start:protocol=0",
+			reason:    "exited with code 1 before it was ready", output: "the master speaks version 0 of the protocol, and this program needs version 1 at least",
 		},
 		"floods its output and exits": {
 			behaviour: "start:flood=20 start:exit=3",

@@ -30,7 +30,12 @@ type child struct {
 	said    tail
 	forked  time.Time
 	beat    beat
+	heard   time.Time // the last message from it
 	unsent  []message // it did not read for a while
+
+	protocol  int // that it speaks
+	abilities []string
+	refusals  complaints
 
 	// After its end its last words may still be on their way.
 	reaped               bool
@@ -54,7 +59,7 @@ type inbound struct {
 
 // fork starts a worker. The answer to the supervisor comes at once.
 func (l *loop) fork(a supervisor.Fork) {
-	c := &child{id: a.ID, slot: a.Slot, release: l.releases[a.Release], forked: time.Now(), place: slices.Index(l.places, 0)}
+	c := &child{id: a.ID, slot: a.Slot, release: l.releases[a.Release], forked: time.Now(), heard: time.Now(), place: slices.Index(l.places, 0)}
 	if err := l.start(c); err != nil {
 		l.bury(c)
 		l.step(supervisor.ForkFailed{ID: a.ID, Reason: fmt.Sprintf("could not be started: %v", err), Shortage: isShortage(err)})
@@ -72,6 +77,8 @@ func isShortage(err error) bool {
 }
 
 func (l *loop) start(c *child) error {
+	l.reserve.giveUp()
+	defer l.reserve.fill()
 	if err := c.release.changed(); err != nil {
 		l.cfg.Log.Error("the release is not what it was", "error", err)
 	}
@@ -80,7 +87,7 @@ func (l *loop) start(c *child) error {
 		return err
 	}
 	defer unix.Close(theirs)
-	c.link = &link{conn: conn, stream: pairStream}
+	c.link = &link{conn: conn, stream: pairStream, refused: func(r refusal) { l.refusedFrom(c, r) }}
 	read, write, err := os.Pipe()
 	if err != nil {
 		return errors.Join(fmt.Errorf("make a pipe for its output: %w", err), conn.Close())
@@ -88,8 +95,9 @@ func (l *loop) start(c *child) error {
 	defer write.Close()
 	c.output = read
 	inv := invitation{
-		Protocol: protocol, Slot: c.slot, Release: c.release.name, Place: c.place, Listeners: len(l.listeners),
-		Heartbeat: l.cfg.HeartbeatInterval, KillTimeout: l.cfg.KillTimeout, Settings: maps.Clone(l.settings),
+		Protocol: protocol, Abilities: abilities(), Slot: c.slot, Release: c.release.name, Place: c.place, Listeners: len(l.listeners),
+		Heartbeat: l.cfg.HeartbeatInterval, KillTimeout: l.cfg.KillTimeout, HeartbeatTimeout: l.cfg.HeartbeatTimeout,
+		Settings: maps.Clone(l.settings),
 	}
 	// Fd puts the writing end, which is the worker's alone, into blocking mode, as programs expect of their output.
 	if c.pid, err = l.spawn(c.release, inv, theirs, int(write.Fd())); err != nil {
@@ -174,8 +182,10 @@ func (l *loop) receive(in inbound) {
 		return
 	}
 	l.sendUnsent(c)
+	c.heard = time.Now()
 	switch msg := in.message; msg.Kind {
 	case msgReady:
+		c.protocol, c.abilities = max(1, msg.Protocol), msg.Abilities // the first release did not tell
 		l.step(supervisor.ProcessReady{ID: c.id})
 	case msgBeat:
 		if msg.Beat == nil {
@@ -190,11 +200,23 @@ func (l *loop) receive(in inbound) {
 			err = fmt.Errorf("worker %d refuses: %s", c.slot, msg.Error)
 		}
 		l.heard(c, msgApplied, msg.ID, err)
+	case msgRefused:
+		if told := l.passed[msg.ID]; told != nil {
+			told <- msg.Error
+			delete(l.passed, msg.ID)
+		}
 	case msgBroadcast:
 		l.broadcast(c, msg.Data)
 	default:
 		l.cfg.Log.Debug("message of an unknown kind", "worker_pid", c.pid, "kind", msg.Kind)
 	}
+}
+
+// refusedFrom tells of a message that can't be taken. The worker is heard on.
+func (m *Master) refusedFrom(c *child, r refusal) {
+	c.refusals.say(func(before int) {
+		m.cfg.Log.Warn("a message of a worker is refused", "worker_pid", c.pid, "reason", r.reason, "more", before)
+	})
 }
 
 // broadcast passes a worker's message on to its siblings. It is a hint: one that does not read misses it.

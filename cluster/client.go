@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 )
 
 // Client gives commands to a running master. Make it with [Dial].
@@ -121,8 +122,18 @@ func (c *Client) Set(ctx context.Context, key, value string) (applied int, err e
 	return c.command(ctx, "settings", map[string]string{"key": key, "value": value})
 }
 
+// Unset takes a setting back, as [Master.Unset] does, and returns how many workers
+// have it until they are replaced.
+func (c *Client) Unset(ctx context.Context, key string) (left int, err error) {
+	return c.request(ctx, http.MethodDelete, "settings?key="+url.QueryEscape(key), nil)
+}
+
 func (c *Client) command(ctx context.Context, name string, body any) (workers int, err error) {
-	resp, err := c.send(ctx, http.MethodPost, name, body, "")
+	return c.request(ctx, http.MethodPost, name, body)
+}
+
+func (c *Client) request(ctx context.Context, method, name string, body any) (workers int, err error) {
+	resp, err := c.send(ctx, method, name, body, "")
 	if err != nil {
 		return 0, err
 	}

@@ -52,7 +52,8 @@ type Config struct {
 	StatusInterval time.Duration
 
 	// OnSetting is asked before a setting of [Client.Set] goes to the workers, and may refuse it or apply it to the master
-	// itself. It runs on the master's goroutine and must not block. Default: every setting is refused.
+	// itself. It is called with one setting after the other, on a goroutine of its own, and may call the master, but for
+	// Set. If it takes more than 2 s, or panics, the setting is refused. Default: every setting is refused.
 	OnSetting func(key, value string) error
 	// AlertCommand is run with ALERT_REASON, ALERT_RELEASE and ALERT_PID in its environment when a circuit breaker opens.
 	AlertCommand []string
@@ -178,6 +179,8 @@ type Status struct {
 		BreakerOpen   bool     `json:"breaker_open"`
 		Answering     bool     `json:"answering"` // no worker is ready, and clients get a 503 at once
 		RSSBytes      int64    `json:"rss_bytes"`
+		// Settings are those of [Client.Set] that later workers get, too.
+		Settings map[string]string `json:"settings,omitempty"`
 	} `json:"master"`
 	Workers []WorkerStatus `json:"workers"` // by slot; two in one slot while one replaces the other
 }
@@ -196,4 +199,16 @@ type WorkerStatus struct {
 	RequestsTotal int64   `json:"requests_total"`
 	AcceptErrors  int64   `json:"accept_errors_total"` // accepts that failed, such as for want of a file descriptor
 	LagSeconds    float64 `json:"lag_seconds"`         // the longest that a goroutine waited for a processor since the heartbeat before
+	// Unhealthy is why the worker can't do its work, by its own word ([Worker.Healthy],
+	// Server.StallTimeout). Empty: it can.
+	Unhealthy string `json:"unhealthy,omitempty"`
+	// SilentSeconds is the time since the master has received anything from the worker,
+	// or since its start. Beyond a heartbeat interval it is stopped, or in great trouble.
+	SilentSeconds float64 `json:"silent_seconds"`
+	// MissedMessages are broadcasts that its OnMessage left no room for.
+	MissedMessages int64 `json:"missed_messages,omitempty"`
+	// Protocol is the number of the protocol that the worker speaks, and Abilities are
+	// what it can do besides. doc.go has them. 0 until it is ready.
+	Protocol  int      `json:"protocol,omitempty"`
+	Abilities []string `json:"abilities,omitempty"`
 }

@@ -31,14 +31,16 @@ type conn struct {
 	// prefaced is how much of HTTP/2's preface has arrived, or noPreface. It belongs to whoever reads.
 	prefaced int
 	told     atomic.Bool // an answer has carried Connection: close that net/http does not know of
+	reading  atomic.Bool // a handler waits for its client
 
-	mu     sync.Mutex
-	wanted time.Time // the read deadline that net/http has set last, unless a request was being answered
-	since  time.Time // when it became idle, or a head began to arrive; zero: before the drain
-	method string    // of the last request
-	path   string
-	busy   bool // HTTP/2, with open streams
-	loose  bool // hijacked, the handler has returned, and counted as in flight until it is closed
+	mu       sync.Mutex
+	wanted   time.Time // the read deadline that net/http has set last, unless a request was being answered
+	since    time.Time // when it became idle, or a head began to arrive; zero: before the drain
+	requests int64     // so far
+	method   string    // of the last request
+	path     string
+	busy     bool // HTTP/2, with open streams
+	loose    bool // hijacked, the handler has returned, and counted as in flight until it is closed
 }
 
 // connPhase is where a connection is in its life. Up to connHead it belongs to the goroutine that reads the next head, and
@@ -174,6 +176,10 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 func (c *conn) Read(p []byte) (int, error) {
 	phase := c.phase.Load()
 	if phase >= connActive {
+		if len(p) > 1 { // net/http watches for the end of a connection with 1 byte (connReader.backgroundRead)
+			c.reading.Store(true)
+			defer c.reading.Store(false)
+		}
 		return c.stream.Read(p)
 	}
 	if c.told.Load() {
@@ -216,6 +222,7 @@ func (c *conn) begin(r *http.Request) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.method, c.path = r.Method, r.URL.Path
+	c.requests++
 	c.phase.Store(connServing)
 	return true
 }

@@ -31,6 +31,7 @@ const (
 //	POST /api/v1/kill      {"slot"}      {"ok": true}
 //	POST /api/v1/stop                    {"ok": true}; with ?wait=true when the last worker is gone
 //	POST /api/v1/settings  {"key", "value"}  {"ok": true, "workers": how many have it}
+//	DELETE /api/v1/settings?key=KEY      {"ok": true, "workers": how many have it still}
 //
 // With "Accept: application/x-ndjson" a reload answers line by line: an [Event] for each thing that happens, and the
 // outcome last.
@@ -53,6 +54,7 @@ func (m *Master) routes() http.Handler {
 	mux.HandleFunc("POST /api/v1/kill", m.handleKill)
 	mux.HandleFunc("POST /api/v1/stop", m.handleStop)
 	mux.HandleFunc("POST /api/v1/settings", m.handleSettings)
+	mux.HandleFunc("DELETE /api/v1/settings", m.handleUnset)
 	return mux
 }
 
@@ -183,6 +185,15 @@ func (m *Master) handleSettings(w http.ResponseWriter, r *http.Request) {
 	writeOutcome(w, http.StatusOK, outcome{OK: true, Workers: n})
 }
 
+func (m *Master) handleUnset(w http.ResponseWriter, r *http.Request) {
+	n, err := m.Unset(r.Context(), r.URL.Query().Get("key"))
+	if err != nil {
+		writeOutcome(w, refusalCode(err), failed(err))
+		return
+	}
+	writeOutcome(w, http.StatusOK, outcome{OK: true, Workers: n})
+}
+
 const (
 	ndjson          = "application/x-ndjson"
 	maxRequestBytes = 64 << 10
@@ -213,7 +224,7 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 }
 
 // listenControl opens the control socket. The lock on the PID file makes sure that one that is there already is a remnant.
-func listenControl(path string) (net.Listener, error) {
+func listenControl(path string) (*net.UnixListener, error) {
 	if err := makeFolder(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("control socket %s: %w", path, err)
 	}
@@ -234,7 +245,7 @@ func listenControl(path string) (net.Listener, error) {
 	if err := os.Chmod(path, 0o600); err != nil { // where privateSocket can't do that, or the umask took too much
 		return nil, errors.Join(fmt.Errorf("close the control socket to others: %w", err), l.Close())
 	}
-	return l, nil
+	return l.(*net.UnixListener), nil //nolint:forcetypeassert // of "unix"
 }
 
 // serveControl serves the control socket until the returned function is called, which lets answers that are under way
@@ -247,7 +258,7 @@ func (m *Master) serveControl() (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		server.Serve(m.control) //nolint:errcheck // it ends by Shutdown
+		server.Serve(&reservedListener{m.control, &m.reserve}) //nolint:errcheck // it ends by Shutdown
 	}()
 	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), controlCloseTimeout)

@@ -75,23 +75,41 @@
 //
 // Each has its command on the control socket ([Client]). To one worker: SIGTERM or SIGINT make it drain, again: cut. Since
 // the master has not asked for that, it starts another one. Workers are in process groups of their own, so that Ctrl-C
-// on a terminal reaches the master only.
+// on a terminal reaches the master only. SIGHUP and SIGPIPE do nothing to a worker. They are taken and not ignored, so that
+// programs that a worker executes are ended by them; a SIGHUP that the worker was started to ignore stays ignored.
 //
 // # Messages
 //
 // Each worker has a pair of connected Unix sockets with its master: SOCK_SEQPACKET on Linux, a stream with lengths elsewhere.
 // A message is one JSON object. The end of the file is the death of the other side; nobody polls.
 //
-//	to the master   ready                          it serves from now on
-//	                beat{memory, goroutines, in_flight, connections, requests, accept_errors, lag}
+//	to the master   ready{protocol, abilities}     it serves from now on
+//	                beat{memory, goroutines, in_flight, connections, requests, accept_errors, lag, missed, unhealthy}
 //	                broadcast{data}                for all siblings
 //	                applied{id, error}             answers set
+//	                refused{id, error}             answers serve, when the connection can't be taken
 //	to a worker     drain{delay}                   leave; serve on, unready, for delay
 //	                hurry                          cut what is in flight, and leave
 //	                ask                            a beat now
 //	                set{id, key, value}            a setting
 //	                message{from, data}            a sibling's broadcast
-//	                serve + descriptor             answer HTTP on this connection: metrics, profiles
+//	                serve{id} + descriptor         answer HTTP on this connection: metrics, profiles
+//
+// No message can end the one who gets it. What can't be understood, what is too long, and a descriptor that nobody announced
+// or that there is no room for are refused one by one, closed, and told in the log at most every 10 s. For descriptors that
+// a worker is passed it holds a reserve, and so does the master for starting workers and for its control socket. On
+// a stream, a length that can't be ends the link all the same: nobody could tell where the next message begins.
+//
+// The protocol is additive, and this is number 1. Either side ignores kinds and fields that it does not know, and leaves
+// out what it has nothing to say in. Each announces its number and its abilities, the master in the invitation. The number
+// rises when workers come to depend on something new of their master; a worker joins every master whose number is at
+// least the lowest that it can work under, and refuses others in words. An ability is something that is only sent, or waited
+// for, where the other side has it: health (beat{unhealthy}) and refusal (refused) so far. The first release of number 1
+// announced nothing, and its workers take masters of number 1 only.
+//
+// The application never sits between two messages: OnMessage, OnSetting and Healthy run on goroutines of their own. A worker
+// whose application blocks hears what it is told. Broadcasts that it leaves no room for are dropped and counted; settings
+// are refused.
 //
 // A worker starts with CLUSTER_WORKER in its environment and these descriptors: 3 its end of the pair, 4 the shared
 // counters, 5 the master's standard error, 6 its executable, 7 and on the listening sockets.
@@ -110,21 +128,29 @@
 //	                            are never more than workers + 1 children, but for those who are leaving. Before a first worker
 //	                            was ready, clients wait
 //	the answerer fails          is started again after 1 s, 2 s, 4 s … 30 s; nothing else depends on it
-//	a worker hangs              no beat for 30 s: killed and replaced
+//	a worker is stopped         or can't run: no beat for 30 s: killed and replaced
+//	a worker hangs              requests are at work and none gets on for 30 s (Server.StallTimeout), or its Worker.Healthy
+//	                            fails: it is unhealthy, and its beats and the status say so
 //	a worker is unhealthy       by its own word, for HeartbeatTimeout: replaced, by one that is ready and healthy first, and
 //	                            never killed. When the new one is unhealthy as well, what is broken is elsewhere: nobody is
 //	                            replaced for that for 5 minutes, or until somebody is healthy again
+//	a callback blocks           the worker drains and ends as ever; a panic in one is logged, and ends nothing
+//	a setting does harm         one that no worker applies is not kept; one that later workers refuse, or hang on for 2 s, does
+//	                            not keep them from serving; unset takes it back
 //	a worker grows too large    and stays so for HeartbeatTimeout: replaced, the new one first
 //	a bad release               the rollout ends with a verdict that names the reason and the last lines of the worker; the
 //	                            old release never gives up a worker before one of the new has proven itself: the first
 //	                            replacement bakes, the others have to be ready
-//	a drain never ends          killed after KillTimeout, by the master's clock
+//	a drain never ends          killed after KillTimeout, by the master's clock, with what it has started, if that is in its
+//	                            process group
 //	the master is killed        workers read the end of the file at once, close their sockets, finish what they hold within
 //	                            their drain limit, and exit; a new master can start meanwhile. A worker that hangs ends
 //	                            itself after KillTimeout; a program that has not called Join yet does not notice
 //	nobody reads the log        the master and the workers go on; lines are lost, and how many is said when somebody reads
 //	the machine runs short      of processes, memory or descriptors: forks fail, and are tried again like crashes, but count
 //	                            against a release only before it has ever served, or while it is being rolled out
+//	no descriptor is left       a worker refuses what it has no reserve for, and hears on; its master answers the control
+//	                            socket, and replaces workers, out of a reserve
 //	the master is stopped       workers serve on, until one has written more than its pipe holds (64 KiB); when it goes on
 //	                            it holds nobody's silence against them
 //	the executable is replaced  by rename: as it should be. Overwritten in place: the kernel refuses that while a process

@@ -168,8 +168,8 @@ func (t *traffic) init() {
 }
 
 func (t *traffic) begin(r *http.Request) *conn {
+	t.working.Add(1) // first: see traffic.finished
 	t.total.Add(1)
-	t.working.Add(1)
 	if c, ok := r.Context().Value(connKey).(*conn); ok {
 		if c.begin(r) {
 			return c

@@ -9,12 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -39,16 +41,17 @@ func Join() (*Worker, error) {
 	if err := json.Unmarshal([]byte(value), &inv); err != nil {
 		return nil, fmt.Errorf("read %s: %w", joinVariable, err)
 	}
-	if inv.Protocol != protocol {
-		return nil, fmt.Errorf("the master speaks version %d of the protocol, and this program version %d: restart the master to run it", inv.Protocol, protocol)
+	if inv.Protocol < leastProtocol {
+		return nil, fmt.Errorf("the master speaks version %d of the protocol, and this program needs version %d at least: restart the master with this program to run it", inv.Protocol, leastProtocol)
 	}
 	w := &Worker{
 		slot: inv.Slot, release: inv.Release, heartbeat: inv.Heartbeat, place: inv.Place,
-		killTimeout: cmp.Or(inv.KillTimeout, defaultKillTimeout), // masters of an older version do not tell
-		beatNow:     make(chan struct{}, 1), orphan: make(chan struct{}),
+		killTimeout:      cmp.Or(inv.KillTimeout, defaultKillTimeout), // masters of an older version do not tell
+		heartbeatTimeout: inv.HeartbeatTimeout, master: inv.Abilities,
+		beatNow: make(chan struct{}, 1), orphan: make(chan struct{}),
 	}
-	for key, value := range inv.Settings {
-		w.settings = append(w.settings, message{Key: key, Value: value})
+	for _, key := range slices.Sorted(maps.Keys(inv.Settings)) {
+		w.application.early = append(w.application.early, setting{key, inv.Settings[key]})
 	}
 	w.stop, w.cancelStop = context.WithCancelCause(context.Background())
 	w.hurry, w.hurryUp = context.WithCancelCause(context.Background())
@@ -86,7 +89,7 @@ func (w *Worker) inherit(inv invitation) error {
 	if err != nil {
 		return err
 	}
-	w.link = &link{conn: conn, stream: pairStream}
+	w.link = &link{conn: conn, stream: pairStream, refused: w.refuse, reserve: &reserve{size: linkReserve}}
 	shared := os.NewFile(fdBoard, "board")
 	defer shared.Close()
 	if w.board, err = openBoard(shared); err != nil {
@@ -118,7 +121,15 @@ func inheritListener(fd int) (net.Listener, error) {
 func (w *Worker) listen() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE) // the latter would end a worker that logs before it has noticed that the master is no more
+	// Nobody reads these. SIGPIPE would end a worker that logs before it has noticed
+	// that the master is no more. They are taken and not ignored: what is ignored stays
+	// so in programs that the worker executes (execve(2)). What this process was told to
+	// ignore when it was started, as by nohup, it goes on to ignore.
+	unread := make(chan os.Signal, 1)
+	signal.Notify(unread, syscall.SIGPIPE)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(unread, syscall.SIGHUP)
+	}
 	go func() {
 		s := <-signals
 		w.cancelStop(fmt.Errorf("got %v", s))
@@ -129,31 +140,76 @@ func (w *Worker) listen() {
 
 // Ready tells the master that this worker serves from now on. Heartbeats begin. [Worker.Serve] does it by itself.
 func (w *Worker) Ready() error {
-	if err := w.link.send(message{Kind: msgReady}); err != nil {
+	if err := w.link.send(message{Kind: msgReady, Protocol: protocol, Abilities: abilities()}); err != nil {
 		return fmt.Errorf("tell the master that this worker is ready: %w", err)
 	}
+	w.application.mu.Lock()
+	w.application.ready = true
+	w.application.mu.Unlock()
 	w.beating.Do(func() { go w.beats() })
 	return nil
 }
 
-// beats sends heartbeats until the master is no more. One that the master does not read is dropped: it is stopped itself.
+// beats sends heartbeats until the master is no more. One that the master does not
+// read is dropped: it is stopped itself. That the master is no more is noticed here,
+// too: whatever keeps read from it must not keep the worker alive.
 func (w *Worker) beats() {
 	ticker := time.NewTicker(w.heartbeat)
 	defer ticker.Stop()
+	look := time.NewTicker(w.stallTimeout() / stallLooks)
+	defer look.Stop()
 	for {
-		if err := w.link.send(message{Kind: msgBeat, Beat: w.beat()}); err != nil && !errors.Is(err, errFull) {
+		err := w.link.send(message{Kind: msgBeat, Beat: w.beat()})
+		if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed) {
+			w.orphaned(io.EOF)
 			return
 		}
-		select {
-		case <-ticker.C:
-		case <-w.beatNow:
+		if !isClosed(w.orphan) {
+			w.link.reserve.fill()
+		}
+		for due := false; !due; {
+			select {
+			case <-ticker.C:
+				due = true
+			case <-w.beatNow:
+				due = true
+			case <-look.C:
+				w.stalled()
+			}
 		}
 	}
+}
+
+// stallLooks is how often a stall is looked for within its timeout: what is rarely
+// looked at is noticed late.
+const stallLooks = 8
+
+// stallTimeout is that of servers that do not set their own.
+func (w *Worker) stallTimeout() time.Duration {
+	return max(time.Millisecond, cmp.Or(w.heartbeatTimeout, defaultStallTimeout))
+}
+
+// stalled looks at the servers.
+func (w *Worker) stalled() string {
+	w.mu.Lock()
+	servers := w.servers
+	w.mu.Unlock()
+	for _, s := range servers {
+		if why := s.stalled(time.Now(), w.stallTimeout()); why != "" {
+			return why
+		}
+	}
+	return ""
 }
 
 func (w *Worker) beat() *beat {
 	b := &beat{Memory: residentBytes(), Goroutines: runtime.NumGoroutine(), Lag: w.lag.take()}
 	w.numbers(b)
+	a := &w.application
+	a.mu.Lock()
+	b.Missed = a.missed
+	a.mu.Unlock()
+	b.Unhealthy = cmp.Or(w.stalled(), a.health.ask(w.log, w.heartbeat))
 	return b
 }
 
@@ -181,7 +237,25 @@ func (w *Worker) Broadcast(data []byte) error {
 // maxBroadcast leaves room for the base64 of JSON within maxMessage.
 const maxBroadcast = 32 << 10
 
-// read does what the master says until it is no more.
+// refuse tells of a message that can't be taken, the master too where it waits for it.
+func (w *Worker) refuse(r refusal) {
+	if r.message.Kind == msgServe && slices.Contains(w.master, abilityRefusal) {
+		w.link.send(message{Kind: msgRefused, ID: r.message.ID, Error: shorten(r.reason.Error())}) //nolint:errcheck // it sees the connection end
+	}
+	w.refusals.say(func(before int) {
+		w.log().Warn("a message of the master is refused", "slot", w.slot, "kind", r.message.Kind, "reason", r.reason, "more", before)
+	})
+}
+
+// linkReserve is how many descriptors are held for the link: for two connections of
+// the master at the same time, which take two each until they are served.
+const linkReserve = 4
+
+// shorten leaves a text that fits into a message, whatever it is.
+func shorten(text string) string { return text[:min(len(text), maxVerdict)] }
+
+// read does what the master says until it is no more. Nothing here may wait for
+// anybody: who does not hear is neither drained nor ends with its master.
 func (w *Worker) read() {
 	for {
 		m, fd, err := w.link.receive()
@@ -201,20 +275,19 @@ func (w *Worker) read() {
 			default: // one is due already
 			}
 		case msgSet:
-			applied := message{Kind: msgApplied, ID: m.ID}
-			if err := w.applySetting(m); err != nil {
-				applied.Error = err.Error()
-			}
-			w.link.send(applied) //nolint:errcheck // the master waits for it for a while only
+			w.heardSetting(m.Key, m.Value, func(err error) {
+				applied := message{Kind: msgApplied, ID: m.ID}
+				if err != nil {
+					applied.Error = shorten(err.Error())
+				}
+				w.link.send(applied) //nolint:errcheck // the master waits for it for a while only
+			})
 		case msgMessage:
-			w.mu.Lock()
-			f := w.onMessage
-			w.mu.Unlock()
-			if f != nil {
-				f(m.From, m.Data)
-			}
+			w.heardMessage(m.From, m.Data)
 		case msgServe:
-			w.serveAdmin(fd)
+			if err := w.serveAdmin(fd); err != nil {
+				w.refuse(refusal{m, err})
+			}
 			fd = -1
 		}
 		if fd >= 0 {
@@ -223,9 +296,16 @@ func (w *Worker) read() {
 	}
 }
 
-// orphaned lets a worker leave whose master is no more: it finishes what it holds, and what it says goes where the master
-// wrote to, since nobody reads the pipe any more and the next line would end the process by SIGPIPE.
+// orphaned lets a worker leave whose master is no more, once.
 func (w *Worker) orphaned(err error) {
+	w.orphaning.Do(func() { w.outlive(err) })
+}
+
+// outlive is the rest of the life of a worker whose master is no more: it finishes what it holds, and what it says goes where the master
+// wrote to, since nobody reads the pipe any more and the next line would end the process by SIGPIPE.
+func (w *Worker) outlive(err error) {
+	w.lastResort()          // first: it counts whatever the rest meets
+	w.link.reserve.giveUp() // for good: there is nobody to hear any more
 	to := fdStderr
 	if !writable(fdStderr) { // nobody reads there either, and who leaves must not wait for that
 		if null, err := unix.Open(os.DevNull, unix.O_WRONLY|unix.O_CLOEXEC, 0); err == nil {
@@ -242,7 +322,11 @@ func (w *Worker) orphaned(err error) {
 		err = errOrphaned
 	}
 	w.cancelStop(fmt.Errorf("%w: %w", err, drainOrder{})) // at once: the next master waits for the address
-	// Nobody else is left who would kill a worker that does not leave.
+}
+
+// lastResort ends this process after the kill timeout: nobody else is left who would
+// kill a worker that does not leave.
+func (w *Worker) lastResort() {
 	time.AfterFunc(w.killTimeout, func() {
 		said := make(chan struct{})
 		go func() {
@@ -264,11 +348,20 @@ func writable(fd int) bool {
 	return err == nil && n == 1 && poll[0].Revents&unix.POLLOUT != 0
 }
 
-// serveAdmin answers HTTP on a connection that the master has passed.
-func (w *Worker) serveAdmin(fd int) {
+// serveAdmin answers HTTP on a connection that the master has passed. It takes the
+// descriptor over.
+func (w *Worker) serveAdmin(fd int) error {
+	if fd < 0 {
+		return errors.New("serve comes without a connection")
+	}
+	w.link.reserve.giveUp() // unixConn takes another one for a moment
 	conn, err := unixConn(fd)
+	w.link.reserve.fill()
 	if err != nil {
-		return
+		return err
+	}
+	if network := conn.LocalAddr().Network(); network != "unix" { // or nobody would answer on it
+		return errors.Join(fmt.Errorf("descriptor %d is a socket of the kind %s: only a stream can be served", fd, network), conn.Close())
 	}
 	w.mu.Lock()
 	h := w.admin
@@ -280,11 +373,13 @@ func (w *Worker) serveAdmin(fd int) {
 	server := &http.Server{Handler: h, ReadHeaderTimeout: adminHeaderTimeout, ConnState: func(_ net.Conn, s http.ConnState) {
 		if s == http.StateClosed || s == http.StateHijacked {
 			one.Close()
+			w.link.reserve.fill()
 		}
 	}}
 	server.SetKeepAlivesEnabled(false)
 	one.conns <- conn
 	go server.Serve(one) //nolint:errcheck // it ends with the connection
+	return nil
 }
 
 const adminHeaderTimeout = 5 * time.Second

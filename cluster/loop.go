@@ -26,10 +26,11 @@ type loop struct {
 	self     selfProgram
 	watchers map[chan<- Event]struct{}
 	settings map[string]string
-	waiting  map[*wait]struct{} // for answers of workers
-	graves   []grave            // of those that ended last, for verdicts about them
-	helpers  map[int]*helper    // commands that were run, by pid
-	places   []supervisor.ID    // who has which place on the board
+	waiting  map[*wait]struct{}      // for answers of workers
+	passed   map[int64]chan<- string // connections that workers may refuse to serve
+	graves   []grave                 // of those that ended last, for verdicts about them
+	helpers  map[int]*helper         // commands that were run, by pid
+	places   []supervisor.ID         // who has which place on the board
 
 	queue     []supervisor.Event
 	stepping  bool
@@ -44,7 +45,7 @@ type loop struct {
 
 	newest                          supervisor.Release
 	ticket                          supervisor.Ticket
-	lastSet                         int64
+	lastSet, lastPassed             int64
 	crashes, reloads, reloadsFailed int
 }
 
@@ -55,7 +56,7 @@ func (m *Master) Run(ctx context.Context) error {
 	l := &loop{
 		Master: m, began: time.Now(), children: map[supervisor.ID]*child{}, releases: map[supervisor.Release]*release{1: m.first},
 		tickets: map[supervisor.Ticket]chan<- error{}, orders: map[supervisor.Ticket]chan<- error{}, watchers: map[chan<- Event]struct{}{}, settings: map[string]string{},
-		waiting: map[*wait]struct{}{}, helpers: map[int]*helper{}, places: make([]supervisor.ID, 2*maxWorkers), newest: 1,
+		waiting: map[*wait]struct{}{}, passed: map[int64]chan<- string{}, helpers: map[int]*helper{}, places: make([]supervisor.ID, 2*maxWorkers), newest: 1,
 		serving: fmt.Sprintf("serving on %v", m.Addrs()),
 	}
 	defer m.flush()
@@ -304,7 +305,7 @@ func (l *loop) do(a supervisor.Action) {
 		l.send(a.ID, message{Kind: msgAsk})
 	case supervisor.Kill:
 		if c := l.children[a.ID]; c != nil && !c.reaped {
-			l.kill(c.pid)
+			l.killGroup(c.pid)
 		}
 	case supervisor.Retire:
 		if r := l.releases[a.Release]; r != nil {
@@ -317,6 +318,16 @@ func (l *loop) do(a supervisor.Action) {
 		l.exit = &a
 	case supervisor.Note:
 		l.note(a)
+	}
+}
+
+// killGroup sends SIGKILL to a worker that has to go, and to what it has started, which
+// would go on without anybody to tell it to end. What has left the worker's process
+// group, as daemons do (setsid(2)), stays. The worker was not reaped, so that the
+// number of its group can't be that of another one.
+func (l *loop) killGroup(pid int) {
+	if syscall.Kill(-pid, syscall.SIGKILL) != nil { // it has left the group itself
+		l.kill(pid)
 	}
 }
 

@@ -35,7 +35,8 @@ type Master struct {
 	null      int
 	stderr    int
 	first     *release
-	control   net.Listener
+	control   *net.UnixListener
+	reserve   reserve // of descriptors, for workers and commands
 	handler   http.Handler
 	notify    *notifier
 	manager   *background // what notify sends
@@ -51,7 +52,8 @@ type Master struct {
 	readers sync.WaitGroup
 	ending  sync.Once
 
-	adopting sync.Mutex // held from looking at a new executable until the loop has it
+	judging  chan struct{} // holds a token while Config.OnSetting is called
+	adopting sync.Mutex    // held from looking at a new executable until the loop has it
 }
 
 // socket is a listening socket as workers inherit it. It is no net.Listener: that would wake the master up for
@@ -102,7 +104,7 @@ func New(cfg Config) (_ *Master, err error) {
 		cfg: cfg, env: workerEnv(os.Environ(), cfg.Env), output: &output{lines, cfg.Output},
 		boardFD: -1, null: -1, stderr: -1,
 		calls: make(chan func(*loop)), inbox: make(chan inbound), quit: make(chan struct{}), ended: make(chan struct{}),
-		signals: make(chan os.Signal, 16), deaths: make(chan os.Signal, 1), ignored: make(chan os.Signal, 1),
+		judging: make(chan struct{}, 1), signals: make(chan os.Signal, 16), deaths: make(chan os.Signal, 1), ignored: make(chan os.Signal, 1),
 	}
 	m.handler = m.routes()
 	m.listen()
@@ -161,6 +163,10 @@ func New(cfg Config) (_ *Master, err error) {
 	return m, m.openForWorkers()
 }
 
+// masterReserve is how many descriptors are held for what must not fail although
+// others use up all that there are: the start of a worker takes nine for a moment.
+const masterReserve = 10
+
 // openForWorkers opens what workers inherit besides their executable and the sockets.
 func (m *Master) openForWorkers() (err error) {
 	if m.board, err = newBoard(2*maxWorkers, len(m.listeners)); err != nil {
@@ -169,6 +175,8 @@ func (m *Master) openForWorkers() (err error) {
 	if m.boardFD, err = dupCloseOnExec(int(m.board.file().Fd())); err != nil {
 		return err
 	}
+	m.reserve.size = masterReserve
+	m.reserve.fill()
 	if m.null, err = unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
 		return fmt.Errorf("open %s: %w", os.DevNull, err)
 	}
@@ -281,6 +289,7 @@ func (m *Master) close(leave func(*pidFile) error) {
 			unix.Close(fd)
 		}
 	}
+	m.reserve.giveUp()
 	if m.board != nil {
 		if err := m.board.Close(); err != nil {
 			m.cfg.Log.Warn("close the board", "error", err)

@@ -46,6 +46,9 @@ func (*Master) Stop(context.Context) error { return ErrUnsupported }
 // Set returns [ErrUnsupported].
 func (*Master) Set(context.Context, string, string) (int, error) { return 0, ErrUnsupported }
 
+// Unset returns [ErrUnsupported].
+func (*Master) Unset(context.Context, string) (int, error) { return 0, ErrUnsupported }
+
 // Get returns [ErrUnsupported].
 func (*Master) Get(context.Context, int, string) (*http.Response, error) { return nil, ErrUnsupported }
 
@@ -62,5 +65,3 @@ func (*Worker) Ready() error { return ErrUnsupported }
 func (*Worker) Broadcast([]byte) error { return ErrUnsupported }
 
 type link struct{}
-
-type message struct{ Key, Value string }

@@ -39,6 +39,16 @@ type Server struct {
 	// idle in it. It should be longer than the pauses that clients make between two requests. Default 5 s, or half of
 	// DrainTimeout if that is less. Beyond DrainTimeout it is cut short.
 	LameDuck time.Duration
+	// StallTimeout is after how long a worker counts as unhealthy whose handlers are
+	// at a standstill: requests are at work all the while, they have written nothing,
+	// and no request was finished. Default: the master's heartbeat timeout, and 30 s
+	// where it does not tell. Negative: never. A handler that waits on purpose, such
+	// as a long poll, is only told from one that hangs by other requests that are
+	// finished meanwhile: set more than the longest wait. Not counted are answers that
+	// have begun, handlers that wait for their request's body, hijacked connections,
+	// and all requests over HTTP/2 and TLS, where nothing tells a stream from a hang
+	// ([Worker.Healthy] can). Only a [Worker] asks.
+	StallTimeout time.Duration
 	// Log takes what a drain has to say. Default slog.Default().
 	Log *slog.Logger
 
@@ -60,6 +70,7 @@ type Server struct {
 	served       atomic.Bool
 	phase        atomic.Int32 // of serverPhase
 	traffic      traffic
+	stall        stallWatch
 	acceptErrors atomic.Int64
 }
 

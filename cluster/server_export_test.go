@@ -124,3 +124,16 @@ func (s *Server) BeforeShutdown(f func()) { s.serving.RegisterOnShutdown(f) }
 
 // Serving is the copy of Server.HTTP that serves.
 func (s *Server) Serving() *http.Server { return s.serving }
+
+// Stalled is what a heartbeat at a moment says about the requests.
+func (s *Server) Stalled(now time.Time, timeout time.Duration) string { return s.stalled(now, timeout) }
+
+// Awaiting reports whether a handler waits for its client.
+func (s *Server) Awaiting() bool {
+	for _, c := range s.traffic.ours() {
+		if c.reading.Load() {
+			return true
+		}
+	}
+	return false
+}

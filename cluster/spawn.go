@@ -30,14 +30,17 @@ const (
 // invitation is the value of joinVariable.
 type invitation struct {
 	Protocol  int           `json:"protocol"`
+	Abilities []string      `json:"abilities,omitempty"` // of the master
 	Slot      int           `json:"slot"`
 	Release   string        `json:"release"`
 	Place     int           `json:"place"` // on the board
 	Listeners int           `json:"listeners"`
 	Heartbeat time.Duration `json:"heartbeat"`
 	// KillTimeout is what a worker sets itself when its master is no more.
-	KillTimeout time.Duration     `json:"kill_timeout"`
-	Settings    map[string]string `json:"settings,omitempty"`
+	KillTimeout time.Duration `json:"kill_timeout"`
+	// HeartbeatTimeout is how long a worker may stand still. 0: the master does not tell.
+	HeartbeatTimeout time.Duration     `json:"heartbeat_timeout,omitempty"`
+	Settings         map[string]string `json:"settings,omitempty"`
 }
 
 // spawn starts a worker. It works on raw descriptors: (*os.File).Fd and exec.Cmd would put the shared listening sockets

@@ -5,7 +5,6 @@ package cluster
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -24,13 +23,6 @@ import (
 // is shown with what is known.
 const askLimit = 300 * time.Millisecond
 
-// setLimit is how long workers may take to apply a setting.
-const setLimit = 2 * time.Second
-
-// maxSettings bounds all settings together, in bytes of JSON. One goes in a message, which holds maxMessage; new workers get
-// all of them in a variable, which holds 128 KiB on Linux (execve(2)).
-const maxSettings = 48 << 10
-
 // wait is a question to workers, and who has not answered yet.
 type wait struct {
 	kind   string
@@ -46,7 +38,7 @@ type wait struct {
 func (l *loop) ask(msg message, reply string, limit time.Duration, answer func(agreed, missing int, err error)) {
 	w := &wait{kind: reply, id: msg.ID, open: map[*child]struct{}{}, until: time.Now().Add(limit), answer: answer}
 	for _, c := range l.children {
-		if p := l.sup.Process(c.id); p != nil && p.Phase != supervisor.Starting && p.Phase != supervisor.Killed && !c.reaped && !c.linkDone {
+		if l.answers(c) {
 			w.open[c] = struct{}{}
 		}
 	}
@@ -57,6 +49,12 @@ func (l *loop) ask(msg message, reply string, limit time.Duration, answer func(a
 	if len(w.open) == 0 {
 		l.answered(w)
 	}
+}
+
+// answers reports whether a worker can be asked something.
+func (l *loop) answers(c *child) bool {
+	p := l.sup.Process(c.id)
+	return p != nil && p.Phase != supervisor.Starting && p.Phase != supervisor.Killed && !c.reaped && !c.linkDone
 }
 
 // heard takes a worker's answer.
@@ -120,6 +118,7 @@ func (l *loop) status() Status {
 	master.CrashesTotal, master.ReloadsTotal, master.ReloadsFailed = l.crashes, l.reloads, l.reloadsFailed
 	master.BreakerOpen, master.RSSBytes = l.breakerOpen(), residentBytes()
 	master.Answering = l.sup.Answerer.Up && !l.sup.Answerer.Leaving
+	master.Settings = maps.Clone(l.settings)
 	if r := l.releases[l.sup.Serving]; r != nil {
 		master.Release = r.name
 	}
@@ -133,6 +132,8 @@ func (l *loop) status() Status {
 			Slot: p.Slot, PID: p.PID, Release: c.release.name, State: p.Phase.String(), UptimeSeconds: time.Since(c.forked).Seconds(),
 			RSSBytes: c.beat.Memory, Goroutines: c.beat.Goroutines, InFlight: c.beat.InFlight, Connections: c.beat.Connections,
 			RequestsTotal: c.beat.Requests, AcceptErrors: c.beat.AcceptErrors, LagSeconds: c.beat.Lag.Seconds(),
+			Unhealthy: c.beat.Unhealthy, SilentSeconds: time.Since(c.heard).Seconds(), MissedMessages: c.beat.Missed,
+			Protocol: c.protocol, Abilities: c.abilities,
 		})
 	}
 	slices.SortStableFunc(s.Workers, func(a, b WorkerStatus) int { return cmp.Compare(a.Slot, b.Slot) })
@@ -196,98 +197,79 @@ func (m *Master) Stop(ctx context.Context) error {
 	return m.call(ctx, func(l *loop) { l.step(supervisor.Shutdown{}) })
 }
 
-// Set gives a setting to all workers, now and later, if Config.OnSetting agrees, and returns how many have it already.
-// The error tells which refused it, or did not answer.
-func (m *Master) Set(ctx context.Context, key, value string) (applied int, err error) {
-	type outcome struct {
-		applied int
-		err     error
-	}
-	reply := make(chan outcome, 1)
-	if err := m.call(ctx, func(l *loop) {
-		if l.cfg.OnSetting == nil {
-			reply <- outcome{0, fmt.Errorf("there is no setting %q", key)}
-			return
-		}
-		all := maps.Clone(l.settings)
-		all[key] = value
-		if raw, err := json.Marshal(all); err != nil || len(raw) > maxSettings {
-			reply <- outcome{0, errors.Join(err, fmt.Errorf("all settings together would have %d bytes: the limit is %d", len(raw), maxSettings))}
-			return
-		}
-		if err := l.cfg.OnSetting(key, value); err != nil {
-			reply <- outcome{0, err}
-			return
-		}
-		l.settings[key] = value
-		l.lastSet++
-		done := func(agreed, missing int, err error) {
-			if missing > 0 {
-				err = errors.Join(err, fmt.Errorf("%d workers did not answer within %v; they get it when they do", missing, setLimit))
-			}
-			reply <- outcome{agreed, err}
-		}
-		for _, c := range l.children { // one that is starting reads it when it joins
-			if p := l.sup.Process(c.id); p != nil && p.Phase == supervisor.Starting {
-				l.send(c.id, message{Kind: msgSet, Key: key, Value: value, ID: l.lastSet})
-			}
-		}
-		l.ask(message{Kind: msgSet, Key: key, Value: value, ID: l.lastSet}, msgApplied, setLimit, done)
-		l.cfg.Log.InfoContext(ctx, "set", "key", key, "value", value)
-	}); err != nil {
-		return 0, err
-	}
-	select {
-	case o := <-reply:
-		return o.applied, o.err
-	case <-ctx.Done():
-		return 0, context.Cause(ctx)
-	case <-m.ended:
-		return 0, ErrStopped
-	}
-}
-
 // Get asks a worker over HTTP on a connection of its own, which its listener knows nothing of: what [Worker.HandleAdmin]
-// serves. The caller closes the answer's body.
+// serves. The caller closes the answer's body. A worker that can't take the connection, because it has no descriptor
+// free, serves on, and the error says so.
 func (m *Master) Get(ctx context.Context, pid int, path string) (*http.Response, error) {
-	var conn net.Conn
+	var p passing
 	var failed error
-	if err := m.call(ctx, func(l *loop) { conn, failed = l.connect(pid) }); err != nil {
+	if err := m.call(ctx, func(l *loop) { p, failed = l.connect(pid) }); err != nil {
 		return nil, err
 	}
 	if failed != nil {
 		return nil, failed
 	}
+	defer m.call(context.WithoutCancel(ctx), func(l *loop) { delete(l.passed, p.id) }) //nolint:errcheck // it has ended, and the loop with it
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://worker"+path, nil)
 	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, errors.Join(err, p.conn.Close())
 	}
 	once := &http.Transport{
 		DisableKeepAlives: true, DisableCompression: true, // it stays on this machine
-		DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil },
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return p.conn, nil },
 	}
 	resp, err := once.RoundTrip(req)
 	if err != nil {
-		conn.Close() // where the transport has not got that far
-		return nil, fmt.Errorf("ask worker %d for %s: %w", pid, path, err)
+		p.conn.Close() // where the transport has not got that far
+		return nil, fmt.Errorf("ask worker %d for %s: %w", pid, path, p.reason(err))
 	}
 	return resp, nil
 }
 
-func (l *loop) connect(pid int) (net.Conn, error) {
+// passing is a connection whose other end was passed to a worker.
+type passing struct {
+	id      int64
+	conn    net.Conn
+	refused <-chan string // by the worker, with the reason; nil: it does not tell
+}
+
+// refusalWait is how long the reason may take to follow the end of a connection.
+const refusalWait = 100 * time.Millisecond
+
+// reason is why the connection failed.
+func (p *passing) reason(err error) error {
+	timer := time.NewTimer(refusalWait)
+	defer timer.Stop()
+	select {
+	case why := <-p.refused:
+		return fmt.Errorf("it refuses the connection: %s", why)
+	case <-timer.C:
+		return err
+	}
+}
+
+func (l *loop) connect(pid int) (passing, error) {
 	for _, c := range l.children {
 		if c.pid != pid || c.reaped {
 			continue
 		}
 		conn, theirs, err := newPair(unix.SOCK_STREAM)
 		if err != nil {
-			return nil, err
+			return passing{}, fmt.Errorf("reach worker %d: %w", pid, err)
 		}
 		defer unix.Close(theirs)
-		if err := c.link.send(message{Kind: msgServe}, theirs); err != nil {
-			return nil, errors.Join(fmt.Errorf("reach worker %d: %w", pid, err), conn.Close())
+		l.lastPassed++
+		refused := make(chan string, 1)
+		p := passing{l.lastPassed, conn, refused}
+		if err := c.link.send(message{Kind: msgServe, ID: p.id}, theirs); err != nil {
+			return passing{}, errors.Join(fmt.Errorf("reach worker %d: %w", pid, err), conn.Close())
 		}
-		return conn, nil
+		if slices.Contains(c.abilities, abilityRefusal) {
+			l.passed[p.id] = refused
+		} else {
+			p.refused = nil
+		}
+		return p, nil
 	}
-	return nil, fmt.Errorf("there is no worker with pid %d", pid)
+	return passing{}, fmt.Errorf("there is no worker with pid %d", pid)
 }

@@ -42,6 +42,8 @@ func dieFirst() {
 const (
 	pairKind = unix.SOCK_SEQPACKET | unix.SOCK_CLOEXEC
 	noSignal = unix.MSG_NOSIGNAL
+	// closeOnExec makes recvmsg mark descriptors before any other thread can fork.
+	closeOnExec = unix.MSG_CMSG_CLOEXEC
 
 	pairStream = false
 )
@@ -63,3 +65,20 @@ func nameProcess(name string) error { return os.WriteFile("/proc/self/comm", []b
 const runningProgram = "/proc/self/exe"
 
 func redirect(from, to int) error { return unix.Dup3(from, to, 0) }
+
+// hungUp reports whether the other side of a pair says nothing more. A read of no
+// bytes does not tell: a packet may be empty.
+func hungUp(c *net.UnixConn) bool {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return true
+	}
+	gone := true
+	err = raw.Control(func(fd uintptr) {
+		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}}
+		if _, err := unix.Poll(poll, 0); err == nil {
+			gone = poll[0].Revents&(unix.POLLHUP|unix.POLLRDHUP|unix.POLLERR|unix.POLLNVAL) != 0
+		}
+	})
+	return gone || err != nil
+}

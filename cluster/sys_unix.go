@@ -17,6 +17,8 @@ const (
 	pairKind   = unix.SOCK_STREAM // macOS has no SOCK_SEQPACKET for Unix sockets
 	pairStream = true
 	noSignal   = 0 // the Go runtime ignores SIGPIPE on sockets
+
+	closeOnExec = 0 // recvmsg can't do that
 )
 
 // executable is the path to start a release by. Without /proc a descriptor can't be executed.
@@ -30,3 +32,6 @@ func nameProcess(string) error { return nil }
 const runningProgram = ""
 
 func redirect(from, to int) error { return unix.Dup2(from, to) }
+
+// hungUp is for packets, which these systems do not have.
+func hungUp(*net.UnixConn) bool { return true }

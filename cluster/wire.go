@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"syscall"
@@ -15,9 +14,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// protocol is the version of all that a master and a worker say to each other. A worker of another version refuses to
-// join, so that a rolling restart to it fails in words.
-const protocol = 1
+// What a master and a worker say to each other is additive: both ignore kinds and
+// fields that they do not know, and whatever can be left out is left out. So a
+// release may know more than the master that runs it, or less.
+const (
+	// protocol is the number of what this program speaks. It rises when a worker
+	// comes to depend on something that masters before it do not do.
+	protocol = 1
+	// leastProtocol is the lowest number of a master that this program can be a
+	// worker of. Under a lower one it refuses to join, and a rolling restart to it
+	// fails in words.
+	leastProtocol = 1
+)
+
+// The abilities that have come to protocol 1. Each side announces its own: the
+// master in the invitation, the worker with ready. Nothing depends on them but what
+// is sent in addition.
+const (
+	abilityHealth  = "health"  // beat{unhealthy}
+	abilityRefusal = "refusal" // refused{id, error}
+)
+
+// abilities are those of this program.
+func abilities() []string { return []string{abilityHealth, abilityRefusal} }
 
 // maxMessage bounds one message. Larger things go through a descriptor that is passed.
 const maxMessage = 64 << 10
@@ -28,6 +47,7 @@ const (
 	msgBeat      = "beat"      // to the master
 	msgBroadcast = "broadcast" // to the master, for all siblings
 	msgApplied   = "applied"   // to the master: a setting took effect, or why not
+	msgRefused   = "refused"   // to the master: why a connection of serve is not answered
 
 	msgDrain   = "drain"   // to a worker
 	msgHurry   = "hurry"   // to a worker
@@ -46,10 +66,13 @@ type message struct {
 	Data  []byte        `json:"data,omitempty"`
 	Key   string        `json:"key,omitempty"`
 	Value string        `json:"value,omitempty"`
-	ID    int64         `json:"id,omitempty"` // set, applied
+	ID    int64         `json:"id,omitempty"` // set, applied, serve, refused
 	Error string        `json:"error,omitempty"`
 
 	Descriptor bool `json:"descriptor,omitempty"` // one comes along
+
+	Protocol  int      `json:"protocol,omitempty"` // ready
+	Abilities []string `json:"abilities,omitempty"`
 }
 
 // beat is what a heartbeat tells.
@@ -60,19 +83,29 @@ type beat struct {
 	Connections int           `json:"connections"`
 	Requests    int64         `json:"requests"`
 	Lag         time.Duration `json:"lag"`
-	// Unhealthy is why the worker is not healthy, by its own word. Empty: it is.
-	Unhealthy string `json:"unhealthy,omitempty"`
 	// AcceptErrors are counted since the worker began.
-	AcceptErrors int64 `json:"accept_errors,omitempty"`
+	AcceptErrors int64  `json:"accept_errors,omitempty"`
+	Missed       int64  `json:"missed,omitempty"`    // broadcasts that there was no room for
+	Unhealthy    string `json:"unhealthy,omitempty"` // why, by the worker's own word
 }
 
 // link is one end of the pair between a master and a worker. One goroutine may receive while others send.
 type link struct {
 	conn   *net.UnixConn
-	stream bool   // no SOCK_SEQPACKET on this system: packets are told apart by their length
-	buf    []byte // what is read into
-	got    []byte // the part of buf that is not taken yet
-	fds    []int  // that came with what was got
+	stream bool // no SOCK_SEQPACKET on this system: packets are told apart by their length
+
+	// refused is told of each message that can't be taken. It runs on the goroutine
+	// that receives. nil: nobody is told.
+	refused func(refusal)
+	// reserve is given up for descriptors that arrive. nil: there is none.
+	reserve *reserve
+
+	buf []byte // what is read into
+	got []byte // the part of buf that is not taken yet
+	fds []int  // that came with what was got
+	// bereft is how many bytes at the beginning of got belong to messages whose
+	// descriptors were lost. A descriptor comes with the first byte of its message.
+	bereft int
 }
 
 // newPair returns both ends of a connection between a master and a worker: one for this process, and a descriptor for
@@ -146,116 +179,8 @@ func (l *link) send(m message, fds ...int) error {
 	switch {
 	case errors.Is(sendErr, unix.EAGAIN), errors.Is(sendErr, unix.ENOBUFS):
 		return errFull
-	case sendErr == nil && n < len(packet): // on a stream only; what follows could not be understood
+	case sendErr == nil && n < len(packet): // on a stream only, where nothing after it could be understood
 		return errors.Join(errors.New("half a message was sent"), l.conn.Close())
 	}
 	return sendErr
-}
-
-// receive waits for the next message. The error is io.EOF when the other side is no more. A descriptor that came along
-// belongs to the caller; -1 if there is none.
-func (l *link) receive() (m message, fd int, err error) {
-	defer func() {
-		if err != nil {
-			l.got = nil
-			l.closeDescriptors()
-		}
-	}()
-	rights := make([]byte, unix.CmsgSpace(4))
-	for {
-		packet, err := l.packet()
-		if err != nil {
-			return m, -1, err
-		}
-		if packet != nil {
-			if err := json.Unmarshal(packet, &m); err != nil {
-				return m, -1, fmt.Errorf("decode a message: %w", err)
-			}
-			return m, l.descriptorOf(m), nil
-		}
-		if l.buf == nil { // room for a whole message behind the beginning of one, and one byte to notice what is longer
-			l.buf = make([]byte, 2*(maxMessage+3))
-		}
-		have := copy(l.buf, l.got)
-		l.got = nil
-		n, rn, flags, _, err := l.conn.ReadMsgUnix(l.buf[have:have+maxMessage+3], rights)
-		if err == nil && n == 0 && !l.stream {
-			err = io.EOF
-		}
-		if err != nil {
-			return m, -1, err
-		}
-		l.got = l.buf[:have+n]
-		if err := l.takeOver(rights[:rn]); err != nil {
-			return m, -1, fmt.Errorf("take over a descriptor: %w", err)
-		}
-		if !l.stream && n > maxMessage {
-			return m, -1, fmt.Errorf("a message of %d bytes: the limit is %d", n, maxMessage)
-		}
-		if flags&unix.MSG_CTRUNC != 0 {
-			return m, -1, errors.New("take over a descriptor: there were more than fit")
-		}
-	}
-}
-
-// packet takes the next whole packet out of what was received; nil if there is none yet. It is valid until the next read.
-func (l *link) packet() ([]byte, error) {
-	if !l.stream {
-		p := l.got
-		l.got = nil
-		return p, nil
-	}
-	if len(l.got) < 3 {
-		return nil, nil
-	}
-	n := int(l.got[0])<<16 | int(l.got[1])<<8 | int(l.got[2])
-	if n > maxMessage {
-		return nil, fmt.Errorf("a message of %d bytes: the limit is %d", n, maxMessage)
-	}
-	if len(l.got) < 3+n {
-		return nil, nil
-	}
-	p := l.got[3 : 3+n]
-	l.got = l.got[3+n:]
-	return p, nil
-}
-
-// takeOver keeps the descriptors that came with a read for the messages that announce them: on a stream, a read may begin
-// with a message before that one.
-func (l *link) takeOver(rights []byte) error {
-	msgs, err := unix.ParseSocketControlMessage(rights)
-	if err != nil {
-		return err
-	}
-	for _, msg := range msgs {
-		fds, err := unix.ParseUnixRights(&msg)
-		if err != nil {
-			return err
-		}
-		for _, fd := range fds {
-			unix.CloseOnExec(fd) // where the kernel was not told to do that by itself
-			l.fds = append(l.fds, fd)
-		}
-	}
-	return nil
-}
-
-// descriptorOf is what came along with a message, or -1.
-func (l *link) descriptorOf(m message) int {
-	if !l.stream && !m.Descriptor {
-		l.closeDescriptors() // nobody announced them
-	}
-	if !m.Descriptor || len(l.fds) == 0 {
-		return -1
-	}
-	fd := l.fds[0]
-	l.fds = l.fds[1:]
-	return fd
-}
-
-func (l *link) closeDescriptors() {
-	for _, fd := range l.fds {
-		unix.Close(fd)
-	}
-	l.fds = nil
 }

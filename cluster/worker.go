@@ -24,20 +24,21 @@ type Worker struct {
 	stop, hurry         context.Context
 	cancelStop, hurryUp context.CancelCauseFunc
 
-	killTimeout time.Duration
-	orphan      chan struct{} // closed when the master is no more
-	beating     sync.Once
-	beatNow     chan struct{}
-	lag         lagMeter
+	killTimeout      time.Duration
+	heartbeatTimeout time.Duration // 0: the master does not tell
+	master           []string      // abilities
+	orphan           chan struct{} // closed when the master is no more
+	orphaning        sync.Once
+	beating          sync.Once
+	beatNow          chan struct{}
+	lag              lagMeter
+	refusals         complaints
 
-	mu        sync.Mutex
-	servers   []*Server // what heartbeats tell of
-	admin     http.Handler
-	onMessage func(from int, data []byte)
+	application application
 
-	settling  sync.Mutex // held while settings are applied, so that none overtakes a newer one
-	onSetting func(key, value string) error
-	settings  []message // before there was a handler
+	mu      sync.Mutex
+	servers []*Server // what heartbeats tell of
+	admin   http.Handler
 }
 
 // Slot is this worker's place in the cluster, from 1. Its replacement has the same.
@@ -62,13 +63,6 @@ func (w *Worker) HandleAdmin(h http.Handler) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.admin = h
-}
-
-// OnMessage sets what takes the broadcasts of siblings. It is called with one after the other, and should not block.
-func (w *Worker) OnMessage(f func(from int, data []byte)) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.onMessage = f
 }
 
 // Serve says that this worker is ready, and serves until it is told to leave, as
@@ -125,6 +119,9 @@ func (w *Worker) prepare(servers []*Server) (listeners []net.Listener, err error
 			return listeners, fmt.Errorf("server %d of %d is nil", i+1, len(servers))
 		}
 		s.board, s.place, s.orphan = w.board.section(i), w.place, w.orphan
+		if err := w.checkLimits(s); err != nil {
+			return listeners, err
+		}
 		l, err := s.prepare(w.listeners[i])
 		if err != nil {
 			return listeners, fmt.Errorf("server %d of %d: %w", i+1, len(servers), err)
@@ -196,34 +193,6 @@ func (g *lagMeter) take() time.Duration {
 	worst := g.worst
 	g.worst = 0
 	return worst
-}
-
-// applySetting hands a setting to the handler, or keeps it until there is one.
-func (w *Worker) applySetting(m message) error {
-	w.settling.Lock()
-	defer w.settling.Unlock()
-	if w.onSetting == nil {
-		w.settings = append(w.settings, m)
-		return nil
-	}
-	return w.onSetting(m.Key, m.Value)
-}
-
-// OnSetting sets what applies settings, one after the other. Those that were made before come at once, and the error tells
-// which of them it refuses; later ones are reported to whoever makes them.
-func (w *Worker) OnSetting(f func(key, value string) error) error {
-	w.settling.Lock()
-	defer w.settling.Unlock()
-	w.onSetting = f
-	kept := w.settings
-	w.settings = nil
-	var refused []error
-	for _, m := range kept {
-		if err := f(m.Key, m.Value); err != nil {
-			refused = append(refused, fmt.Errorf("setting %s=%s: %w", m.Key, m.Value, err))
-		}
-	}
-	return errors.Join(refused...)
 }
 
 // oneListener is a listener that one connection arrives on.

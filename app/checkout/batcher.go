@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"time"
 )
 
 // A batcher answers questions together: group commit. While a batch is being answered, the questions that arrive queue up,
@@ -21,6 +22,7 @@ type batcher[Q, A any] struct {
 	mu     sync.Mutex
 	queue  []*question[Q, A]
 	flying int           // batches being answered
+	moved  time.Time     // a batch was answered, or began when none was being
 	closed bool          // nothing more is taken
 	landed chan struct{} // closed when closed and nothing flies
 }
@@ -81,6 +83,9 @@ func (b *batcher[Q, A]) enqueue(ctx context.Context, q *question[Q, A]) error {
 	}
 	b.queue = append(b.queue, q)
 	if b.flying < b.limits.flights {
+		if b.flying == 0 {
+			b.moved = time.Now()
+		}
 		b.flying++
 		go b.fly()
 	}
@@ -128,6 +133,7 @@ func (noTurn) Unlock() {}
 func (b *batcher[Q, A]) take() []*question[Q, A] {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.moved = time.Now() // the batch before is answered, and the turn has come
 	if len(b.queue) == 0 {
 		b.queue = nil // a queue that was long once is not kept
 		b.flying--
@@ -171,6 +177,17 @@ func recovered(do func() error) (err error) {
 		}
 	}()
 	return do()
+}
+
+// standstill is how long batches have been answered without any of them being done. It
+// is 0 when there is nothing to answer.
+func (b *batcher[Q, A]) standstill() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.flying == 0 {
+		return 0
+	}
+	return time.Since(b.moved)
 }
 
 // close waits until the last batch is answered, or until ctx ends. Nothing more is taken from here on, and those who wait

@@ -292,3 +292,65 @@ func TestBatcherInACrowd(t *testing.T) {
 		}
 	})
 }
+
+// A batcher stands still while a batch is not answered, and not while batches are, or while there is nothing to do.
+func TestStandstill(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(batchLimits{queue: 10, size: 1, flights: 1, turn: new(sync.Mutex)}, time.Minute)
+		still := func(want time.Duration) {
+			t.Helper()
+			synctest.Wait()
+			if got := d.standstill(); got != want {
+				t.Errorf("it stands still for %v, want %v", got, want)
+			}
+		}
+		time.Sleep(time.Hour)
+		still(0)
+		for range 2 {
+			go d.ask(t.Context(), 1)
+		}
+		still(0)
+		time.Sleep(59 * time.Second)
+		still(59 * time.Second)
+		time.Sleep(31 * time.Second)
+		still(30 * time.Second) // the second batch
+		time.Sleep(time.Minute)
+		still(0)
+	})
+}
+
+// The checkout is unhealthy when a batch does not end that its own time limits should have ended, and not before.
+func TestServiceHealthy(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const transaction = 5 * time.Second
+		s := &Service{cfg: Config{TransactionTimeout: transaction}}
+		hold := make(chan struct{})
+		limits := batchLimits{queue: 10, size: 1, flights: 1, turn: noTurn{}}
+		s.placing = newBatcher(limits, func(all []Request) []answered[placed] { <-hold; return make([]answered[placed], len(all)) })
+		s.settling = newBatcher(limits, func(all []settlement) []answered[Order] { <-hold; return make([]answered[Order], len(all)) })
+		if err := s.Healthy(); err != nil {
+			t.Error(err)
+		}
+		go s.settling.ask(t.Context(), settlement{})
+		time.Sleep(batchLimit(transaction))
+		if err := s.Healthy(); err != nil {
+			t.Error(err)
+		}
+		go s.placing.ask(t.Context(), Request{})
+		time.Sleep(time.Second)
+		if err := s.Healthy(); err == nil || !strings.Contains(err.Error(), "no batch of orders was settled for 51s") {
+			t.Errorf("got %v", err)
+		}
+		time.Sleep(batchLimit(transaction))
+		if err := s.Healthy(); err == nil || !strings.Contains(err.Error(), "no batch of orders was placed for 51s") {
+			t.Errorf("got %v", err)
+		}
+		close(hold)
+		synctest.Wait()
+		if err := s.Healthy(); err != nil {
+			t.Error(err)
+		}
+	})
+}

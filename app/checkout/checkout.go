@@ -78,6 +78,25 @@ func (s *Service) Close(ctx context.Context) error {
 	return errors.Join(s.placing.close(ctx), s.settling.close(ctx))
 }
 
+// Healthy says whether batches of orders go on. It fails only when one stands still
+// that its own time limits should have ended long ago: no database that is away, or
+// does not answer, is the reason then, and a new process is all that helps.
+func (s *Service) Healthy() error {
+	limit := batchLimit(s.cfg.TransactionTimeout)
+	if d := s.placing.standstill(); d > limit {
+		return fmt.Errorf("no batch of orders was placed for %v, and one has to end within %v", d.Round(time.Second), limit)
+	}
+	if d := s.settling.standstill(); d > limit {
+		return fmt.Errorf("no batch of orders was settled for %v, and one has to end within %v", d.Round(time.Second), limit)
+	}
+	return nil
+}
+
+// batchLimit is how long a batch may take. Twice the transaction is what it takes with
+// the turn of the other batcher before it; the rest is for the look-up of a lost COMMIT,
+// for the halves of a batch that is refused, and for a machine that is slow.
+func batchLimit(transaction time.Duration) time.Duration { return 30*time.Second + 4*transaction }
+
 // Request asks for the owner's cart to be ordered.
 type Request struct {
 	Owner              uuid.UUID

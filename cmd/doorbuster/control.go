@@ -261,3 +261,24 @@ func (c *setCommand) Run(env *environment) error {
 	}
 	return nil
 }
+
+type unsetCommand struct {
+	controlFlags
+	Keys []string `arg:"" help:"What to forget: log-level."`
+}
+
+// Run takes settings back.
+func (c *unsetCommand) Run(env *environment) error {
+	client, err := c.dial(env.signals.stop)
+	if err != nil {
+		return err
+	}
+	for _, key := range c.Keys {
+		n, err := client.Unset(env.signals.stop, key)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(env.stdout, "%s is not given to new workers any more; the master and %d workers keep it. \"doorbuster reload\" replaces the workers\n", key, n)
+	}
+	return nil
+}

@@ -83,7 +83,7 @@ func TestStatus(t *testing.T) {
 func TestCommandsWithoutMaster(t *testing.T) {
 	t.Parallel()
 	dir := shortTempDir(t)
-	for _, command := range []string{"status", "status --json", "reload", "scale 2", "set log-level=debug", "stop"} {
+	for _, command := range []string{"status", "status --json", "reload", "scale 2", "set log-level=debug", "unset log-level", "stop"} {
 		code, stdout, stderr := do(t, []string{"XDG_RUNTIME_DIR=" + dir}, strings.Fields(command)...)
 		socket := filepath.Join(dir, "doorbuster", "control.sock")
 		if code != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "no master listens on "+socket) || !strings.Contains(stderr, `"doorbuster serve"`) {
@@ -171,6 +171,23 @@ func TestSet(t *testing.T) {
 	s.reload()
 	if said := debugged(3); !maps.Equal(said, s.pids()) {
 		t.Errorf("after a reload, processes that log requests: %v, want %v", said, s.pids())
+	}
+
+	// What is unset is so for workers that start from then on.
+	const unset = "log-level is not given to new workers any more; the master and 3 workers keep it. \"doorbuster reload\" replaces the workers"
+	if code, stdout, stderr := s.do("unset", "log-level"); code != 0 || stdout != unset {
+		t.Errorf("got exit code %d, output %q, errors %q", code, stdout, stderr)
+	}
+	s.reload()
+	from := s.now()
+	for range 20 {
+		get(t, client, "GET", s.url("/v1/products"), "")
+	}
+	if code, stdout, stderr := s.do("unset", "log-level"); code != 1 || stdout != "" || !strings.Contains(stderr, `setting "log-level" was not made`) {
+		t.Errorf("unset twice: got exit code %d, output %q, errors %q", code, stdout, stderr)
+	}
+	if lines := s.records(from, "request"); len(lines) > 0 {
+		t.Errorf("after unset and a reload requests are logged: %+v", lines)
 	}
 	s.close()
 }

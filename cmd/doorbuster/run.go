@@ -28,6 +28,7 @@ type commands struct {
 	Scale   scaleCommand   `cmd:"" help:"Set the number of workers of a running shop."`
 	Kill    killCommand    `cmd:"" help:"Kill a worker of a running shop with SIGKILL, to see what happens."`
 	Set     setCommand     `cmd:"" help:"Change a setting of a running shop: log-level=debug."`
+	Unset   unsetCommand   `cmd:"" help:"Forget a setting: workers that start from now on do not get it."`
 	Stop    stopCommand    `cmd:"" help:"Stop a running shop in order, and wait for that. Again: at once."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database's schema up to date, or back, or show where it is."`
 	Seed    seedCommand    `cmd:"" help:"Fill a migrated database with a catalogue, and set its sale."`

@@ -214,6 +214,7 @@ func (c *serveCommand) work(env *environment, worker *cluster.Worker) error {
 		slot: worker.Slot(), release: worker.Release(), stop: worker.Stop(), siblings: worker,
 		serve: func(s *cluster.Server, shop *app.App) error {
 			worker.HandleAdmin(debugHandler(shop))
+			worker.Healthy(shop.Healthy)
 			return worker.Serve(s)
 		},
 	})

@@ -59,6 +59,11 @@ func (c *workerCommand) Run(env *environment) error {
 	})
 }
 
+// stallTimeout is when a worker counts as hung whose requests get nowhere. It is twice
+// what a checkout may take while PostgreSQL, the crowd and the payment provider use up
+// every limit they have (about 45 s): waiting for them is no reason to replace a worker.
+const stallTimeout = 2 * time.Minute
+
 // seat is where a worker sits: alone, or in a slot of a master.
 type seat struct {
 	slot     int
@@ -121,7 +126,9 @@ func (c *shopFlags) serve(env *environment, databases databaseFlags, seat seat) 
 		return err
 	}
 	tuneMemory(log)
-	server := &cluster.Server{ShutdownDelay: c.ShutdownDelay, DrainTimeout: c.DrainTimeout, LameDuck: c.LameDuck, Log: log}
+	server := &cluster.Server{
+		ShutdownDelay: c.ShutdownDelay, DrainTimeout: c.DrainTimeout, LameDuck: c.LameDuck, StallTimeout: stallTimeout, Log: log,
+	}
 	shop, err := app.New(seat.stop, app.Config{
 		DatabaseURL: databases.DatabaseURL, RedisURL: databases.RedisURL, SchemaVersion: migrations.Latest, MaxConns: c.DatabaseMaxConns,
 		Slot: seat.slot, Release: seat.release, Host: server, Siblings: seat.siblings, PlainHTTP: c.PlainHTTP,

@@ -10,6 +10,9 @@
 //	ready    after READY
 //	drain    when it was told to leave
 //
+// With the word "server" a worker serves with a cluster.Server, and "stall=200ms" is its StallTimeout. Otherwise it drains
+// with the means of net/http, so that what is tested is the master.
+//
 // "ready:wait=50ms ready:panic=oops" panics 50 ms after READY, "joined@2:exit=3" exits with code 3 before READY, in slot 2
 // and above.
 //
@@ -80,12 +83,24 @@ func run(found map[int]string) error {
 }
 
 func supervise() error {
+	var m *cluster.Master
 	cfg := cluster.Config{
 		Output: os.Stdout,
 		Log:    slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		OnSetting: func(key, _ string) error {
-			if key == "unknown" {
+			switch key {
+			case "unknown":
 				return errors.New("no such setting")
+			case "master-panics":
+				panic("judged too hard")
+			case "master-blocks":
+				gate(context.Background(), "judge")
+			case "master-asks":
+				_, err := m.Status(context.Background())
+				return err
+			case "master-sets":
+				_, err := m.Set(context.Background(), "again", "")
+				return err
 			}
 			return nil
 		},
@@ -93,8 +108,8 @@ func supervise() error {
 	if err := json.Unmarshal([]byte(os.Getenv(configVariable)), &cfg); err != nil {
 		return err
 	}
-	m, err := cluster.New(cfg)
-	if err != nil {
+	var err error
+	if m, err = cluster.New(cfg); err != nil {
 		return err
 	}
 	if path := os.Getenv(debugVariable); path != "" {
@@ -148,7 +163,7 @@ func debugHandler(m *cluster.Master) http.Handler {
 	return mux
 }
 
-// work is the life of a worker. It drains with the means of net/http, so that what is tested is the master.
+// work is the life of a worker.
 func work(w *cluster.Worker, found map[int]string) error {
 	happen("joined", w.Slot())
 	mux := http.NewServeMux()
@@ -162,9 +177,13 @@ func work(w *cluster.Worker, found map[int]string) error {
 		fmt.Fprintln(os.Stderr, "finishing what was held") // without a master nobody reads that pipe any more
 		fmt.Fprintln(rw, os.Getpid())
 	})
+	mux.HandleFunc("/wedge", func(http.ResponseWriter, *http.Request) { select {} })
 	w.HandleAdmin(adminHandler(w, found))
 	if servers := serversOf(w, mux); servers != nil {
 		return w.Serve(servers...)
+	}
+	if strings.Contains(behaviour, "server") {
+		return serve(w, mux)
 	}
 	server := &http.Server{Handler: mux}
 	for _, l := range w.Listeners() {
@@ -184,6 +203,26 @@ func work(w *cluster.Worker, found map[int]string) error {
 		return fmt.Errorf("cut: %w", context.Cause(w.Hurry()))
 	}
 	return nil
+}
+
+// serve is the life of a worker that leaves it to the cluster.
+func serve(w *cluster.Worker, handler http.Handler) error {
+	s := &cluster.Server{HTTP: &http.Server{Handler: handler}}
+	for word := range strings.FieldsSeq(behaviour) {
+		if value, ok := strings.CutPrefix(word, "stall="); ok {
+			var err error
+			if s.StallTimeout, err = time.ParseDuration(value); err != nil {
+				return err
+			}
+		}
+		if value, ok := strings.CutPrefix(word, "draintimeout="); ok {
+			var err error
+			if s.DrainTimeout, err = time.ParseDuration(value); err != nil {
+				return err
+			}
+		}
+	}
+	return w.Serve(s)
 }
 
 // happen does what the behaviour has for a point.
@@ -235,6 +274,8 @@ func act(ctx context.Context, point, verb, value string) {
 		fork("fork")
 	case "protocol":
 		speak(number)
+	case "mumble":
+		mumble()
 	default:
 		panic("the zoo has no " + verb)
 	}
@@ -305,6 +346,25 @@ func speak(version int) {
 	}
 	if err := os.Setenv(name, string(raw)); err != nil {
 		panic(err)
+	}
+}
+
+// mumble says what a master can't make sense of, before Join takes the link over.
+func mumble() {
+	const link = 3
+	for _, packet := range []string{"", "{", "[]", `{"kind":1}`, `{"kind":"from the future"}`, `{"kind":"beat","descriptor":true}`, strings.Repeat("x", 70_000)} {
+		for fds := range 5 {
+			if len(packet) > 1000 && fds > 0 {
+				break // there is no room for many of these
+			}
+			rights := unix.UnixRights([]int{1, 1, 1, 1}[:fds]...)
+			if fds == 0 {
+				rights = nil
+			}
+			if err := unix.Sendmsg(link, []byte(packet), rights, nil, 0); err != nil {
+				panic(err)
+			}
+		}
 	}
 }
 
