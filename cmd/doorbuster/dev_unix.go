@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 
+	"doorbuster/app/devstack"
 	"doorbuster/cluster"
 )
 
@@ -26,11 +27,11 @@ func (c *devCommand) runShop(env *environment, databases databaseFlags, ready fu
 	if err != nil {
 		return fmt.Errorf("find the running program: %w", err)
 	}
-	dir, err := os.MkdirTemp("", "doorbuster-dev-")
+	dir, remove, err := devstack.TempDir("dev")
 	if err != nil {
 		return fmt.Errorf("make a folder for the shop's word that it is open: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer remove() //nolint:errcheck // the next one sweeps it
 	notified, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
 	if err != nil {
 		return fmt.Errorf("listen for the shop's word that it is open: %w", err)
