@@ -235,7 +235,7 @@ func listenControl(path string) (net.Listener, error) {
 	l, err := privateSocket.Listen(context.Background(), "unix", path)
 	if err != nil {
 		if len(path) >= maxSocketPath {
-			err = fmt.Errorf("%w; it has %d bytes, and about 100 are the most", err, len(path))
+			err = fmt.Errorf("%w: a path of more than about 100 bytes does not work", err)
 		}
 		return nil, fmt.Errorf("open control socket %s: %w; name a path that this account may write to", path, err)
 	}

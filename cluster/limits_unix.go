@@ -17,10 +17,11 @@ const (
 	masterDescriptors = 24 // of the master itself: standard ones, files, the poller's, a command or two
 	childDescriptors  = 2  // of the master for each worker: its link and its output
 	workerDescriptors = 24 // of a worker that holds no connection
+	fewDescriptors    = 1024
 	workerTasks       = 16 // of a worker: threads of the Go runtime, and those in system calls
 )
 
-// checkLimits refuses to start a master that can't hold what it has to, and logs a limit that is close.
+// checkLimits sees to it that limits show at the start, and not in the middle of a crowd. It refuses to start a master that can't hold what it has to, and logs a limit that is close.
 func (m *Master) checkLimits() error {
 	// A rolling restart has one worker more, and those that it has told to leave.
 	children := 2*m.workers + 1
@@ -31,11 +32,14 @@ func (m *Master) checkLimits() error {
 	case descriptors < least:
 		return fmt.Errorf("%d workers take %d descriptors of their master, and the limit is %d (ulimit -Hn): raise it, or run fewer",
 			m.workers, least, descriptors)
-	case descriptors < comfortable || descriptors < 2*workerDescriptors:
-		m.cfg.Log.Warn("few descriptors: reloads and commands may fail for want of them, and a worker holds few connections",
-			"limit", descriptors, "master_needs", comfortable, "connections_per_worker", max(0, int64(descriptors)-workerDescriptors))
+	case descriptors < max(comfortable, fewDescriptors):
+		m.cfg.Log.Warn("few descriptors: raise their limit (ulimit -Hn, LimitNOFILE=)", "limit", descriptors,
+			"master_needs", comfortable, "connections_per_worker", max(0, int64(descriptors)-workerDescriptors))
 	}
-	tasks, where := taskLimit(os.DirFS("/"))
+	return m.checkTasks(taskLimit(os.DirFS("/")))
+}
+
+func (m *Master) checkTasks(tasks int64, where string) error {
 	switch {
 	case tasks < int64(m.workers)+1:
 		return fmt.Errorf("%d workers and one that replaces another are more processes than %s leaves, which is %d: raise it, or run fewer",

@@ -70,7 +70,8 @@ func (m *Master) Run(ctx context.Context) error {
 	defer m.flush()
 	l.statusAt, l.watchdog = l.began.Add(m.cfg.StatusInterval), l.began
 	l.sup = supervisor.New(l.supervisorConfig(), 1, 0)
-	m.cfg.Log.InfoContext(ctx, "master started", "release", m.first.name, "listening", m.Addrs(), "workers", m.workers, "because", m.reason)
+	m.cfg.Log.InfoContext(ctx, "master started", "release", m.first.name, "listening", m.Addrs(), "workers", m.workers, "because", m.reason,
+		"descriptors", descriptorLimit())
 	stopControl := m.serveControl()
 	l.step(supervisor.Begin{})
 	l.run(ctx)
@@ -317,6 +318,7 @@ func (l *loop) do(a supervisor.Action) {
 			if p := l.sup.Process(a.ID); p != nil && p.Why != "" {
 				c.killedFor = ": it " + p.Why
 			}
+			syscall.Kill(-c.pid, syscall.SIGKILL) //nolint:errcheck // its group: what it has started, too
 			l.kill(c.pid)
 		}
 	case supervisor.Retire:

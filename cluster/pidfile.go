@@ -146,7 +146,7 @@ func (f *pidFile) giveBack() error {
 // makeFolder makes the folder of a file of the master for this account alone. One that was there before is taken as it is:
 // whoever names it says that nobody else puts files into it. One that appears at the same moment is somebody else's.
 func makeFolder(dir string) error {
-	if _, err := os.Stat(dir); err == nil {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
 		return nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
