@@ -30,7 +30,7 @@ func TestProcessOneBesideExec(t *testing.T) {
 			z.dial()
 			z.gate.wait("orphan", 2)
 			z.gate.open() // from now on there are dead orphans, too
-			for _, query := range []string{"n=300", "n=1&wait=2500ms"} {
+			for _, query := range []string{"n=300", "n=300&raw", "n=1&wait=2500ms"} {
 				var errs []string
 				z.ask("/exec?"+query, &errs)
 				if len(errs) > 0 {

@@ -134,6 +134,10 @@ func debugHandler(m *cluster.Master, seen *events) http.Handler {
 	mux.HandleFunc("/exec", func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(r.URL.Query().Get("n"))
 		wait, _ := time.ParseDuration(r.URL.Query().Get("wait"))
+		if r.URL.Query().Has("raw") {
+			json.NewEncoder(w).Encode(executeRaw(n))
+			return
+		}
 		json.NewEncoder(w).Encode(execute(n, wait))
 	})
 	mux.HandleFunc("/state", func(w http.ResponseWriter, _ *http.Request) {
@@ -188,6 +192,27 @@ func execute(n int, wait time.Duration) []string {
 		}
 		if err != nil || out.String() != "hello\n" {
 			errs = append(errs, fmt.Sprintf("%q, %v", out.String(), err))
+		}
+	}
+	return errs
+}
+
+// executeRaw does the same with system calls alone, which hold no pidfd.
+func executeRaw(n int) []string {
+	errs := []string{}
+	for range n {
+		pid, err := syscall.ForkExec("/bin/true", []string{"true"}, nil)
+		for err == nil {
+			var ws syscall.WaitStatus
+			if _, err = syscall.Wait4(pid, &ws, 0, nil); err == nil {
+				break
+			}
+			if errors.Is(err, syscall.EINTR) {
+				err = nil
+			}
+		}
+		if err != nil {
+			errs = append(errs, err.Error())
 		}
 	}
 	return errs
