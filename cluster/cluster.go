@@ -145,7 +145,7 @@ func (c *Config) check() error {
 	case len(c.Listen)+len(c.Listeners) == 0:
 		return errors.New("no address to listen on: Listen and Listeners are empty")
 	case c.Nice < -20 || c.Nice > 19:
-		return fmt.Errorf("Nice is %d: nice values go from -20 to 19", c.Nice)
+		return fmt.Errorf("nice value of %d: they go from -20 to 19", c.Nice)
 	case c.HeartbeatTimeout < 2*c.HeartbeatInterval:
 		return fmt.Errorf("HeartbeatTimeout is %v: it has to be at least twice HeartbeatInterval, which is %v", c.HeartbeatTimeout, c.HeartbeatInterval)
 	case c.Workers < 0 || c.Workers > maxWorkers:

@@ -129,7 +129,7 @@ func TestImpossibleProcesses(t *testing.T) {
 		cfg  config
 		says string
 	}{
-		"nice value": {config{"Nice": 20}, "Nice is 20: nice values go from -20 to 19"},
+		"nice value": {config{"Nice": 20}, "nice value of 20: they go from -20 to 19"},
 		"resource":   {config{"Rlimits": []map[string]any{{"resource": 99, "soft": 1, "hard": 1}}}, "limit of resource 99: invalid argument"},
 		"soft limit": {config{"Rlimits": []map[string]any{{"resource": 7, "soft": 2, "hard": 1}}}, "the soft limit of 2 is above the hard one of 1"},
 		"hard limit": {config{"User": map[string]any{"UID": 1, "GID": 1}, "Rlimits": []map[string]any{{"resource": 7, "soft": 2, "hard": 1 << 40}}}, ""},

@@ -63,8 +63,8 @@ func callWithSomething(t *testing.T, method reflect.Value) error {
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	var args []reflect.Value
-	for i := range method.Type().NumIn() {
-		switch in := method.Type().In(i); {
+	for in := range method.Type().Ins() {
+		switch {
 		case in == reflect.TypeFor[context.Context]():
 			args = append(args, reflect.ValueOf(ctx))
 		case in.Kind() == reflect.Int:
@@ -76,7 +76,7 @@ func callWithSomething(t *testing.T, method reflect.Value) error {
 		}
 	}
 	results := method.Call(args)
-	err, _ := results[len(results)-1].Interface().(error)
+	err, _ := reflect.TypeAssert[error](results[len(results)-1])
 	return err
 }
 

@@ -49,7 +49,7 @@ func (m *Master) openSockets(patience time.Duration) error {
 	for i, l := range m.cfg.Listeners {
 		s, err := duplicateListener(l)
 		if err != nil {
-			return fmt.Errorf("Listeners[%d]: %w", i, err)
+			return fmt.Errorf("listener %d: %w", i, err)
 		}
 		m.listeners = append(m.listeners, s)
 	}

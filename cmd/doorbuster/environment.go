@@ -74,11 +74,11 @@ func parseEnv(text string) ([]string, error) {
 	p := envParser{rest: text, line: 1}
 	for p.rest != "" {
 		begin := p.line
-		switch c := p.rest[0]; {
-		case c == '\n' || c == ' ' || c == '\t' || c == '\r':
+		switch p.rest[0] {
+		case '\n', ' ', '\t', '\r':
 			p.next()
 			continue
-		case c == '#' || c == ';':
+		case '#', ';':
 			p.until("\n")
 			continue
 		}
