@@ -109,7 +109,7 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 	a.stop = stop
 	a.background.Go(func() { a.checkout.RunSweeper(background, cfg.SweepInterval) })
 	listener := &listener{config: pool.Config().ConnConfig, log: cfg.Log, news: a.news, stock: a.heardOfStock}
-	listener.config.RuntimeParams["application_name"] += " listener"
+	listener.config.RuntimeParams["application_name"] += listenerSuffix
 	a.background.Go(func() { listener.run(background) })
 	return a, nil
 }

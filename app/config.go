@@ -16,9 +16,13 @@ type Config struct {
 	RedisURL string
 	// SchemaVersion is the migration that this binary needs; an older database is refused at start. 0: not checked.
 	SchemaVersion int64
-	// MaxConns bounds the PostgreSQL connections of this worker. Workers times this must fit max_connections, with one
-	// worker more during a rolling restart. Each worker has one connection besides, which listens. Default 10.
+	// MaxConns bounds the PostgreSQL connections of this worker. Each worker has one connection besides, which listens.
+	// Default 10.
 	MaxConns int32
+	// Workers is the number of workers that share PostgreSQL with this one, itself included. Where max_connections is too
+	// low for MaxConns in each of them, and in one more that replaces another, MaxConns is lowered. 0: not known, and
+	// MaxConns stands.
+	Workers int
 
 	// Slot is the worker's place under its master, from 1; 0 without one.
 	Slot int

@@ -72,7 +72,7 @@ func openPostgres(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 	}
 	poolConfig.MaxConnLifetime = connLifetime
 	poolConfig.MaxConnLifetimeJitter = connLifetimeJitter
-	pool, err := pgxpool.NewWithConfig(ctx, poolConfig)
+	pool, err := pgxpool.NewWithConfig(ctx, poolConfig.Copy())
 	if err != nil {
 		return nil, fail("is unusable: %s", redact(rootCause(err), cfg.DatabaseURL))
 	}
@@ -82,6 +82,19 @@ func openPostgres(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 			return nil, setting
 		}
 		return nil, fail("names a PostgreSQL that can't be used: %s (%s)", redact(rootCause(err), cfg.DatabaseURL), postgresAddress(conn))
+	}
+	share, err := connectionShare(ctx, pool, cfg)
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	if share == cfg.MaxConns {
+		return pool, nil
+	}
+	pool.Close() // a pool keeps the size that it was made with
+	poolConfig.MaxConns = share
+	if pool, err = pgxpool.NewWithConfig(ctx, poolConfig); err != nil {
+		return nil, fail("is unusable: %s", redact(rootCause(err), cfg.DatabaseURL))
 	}
 	return pool, nil
 }

@@ -99,7 +99,7 @@ func (l *loop) startAnswerer() (*standIn, error) {
 	}
 	defer unix.Close(theirs)
 	env := []string{answererVariable + "=" + strconv.Itoa(len(l.listeners))}
-	for _, kv := range l.env {
+	for _, kv := range l.own {
 		if strings.HasPrefix(kv, "GO") {
 			env = append(env, kv)
 		}

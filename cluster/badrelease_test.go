@@ -193,7 +193,7 @@ func TestDeafRelease(t *testing.T) {
 	}
 	for _, w := range deaf.Workers {
 		for _, kind := range []string{"stuck", "left"} {
-			if !slices.ContainsFunc(events, func(e cluster.Event) bool { return e.Kind == kind && e.PID == w.PID }) && kind == "stuck" {
+			if !slices.ContainsFunc(events, func(e cluster.Event) bool { return string(e.Kind) == kind && e.PID == w.PID }) && kind == "stuck" {
 				t.Errorf("no event %q of pid %d", kind, w.PID)
 			}
 		}

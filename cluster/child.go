@@ -39,6 +39,8 @@ type child struct {
 
 	// After its end its last words may still be on their way.
 	reaped               bool
+	wasKilled            bool   // by this process
+	killedFor            string // why, after a separator; may be empty
 	how                  string // it ended
 	outside              bool   // by a signal that was no fault of its own
 	linkDone, outputDone bool
@@ -97,7 +99,7 @@ func (l *loop) start(c *child) error {
 	inv := invitation{
 		Protocol: protocol, Abilities: abilities(), Slot: c.slot, Release: c.release.name, Place: c.place, Listeners: len(l.listeners),
 		Heartbeat: l.cfg.HeartbeatInterval, KillTimeout: l.cfg.KillTimeout, HeartbeatTimeout: l.cfg.HeartbeatTimeout,
-		Settings: maps.Clone(l.settings),
+		Workers: l.sup.Target, Rlimits: l.cfg.Rlimits, Settings: maps.Clone(l.settings),
 	}
 	// Fd puts the writing end, which is the worker's alone, into blocking mode, as programs expect of their output.
 	if c.pid, err = l.spawn(c.release, inv, theirs, int(write.Fd())); err != nil {
@@ -231,18 +233,11 @@ func (l *loop) broadcast(from *child, data []byte) {
 	}
 }
 
-// reap collects processes that have ended. It is the only place that waits for any, so that no status is lost. A master
-// that is process 1 also collects orphans that it was made the parent of (M17); it must not use os/exec then.
+// reap collects processes that have ended: workers and helpers, each by its pid, so that nobody else in this process loses
+// a status to it. A master that is process 1 also collects the orphans that it was made the parent of (M17).
 func (l *loop) reap() {
 	if os.Getpid() == 1 {
-		for {
-			var ws syscall.WaitStatus
-			pid, err := wait4(-1, &ws)
-			if err != nil || pid <= 0 {
-				return
-			}
-			l.reaped(pid, ws)
-		}
+		defer l.reapStrangers()
 	}
 	var pids []int
 	for _, c := range l.children {
@@ -289,6 +284,9 @@ func (l *loop) reaped(pid int, ws syscall.WaitStatus) {
 		if c.pid == pid && !c.reaped {
 			c.outside = fromOutside(ws)
 			c.reaped, c.how, c.settleAt = true, howItEnded(ws), time.Now().Add(lastWords)
+			if c.wasKilled && ws.Signaled() && ws.Signal() == syscall.SIGKILL {
+				c.how = "was killed by SIGKILL from the master" + c.killedFor
+			}
 			l.board.reset(c.place)
 			l.places[c.place] = 0
 			if c.linkDone && c.outputDone {
@@ -297,7 +295,6 @@ func (l *loop) reaped(pid int, ws syscall.WaitStatus) {
 			return
 		}
 	}
-	l.cfg.Log.Debug("reaped an orphan", "orphan_pid", pid)
 }
 
 // settle is the end of a worker: it was reaped, and all that it had to say was heard.

@@ -20,7 +20,7 @@ type Client struct {
 }
 
 // errorCodes are the codes of outcomes that are errors of this package.
-var errorCodes = map[string]error{"stopped": ErrStopped, "superseded": ErrSuperseded}
+var errorCodes = map[string]error{"stopped": ErrStopped, "superseded": ErrSuperseded, "not running": ErrNotRunning}
 
 // Dial reaches the master that listens on a control socket. The error says if there is none.
 func Dial(ctx context.Context, path string) (*Client, error) {

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"time"
 )
 
-// Config holds the settings of a master. The zero value of each field but Listen means its default.
+// Config holds the settings of a master. The zero value of each field means its default; there has to be something to listen
+// on.
 type Config struct {
 	// Listen are the addresses to serve on: of TCP, such as ":8080", and Unix
 	// sockets, such as "unix:/run/shop/shop.sock". The master binds them once and
@@ -18,12 +20,35 @@ type Config struct {
 	// The file of a Unix socket may be connected to by all who can reach it (mode
 	// 0666). The master removes it at its end, and replaces one that a killed
 	// master has left. "unix:@name" is an abstract socket of Linux.
+	//
+	// "systemd" stands for all stream sockets that the service manager has passed to
+	// this process, and "systemd:NAME" for those of a name (LISTEN_FDS,
+	// LISTEN_FDNAMES: sd_listen_fds(3)). Default: these sockets, if there are any and
+	// Listeners is empty.
 	Listen []string
+	// Listeners are TCP and Unix listeners to serve on, behind those of Listen. When New succeeds they belong to the
+	// master: it has duplicated their descriptors, on which O_NONBLOCK stays set, and closes the originals. The file of a
+	// Unix socket is left in place, then and at the end.
+	Listeners []net.Listener
 	// Command is the executable of the workers and its arguments. The default is the running executable, by the path it
-	// was started from, with the arguments of this process. At each reload the file at that path is looked at anew.
+	// was started from, with the arguments of this process; "" in place of a path stands for the former. At each reload the
+	// file at that path is looked at anew.
 	Command []string
-	// Env is added to the environment of workers.
+	// Env is added to the environment of workers, as NAME=value.
 	Env []string
+	// EnvFunc returns more of that, each time that an executable is adopted: by New, and by every reload, on the goroutine
+	// of [Master.Reload]. So a reload can bring new variables along, or take some away. Crash restarts, and the way back
+	// to the release before, keep the environment of their release. An error refuses the reload. Default: none.
+	EnvFunc func() ([]string, error)
+	// User is whom workers run as, for a master that root has started to bind a port below 1024. What the master opens
+	// itself, such as the sockets, stays open in them. On systems without /proc their executable has to be within reach of
+	// that user. Default: the master's own user.
+	User *User
+	// Nice is the nice value of workers, from -20 to 19. Default 0: the master's own.
+	Nice int
+	// Rlimits are resource limits of workers. Each worker sets them in [Join], and so can't raise a hard limit unless it
+	// is root's. Default: those of the master.
+	Rlimits []Rlimit
 	// Workers is how many there should be. The default is [DefaultWorkers].
 	Workers int
 
@@ -55,6 +80,10 @@ type Config struct {
 	// itself. It is called with one setting after the other, on a goroutine of its own, and may call the master, but for
 	// Set. If it takes more than 2 s, or panics, the setting is refused. Default: every setting is refused.
 	OnSetting func(key, value string) error
+	// OnEvent is told what happens, one event after the other, on a goroutine of its own. The master does not wait for it: of
+	// more than 1,024 events that it has not taken yet the rest is dropped, which [Event.Missed] and the log tell. At
+	// the end Run waits a second for it. Default: nobody.
+	OnEvent func(Event)
 	// AlertCommand is run with ALERT_REASON, ALERT_RELEASE and ALERT_PID in its environment when a circuit breaker opens.
 	AlertCommand []string
 
@@ -62,6 +91,22 @@ type Config struct {
 	Output io.Writer
 	// Log takes what the master has to say. Default slog.Default().
 	Log *slog.Logger
+}
+
+// PassedSockets is the address that stands for the sockets which the service manager has passed; see Config.Listen.
+const PassedSockets = "systemd"
+
+// User is an account that workers run as.
+type User struct {
+	UID, GID uint32
+	Groups   []uint32 // supplementary ones
+}
+
+// Rlimit is a resource limit, as setrlimit(2) has it.
+type Rlimit struct {
+	Resource int    `json:"resource"` // such as syscall.RLIMIT_NOFILE
+	Soft     uint64 `json:"soft"`
+	Hard     uint64 `json:"hard"`
 }
 
 // maxWorkers bounds Workers and Scale: beyond it there is a typing error.
@@ -106,8 +151,10 @@ func (c *Config) check() error {
 		}
 	}
 	switch {
-	case len(c.Listen) == 0:
-		return errors.New("no address to listen on: Listen is empty")
+	case len(c.Listen)+len(c.Listeners) == 0:
+		return errors.New("no address to listen on: Listen and Listeners are empty")
+	case c.Nice < -20 || c.Nice > 19:
+		return fmt.Errorf("nice value of %d: they go from -20 to 19", c.Nice)
 	case c.HeartbeatTimeout < 2*c.HeartbeatInterval:
 		return fmt.Errorf("HeartbeatTimeout is %v: it has to be at least twice HeartbeatInterval, which is %v", c.HeartbeatTimeout, c.HeartbeatInterval)
 	case c.Workers < 0 || c.Workers > maxWorkers:
@@ -124,6 +171,8 @@ var (
 	ErrSuperseded = errors.New("a newer command took its place")
 	// ErrStopped says that the master has ended, or is about to.
 	ErrStopped = errors.New("the master is stopping, or has stopped")
+	// ErrNotRunning says that [Master.Run] was not called yet.
+	ErrNotRunning = errors.New("the master does not run yet")
 	// ErrUnsupported says that this system has no cluster.
 	ErrUnsupported = errors.New("a master needs a Unix system: run a worker without one here")
 )
@@ -150,10 +199,51 @@ func (e *StartError) Error() string {
 	return s
 }
 
-// Event is something that happened to the cluster.
+// A RunningError says that another master holds the PID file.
+type RunningError struct {
+	PID  int    // 0 when that master has not written it yet
+	Path string // of the PID file
+}
+
+func (e *RunningError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("another master is just starting or leaving (it holds PID file %s and no pid is in it): "+
+			"look again in a moment, or give this one a PID file of its own", e.Path)
+	}
+	return fmt.Sprintf("a master with pid %d is running already (PID file %s): stop it first, or give this one a PID file of its own",
+		e.PID, e.Path)
+}
+
+// EventKind says what an [Event] is about.
+type EventKind string
+
+// The kinds of events.
+const (
+	EventReady       EventKind = "ready"        // a worker serves
+	EventLeft        EventKind = "left"         // a worker that was told to leave has left
+	EventCrashed     EventKind = "crashed"      // a worker ended without being told to, for Reason
+	EventLate        EventKind = "late"         // a worker was not ready in time, and is killed
+	EventSilent      EventKind = "silent"       // a worker sends no heartbeats, and is killed
+	EventStuck       EventKind = "stuck"        // a worker did not leave in time, and is killed
+	EventLag         EventKind = "lag"          // the goroutines of a worker wait too long for a processor
+	EventRecycle     EventKind = "recycle"      // a worker is to be replaced, for Reason
+	EventRollout     EventKind = "rollout"      // a rolling restart begins
+	EventBaking      EventKind = "baking"       // the first replacement is ready, and watched for Wait
+	EventReplaced    EventKind = "replaced"     // a worker gives way to its replacement
+	EventRollback    EventKind = "rollback"     // a rolling restart failed, and what was replaced goes back
+	EventOpened      EventKind = "opened"       // the circuit breaker of a release, for Wait
+	EventProbe       EventKind = "probe"        // a circuit breaker is half open: one worker is tried
+	EventClosed      EventKind = "closed"       // the circuit breaker of a release
+	EventScaled      EventKind = "scaled"       // there should be Total workers from now on
+	EventShutdown    EventKind = "shutdown"     // the end begins
+	EventShutdownNow EventKind = "shutdown now" // the end is cut short
+	EventAway        EventKind = "away"         // the master itself did not run for Wait
+)
+
+// Event is something that happened to the cluster. In JSON its kind is a string.
 type Event struct {
 	Time    time.Time `json:"time"`
-	Kind    string    `json:"kind"` // ready, left, crashed, late, silent, stuck, lag, recycle, rollout, baking, replaced, rollback, opened, probe, closed, scaled, shutdown, shutdown now, away
+	Kind    EventKind `json:"kind"`
 	Slot    int       `json:"slot,omitempty"`
 	PID     int       `json:"pid,omitempty"`
 	Release string    `json:"release,omitempty"`
@@ -161,6 +251,7 @@ type Event struct {
 	Wait    float64   `json:"wait_seconds,omitempty"` // until what is next
 	Done    int       `json:"done"`                   // workers that run the release of the rolling restart under way
 	Total   int       `json:"total"`                  // workers that there should be
+	Missed  int       `json:"missed,omitempty"`       // events before this one that Config.OnEvent was too slow for
 }
 
 // Status is the state of a cluster at a moment.

@@ -146,7 +146,7 @@ func (m *Master) handleKill(w http.ResponseWriter, r *http.Request) {
 }
 
 func refusalCode(err error) int {
-	if errors.Is(err, ErrStopped) {
+	if errors.Is(err, ErrStopped) || errors.Is(err, ErrNotRunning) {
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusUnprocessableEntity
@@ -223,6 +223,9 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 	json.NewEncoder(w).Encode(v) //nolint:errcheck // the client is gone, or has it
 }
 
+// maxSocketPath is the room for the path of a Unix socket in bytes, on the system that has the least (sun_path of macOS).
+const maxSocketPath = 104
+
 // listenControl opens the control socket. The lock on the PID file makes sure that one that is there already is a remnant.
 func listenControl(path string) (*net.UnixListener, error) {
 	if err := makeFolder(filepath.Dir(path)); err != nil {
@@ -235,12 +238,17 @@ func listenControl(path string) (*net.UnixListener, error) {
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != os.ModeSocket {
 		return nil, fmt.Errorf("control socket %s: there is something else at this path, which is left alone: choose another one", path)
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("remove the control socket of a master that is no more: %w", err)
+	if _, err := os.Lstat(path); err == nil {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("remove control socket %s, which a master has left that is no more: %w", path, err)
+		}
 	}
 	l, err := privateSocket.Listen(context.Background(), "unix", path)
 	if err != nil {
-		return nil, fmt.Errorf("open the control socket %s (a path of more than about 100 bytes does not work): %w", path, err)
+		if len(path) >= maxSocketPath {
+			err = fmt.Errorf("%w: a path of more than about 100 bytes does not work", err)
+		}
+		return nil, fmt.Errorf("open control socket %s: %w; name a path that this account may write to", path, err)
 	}
 	if err := os.Chmod(path, 0o600); err != nil { // where privateSocket can't do that, or the umask took too much
 		return nil, errors.Join(fmt.Errorf("close the control socket to others: %w", err), l.Close())

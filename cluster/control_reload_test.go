@@ -115,7 +115,7 @@ func TestControlReloadLineByLine(t *testing.T) {
 				t.Errorf("after %d were replaced: %+v", replaced, e)
 			}
 		}
-		kinds = append(kinds, e.Kind)
+		kinds = append(kinds, string(e.Kind))
 	}
 	if want := []string{"ready", "baking", "replaced", "ready", "replaced"}; !slices.Equal(kinds, want) {
 		t.Errorf("got the events %q and want %q", kinds, want)

@@ -58,6 +58,9 @@
 //
 // # The life of a master
 //
+// [New] takes all that a master needs, [Master.Run] runs it. Before Run, other methods fail with [ErrNotRunning], after it, and
+// after [Master.Close], with [ErrStopped]; they never wait for what does not come.
+//
 //	starting ──▶ running ⇄ rolling ──▶ (verdict)
 //	                ⇅          └─▶ rolling back ──▶ (verdict)
 //	             degraded: a breaker is open, or workers are missing
@@ -73,7 +76,15 @@
 //	SIGTTIN, SIGTTOU   one worker more, one fewer
 //	SIGHUP             kept for replacing the master in place; says so in the log
 //
-// Each has its command on the control socket ([Client]). To one worker: SIGTERM or SIGINT make it drain, again: cut. Since
+// Each has its command on the control socket ([Client]). SIGINT and SIGHUP stay ignored where whoever started the master had it
+// ignore them: nohup(1), and shells without job control that run it in the background.
+//
+// The kernel merges equal signals that wait: a burst of eight SIGTTIN may add one worker. [Master.Scale] counts. Terminals
+// send these two signals as well, to processes in their background that read or write; [RelayScaleSignals] says how the
+// two are told apart, and what becomes of a SIGTTOU after "stty tostop".
+//
+// SIGCHLD is the master's, for its workers. Process 1 is the parent of every orphan, and collects those too. The application
+// may use os/exec beside that: what it has started is left to it. To one worker: SIGTERM or SIGINT make it drain, again: cut. Since
 // the master has not asked for that, it starts another one. Workers are in process groups of their own, so that Ctrl-C
 // on a terminal reaches the master only. SIGHUP and SIGPIPE do nothing to a worker. They are taken and not ignored, so that
 // programs that a worker executes are ended by them; a SIGHUP that the worker was started to ignore stays ignored.
@@ -111,7 +122,12 @@
 // whose application blocks hears what it is told. Broadcasts that it leaves no room for are dropped and counted; settings
 // are refused.
 //
-// A worker starts with CLUSTER_WORKER in its environment and these descriptors: 3 its end of the pair, 4 the shared
+// A worker starts in a process group of its own, with the user, the nice value and the limits of [Config], and with the
+// environment that its release was adopted in: the master's at its start, Config.Env, and what Config.EnvFunc returned when
+// the release was adopted. So nothing but a reload changes it. What is meant for the master alone is left out:
+// NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES.
+//
+// It has CLUSTER_WORKER in its environment besides, and these descriptors: 3 its end of the pair, 4 the shared
 // counters, 5 the master's standard error, 6 its executable, 7 and on the listening sockets.
 //
 // # Failures

@@ -44,8 +44,11 @@ func Join() (*Worker, error) {
 	if inv.Protocol < leastProtocol {
 		return nil, fmt.Errorf("the master speaks version %d of the protocol, and this program needs version %d at least: restart the master with this program to run it", inv.Protocol, leastProtocol)
 	}
+	if err := setRlimits(inv.Rlimits); err != nil { // before anything of the application's runs
+		return nil, fmt.Errorf("join the master: %w", err)
+	}
 	w := &Worker{
-		slot: inv.Slot, release: inv.Release, heartbeat: inv.Heartbeat, place: inv.Place,
+		slot: inv.Slot, workers: inv.Workers, release: inv.Release, heartbeat: inv.Heartbeat, place: inv.Place,
 		killTimeout:      cmp.Or(inv.KillTimeout, defaultKillTimeout), // masters of an older version do not tell
 		heartbeatTimeout: inv.HeartbeatTimeout, master: inv.Abilities,
 		beatNow: make(chan struct{}, 1), orphan: make(chan struct{}),

@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -32,6 +33,10 @@ type loop struct {
 	helpers  map[int]*helper         // commands that were run, by pid
 	places   []supervisor.ID         // who has which place on the board
 
+	strangers   map[int]time.Time // children of others that have ended: when each was first seen
+	strangersAt time.Time         // of the next look at them; zero: none is due
+	missed      int               // events that OnEvent has not got since the last one that it has
+
 	queue     []supervisor.Event
 	stepping  bool
 	statusAt  time.Time
@@ -51,26 +56,35 @@ type loop struct {
 
 // Run starts the workers and supervises them until the master was told to stop, by ctx, a signal or a command, and the
 // last worker is gone. It returns nil after a shutdown, and a *[StartError] when no worker was ever ready. It may be
-// called once.
+// called once: of a master that was closed, or has run, it returns [ErrStopped].
 func (m *Master) Run(ctx context.Context) error {
+	if !m.life.CompareAndSwap(lifeMade, lifeRunning) {
+		if m.life.Load() == lifeOver {
+			return ErrStopped
+		}
+		return errors.New("run a master: it runs already")
+	}
 	l := &loop{
 		Master: m, began: time.Now(), children: map[supervisor.ID]*child{}, releases: map[supervisor.Release]*release{1: m.first},
 		tickets: map[supervisor.Ticket]chan<- error{}, orders: map[supervisor.Ticket]chan<- error{}, watchers: map[chan<- Event]struct{}{}, settings: map[string]string{},
 		waiting: map[*wait]struct{}{}, passed: map[int64]chan<- string{}, helpers: map[int]*helper{}, places: make([]supervisor.ID, 2*maxWorkers), newest: 1,
-		serving: fmt.Sprintf("serving on %v", m.Addrs()),
+		strangers: map[int]time.Time{},
+		serving:   fmt.Sprintf("serving on %v", m.Addrs()),
 	}
 	defer m.flush()
 	l.statusAt, l.watchdog = l.began.Add(m.cfg.StatusInterval), l.began
 	decisions := l.supervisorConfig()
 	decisions.AnswerAfter = l.prepareAnswerer()
 	l.sup = supervisor.New(decisions, 1, 0)
-	m.cfg.Log.InfoContext(ctx, "master started", "release", m.first.name, "listening", m.Addrs(), "workers", m.workers, "because", m.reason)
+	m.cfg.Log.InfoContext(ctx, "master started", "release", m.first.name, "listening", m.Addrs(), "workers", m.workers, "because", m.reason,
+		"descriptors", descriptorLimit())
 	stopControl := m.serveControl()
 	l.step(supervisor.Begin{})
 	l.run(ctx)
 	close(m.quit)
 	l.settleAll()
-	m.ending.Do(func() { m.close((*pidFile).Close) })
+	m.close((*pidFile).Close)
+	m.life.Store(lifeOver)
 	close(m.ended) // whoever waits for the end may start another master now
 	stopControl()
 	if l.exit.Reason != "" {
@@ -105,7 +119,8 @@ func (m *Master) supervisorConfig() supervisor.Config {
 
 // listen takes the signals that a master answers to.
 func (m *Master) listen() {
-	signal.Notify(m.signals, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGTTIN, syscall.SIGTTOU)
+	signal.Notify(m.signals, append(notIgnored(syscall.SIGINT, syscall.SIGHUP), syscall.SIGUSR2, syscall.SIGTERM)...)
+	m.stopRelay = RelayScaleSignals(m.signals, m.cfg.Log)
 	signal.Notify(m.deaths, syscall.SIGCHLD)
 	// Go ends a program that writes to a standard error which nobody holds any more, as when "serve 2>&1 | tee log" loses
 	// its tee. The signal is taken, and not ignored, because what is ignored is so in workers too.
@@ -114,6 +129,7 @@ func (m *Master) listen() {
 
 func (m *Master) unlisten() {
 	signal.Stop(m.signals)
+	m.stopRelay()
 	signal.Stop(m.deaths)
 }
 
@@ -209,6 +225,9 @@ func (l *loop) next() time.Time {
 	if d := l.notify.interval(); d > 0 {
 		at(l.watchdog.Add(d))
 	}
+	if !l.strangersAt.IsZero() {
+		at(l.strangersAt)
+	}
 	return next
 }
 
@@ -231,6 +250,9 @@ func (l *loop) tick() {
 		if !now.Before(w.until) {
 			l.answered(w)
 		}
+	}
+	if !l.strangersAt.IsZero() && !now.Before(l.strangersAt) {
+		l.reapStrangers()
 	}
 	for pid, h := range l.helpers {
 		if !h.killed && !now.Before(h.until) {
@@ -305,6 +327,10 @@ func (l *loop) do(a supervisor.Action) {
 		l.send(a.ID, message{Kind: msgAsk})
 	case supervisor.Kill:
 		if c := l.children[a.ID]; c != nil && !c.reaped {
+			c.wasKilled = true
+			if p := l.sup.Process(a.ID); p != nil && p.Why != "" {
+				c.killedFor = ": it " + p.Why
+			}
 			l.killGroup(c.pid)
 		}
 	case supervisor.Retire:

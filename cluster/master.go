@@ -13,9 +13,10 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +26,7 @@ import (
 // goroutine while it runs.
 type Master struct {
 	cfg       Config
-	env       []string // of workers
+	own       []string // this process's environment
 	workers   int
 	reason    string // for that number
 	pid       *pidFile
@@ -47,52 +48,39 @@ type Master struct {
 	signals chan os.Signal // commands
 	deaths  chan os.Signal // SIGCHLD: one waiting is enough, and many must not push a command out
 	ignored chan os.Signal // nobody reads it
-	quit    chan struct{}  // closed when the loop has ended
-	ended   chan struct{}  // closed when all is given back
+
+	stopRelay func() // of SIGTTIN and SIGTTOU
+
+	quit    chan struct{} // closed when the loop has ended
+	ended   chan struct{} // closed when all is given back
 	readers sync.WaitGroup
-	ending  sync.Once
+	life    atomic.Int32 // of masterLife
+	events  *background  // calls of OnEvent
 
 	judging  chan struct{} // holds a token while Config.OnSetting is called
 	adopting sync.Mutex    // held from looking at a new executable until the loop has it
 }
 
-// socket is a listening socket as workers inherit it. It is no net.Listener: that would wake the master up for
-// connections that it will never accept (M2).
-type socket struct {
-	fd   int
-	addr string
-	file *socketFile // of a Unix socket; nil: it has none
-}
+// masterLife is where a master is in its life. It only ever grows.
+type masterLife = int32
 
-func (s *socket) close() {
-	s.file.remove()
-	unix.Close(s.fd)
-}
-
-// socketOf duplicates the socket of a listener, which the caller closes.
-func socketOf(l net.Listener, addr string) (socket, error) {
-	raw, err := l.(syscall.Conn).SyscallConn() //nolint:forcetypeassert // TCP and Unix listeners are
-	if err != nil {
-		return socket{}, fmt.Errorf("reach the socket of %s: %w", addr, err)
-	}
-	s := socket{fd: -1, addr: addr}
-	var dupErr error
-	if err := raw.Control(func(fd uintptr) { s.fd, dupErr = dupCloseOnExec(int(fd)) }); err != nil {
-		return socket{}, fmt.Errorf("reach the socket of %s: %w", addr, err)
-	}
-	return s, dupErr
-}
-
-// startingAnew is how long a master waits for its addresses when the one before it was killed: the workers of that one
-// close them as soon as they notice.
-const startingAnew = 2 * time.Second
+const (
+	lifeMade    masterLife = iota // by New
+	lifeRunning                   // Run was called
+	lifeOver                      // Run has ended, or Close was called instead
+)
 
 // New checks the settings, takes the PID file, and binds the addresses, so that all that can be wrong before the first
 // worker is found here. An error is one sentence. Signals are taken from here on, and the descriptors that this process
 // was started with, but for standard input, output and error, are marked close-on-exec: they are not for workers.
 func New(cfg Config) (_ *Master, err error) {
 	cfg.setDefaults()
-	if err := cfg.check(); err != nil {
+	if len(cfg.Listen)+len(cfg.Listeners) == 0 {
+		if passed, _ := passedSockets(environment(os.Environ())); len(passed) > 0 { // an error is told where they are opened
+			cfg.Listen = []string{PassedSockets}
+		}
+	}
+	if err := errors.Join(cfg.check(), cfg.checkProcess()); err != nil {
 		return nil, err
 	}
 	log := cfg.Log.Handler()
@@ -101,7 +89,7 @@ func New(cfg Config) (_ *Master, err error) {
 	})
 	cfg.Log = slog.New(&backgroundHandler{lines, log})
 	m := &Master{
-		cfg: cfg, env: workerEnv(os.Environ(), cfg.Env), output: &output{lines, cfg.Output},
+		cfg: cfg, own: os.Environ(), output: &output{lines, cfg.Output},
 		boardFD: -1, null: -1, stderr: -1,
 		calls: make(chan func(*loop)), inbox: make(chan inbound), quit: make(chan struct{}), ended: make(chan struct{}),
 		judging: make(chan struct{}, 1), signals: make(chan os.Signal, 16), deaths: make(chan os.Signal, 1), ignored: make(chan os.Signal, 1),
@@ -122,17 +110,21 @@ func New(cfg Config) (_ *Master, err error) {
 		m.cfg.AlertCommand = append([]string{path}, cfg.AlertCommand[1:]...)
 	}
 	if len(cfg.Command) == 0 {
-		path, err := ownPath()
-		if err != nil {
+		cfg.Command = append([]string{""}, os.Args[1:]...)
+	}
+	if m.cfg.Command = slices.Clone(cfg.Command); m.cfg.Command[0] == "" {
+		if m.cfg.Command[0], err = ownPath(); err != nil {
 			return nil, err
 		}
-		m.cfg.Command = append([]string{path}, os.Args[1:]...)
 	}
 	m.workers, m.reason = cfg.Workers, "as set"
 	if m.workers == 0 {
 		m.workers, m.reason = DefaultWorkers(cfg.MaxWorkerMemory)
 	}
 	if m.first, err = adopt(context.Background(), m.cfg.Command[0]); err != nil {
+		return nil, err
+	}
+	if m.first.env, err = m.freshEnv(); err != nil {
 		return nil, err
 	}
 	patience := time.Duration(0)
@@ -144,12 +136,11 @@ func New(cfg Config) (_ *Master, err error) {
 			patience = startingAnew
 		}
 	}
-	for _, addr := range cfg.Listen {
-		s, err := bind(addr, patience)
-		if err != nil {
-			return nil, err
-		}
-		m.listeners = append(m.listeners, s)
+	if err := m.openSockets(patience); err != nil {
+		return nil, err
+	}
+	if err := m.checkLimits(); err != nil {
+		return nil, err
 	}
 	if m.notify, err = newNotifier(environment(os.Environ())); err != nil {
 		return nil, err
@@ -160,7 +151,14 @@ func New(cfg Config) (_ *Master, err error) {
 			return nil, err
 		}
 	}
-	return m, m.openForWorkers()
+	if err := m.openForWorkers(); err != nil {
+		return nil, err
+	}
+	if cfg.OnEvent != nil {
+		m.events = newBackground(func(int64) {})
+	}
+	m.closeOriginals()
+	return m, nil
 }
 
 // masterReserve is how many descriptors are held for what must not fail although
@@ -184,36 +182,6 @@ func (m *Master) openForWorkers() (err error) {
 		return fmt.Errorf("duplicate standard error: %w", err)
 	}
 	return nil
-}
-
-// bind listens on an address. While the address is taken it tries again until its patience ends.
-func bind(addr string, patience time.Duration) (socket, error) {
-	if path, ok := strings.CutPrefix(addr, unixPrefix); ok {
-		return bindUnix(path, patience)
-	}
-	deadline := time.Now().Add(patience)
-	for {
-		l, err := net.Listen("tcp", addr) //nolint:noctx // binding does not wait for anybody
-		if errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(deadline) {
-			<-time.After(10 * time.Millisecond) // nothing tells when a socket of another process is closed
-			continue
-		}
-		if err != nil {
-			return socket{}, listenError(addr, err)
-		}
-		defer l.Close()
-		return socketOf(l, l.Addr().String())
-	}
-}
-
-func listenError(addr string, err error) error {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("address %s is taken by another program: stop it, or choose another address", addr)
-	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("address %s needs more rights than this user has: choose a port above 1023", addr)
-	}
-	return fmt.Errorf("address %s can't be listened on: %w", addr, err)
 }
 
 // ownPath is the path that this program was started by, symbolic links and all: a deployment may move the link.
@@ -251,7 +219,7 @@ func environment(list []string) func(string) string {
 	}
 }
 
-// Addrs returns the addresses that are listened on, in the order of Config.Listen.
+// Addrs returns the addresses that are listened on, in the order of [Worker.Listeners].
 func (m *Master) Addrs() []string {
 	addrs := make([]string, len(m.listeners))
 	for i, l := range m.listeners {
@@ -260,8 +228,22 @@ func (m *Master) Addrs() []string {
 	return addrs
 }
 
-// call runs a function on the master's goroutine, and waits until it has.
+// running returns nil while there is a loop that could answer.
+func (m *Master) running() error {
+	switch m.life.Load() {
+	case lifeMade:
+		return ErrNotRunning
+	case lifeOver:
+		return ErrStopped
+	}
+	return nil
+}
+
+// call runs a function on the master's goroutine, and waits until it has. Without such a goroutine it fails at once.
 func (m *Master) call(ctx context.Context, f func(*loop)) error {
+	if err := m.running(); err != nil {
+		return err
+	}
 	done := make(chan struct{})
 	select {
 	case m.calls <- func(l *loop) { defer close(done); f(l) }:
@@ -313,6 +295,9 @@ func (m *Master) abandon() {
 
 // flush lets the last words out.
 func (m *Master) flush() {
+	if m.events != nil {
+		m.events.close(flushTimeout)
+	}
 	if m.manager != nil {
 		m.manager.close(flushTimeout)
 	}
@@ -320,8 +305,16 @@ func (m *Master) flush() {
 	signal.Stop(m.ignored)
 }
 
-// Close gives back what New took, of a master that is not going to run. A second Close, or one after Run, does nothing.
+// Close gives back what New took, of a master that is not going to run. A second Close, or one after Run, does nothing; one
+// during Run is refused.
 func (m *Master) Close() error {
-	m.ending.Do(m.abandon)
+	if m.life.CompareAndSwap(lifeMade, lifeOver) {
+		m.abandon()
+		close(m.ended)
+		return nil
+	}
+	if m.life.Load() == lifeRunning {
+		return errors.New("close a master that runs: end it by Stop, or by the context of Run")
+	}
 	return nil
 }

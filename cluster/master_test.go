@@ -129,7 +129,7 @@ func TestRollback(t *testing.T) {
 	before := z.settle(3)
 	z.deploy("ready@2:panic=late joined@3:gate") // the third does not win the race against the end of the second
 	var kinds []string
-	err := z.client.Reload(t.Context(), func(e cluster.Event) { kinds = append(kinds, e.Kind) })
+	err := z.client.Reload(t.Context(), func(e cluster.Event) { kinds = append(kinds, string(e.Kind)) })
 	verdict := asVerdict(t, err)
 	if !strings.Contains(verdict.Reason, "worker 2 (pid ") || !strings.Contains(verdict.Reason, "exited with code 2") {
 		t.Errorf("the verdict is %q", verdict.Reason)

@@ -17,6 +17,9 @@ import (
 // number since; [ErrStopped] when the master was told to stop. Once begun it goes
 // on, also when ctx ends.
 func (m *Master) Scale(ctx context.Context, workers int) error {
+	if err := m.running(); err != nil {
+		return err
+	}
 	if workers < 1 || workers > maxWorkers {
 		return fmt.Errorf("%d workers: there can be 1 to %d", workers, maxWorkers)
 	}

@@ -4,7 +4,9 @@ package cluster
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
+	"os"
 )
 
 // Master needs a Unix system.
@@ -40,6 +42,9 @@ func (*Master) Drain(context.Context, int) error { return ErrUnsupported }
 // Reset returns [ErrUnsupported].
 func (*Master) Reset(context.Context) error { return ErrUnsupported }
 
+// Kill returns [ErrUnsupported].
+func (*Master) Kill(context.Context, int) error { return ErrUnsupported }
+
 // Stop returns [ErrUnsupported].
 func (*Master) Stop(context.Context) error { return ErrUnsupported }
 
@@ -54,6 +59,9 @@ func (*Master) Get(context.Context, int, string) (*http.Response, error) { retur
 
 // Handler refuses everything.
 func (*Master) Handler() http.Handler { return http.NotFoundHandler() }
+
+// RelayScaleSignals does nothing: there are no such signals.
+func RelayScaleSignals(chan<- os.Signal, *slog.Logger) (stop func()) { return func() {} }
 
 // Join returns [ErrNoMaster]: there are no masters on this system.
 func Join() (*Worker, error) { return nil, ErrNoMaster }

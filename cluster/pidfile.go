@@ -13,21 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A RunningError says that another master holds the PID file.
-type RunningError struct {
-	PID  int    // 0 when that master has not written it yet
-	Path string // of the PID file
-}
-
-func (e *RunningError) Error() string {
-	if e.PID == 0 {
-		return fmt.Sprintf("another master is just starting or leaving (it holds PID file %s and no pid is in it): "+
-			"look again in a moment, or give this one a PID file of its own", e.Path)
-	}
-	return fmt.Sprintf("a master with pid %d is running already (PID file %s): stop it first, or give this one a PID file of its own",
-		e.PID, e.Path)
-}
-
 // A pidFile is locked for as long as its master lives. The lock says whether a master runs, the number only says which:
 // a file that was left behind means nothing, whoever has its pid by now.
 //
@@ -158,11 +143,21 @@ func (f *pidFile) giveBack() error {
 	return nil
 }
 
-// makeFolder makes the folder of a file of the master for this account alone. One that is there is taken as it is: whoever
-// names it says that nobody else puts files into it.
+// makeFolder makes the folder of a file of the master for this account alone. One that was there before is taken as it is:
+// whoever names it says that nobody else puts files into it. One that appears at the same moment is somebody else's.
 func makeFolder(dir string) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make its folder: %w", err)
+	}
+	var made unix.Stat_t
+	if err := unix.Lstat(dir, &made); err != nil {
+		return fmt.Errorf("look at its folder: %w", err)
+	}
+	if made.Mode&unix.S_IFMT != unix.S_IFDIR || int(made.Uid) != os.Geteuid() || made.Mode&0o022 != 0 {
+		return fmt.Errorf("somebody else has just made its folder %s: remove that, or name another", dir)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +37,7 @@ type release struct {
 	file  *os.File
 	stamp releaseStamp
 	sum   [sha256.Size]byte
+	env   []string // of its workers: crash restarts keep it
 }
 
 // A releaseStamp is what a file shows of its identity without being read. Times are in nanoseconds.
@@ -202,9 +204,9 @@ func (r *release) changed() error {
 		"is there, and deploy by renaming a new file over the old one", r.name, r.path)
 }
 
-// same reports whether o is the same file with the same content.
+// same reports whether o is the same file with the same content, and runs in the same environment.
 func (r *release) same(o *release) bool {
-	return r.stamp.dev == o.stamp.dev && r.stamp.ino == o.stamp.ino && r.sum == o.sum
+	return r.stamp.dev == o.stamp.dev && r.stamp.ino == o.stamp.ino && r.sum == o.sum && slices.Equal(r.env, o.env)
 }
 
 // Close lets go of the file. Processes that run it go on.

@@ -22,6 +22,9 @@ const alertLimit = 30 * time.Second
 // another reload has taken its place, and [ErrStopped] when the master was told to stop. Meanwhile watch gets what
 // happens, if it is not nil; an event is dropped when it is full. Once it has begun a reload goes on, also when ctx ends.
 func (m *Master) Reload(ctx context.Context, watch chan<- Event) error {
+	if err := m.running(); err != nil {
+		return err
+	}
 	m.adopting.Lock() // of two reloads, the later one looks at the file later
 	handedOver := sync.OnceFunc(m.adopting.Unlock)
 	defer handedOver()
@@ -31,6 +34,9 @@ func (m *Master) Reload(ctx context.Context, watch chan<- Event) error {
 			return context.Cause(ctx)
 		}
 		return m.refuse(ctx, err.Error())
+	}
+	if r.env, err = m.freshEnv(); err != nil {
+		return errors.Join(m.refuse(ctx, err.Error()), r.Close())
 	}
 	verdict := make(chan error, 1)
 	if err := m.call(ctx, func(l *loop) { l.reload(r, verdict, watch) }); err != nil {
@@ -136,7 +142,7 @@ func subjectOf(c *child) string {
 
 // note puts what the supervisor finds worth telling into the log and to those who watch.
 func (l *loop) note(n supervisor.Note) {
-	e := Event{Time: time.Now(), Kind: string(n.Kind), Slot: n.Slot, PID: n.PID, Reason: n.Reason, Wait: n.Wait.Seconds(), Total: l.sup.Target}
+	e := Event{Time: time.Now(), Kind: EventKind(n.Kind), Slot: n.Slot, PID: n.PID, Reason: n.Reason, Wait: n.Wait.Seconds(), Total: l.sup.Target}
 	if r := l.releases[n.Release]; r != nil {
 		e.Release = r.name
 	}
@@ -150,6 +156,7 @@ func (l *loop) note(n supervisor.Note) {
 		default:
 		}
 	}
+	l.publish(e)
 	l.logNote(n, e)
 	switch n.Kind {
 	case supervisor.NoteCrashed:
@@ -224,6 +231,24 @@ func (l *loop) logNote(n supervisor.Note, e Event) {
 	}
 }
 
+// publish hands an event to OnEvent, in order and without waiting for it.
+func (l *loop) publish(e Event) {
+	if l.events == nil {
+		return
+	}
+	e.Missed = l.missed
+	if l.events.put(func() { l.cfg.OnEvent(e) }) {
+		if l.missed > 0 {
+			l.cfg.Log.Warn("OnEvent has missed events", "events", l.missed)
+		}
+		l.missed = 0
+		return
+	}
+	if l.missed++; l.missed == 1 {
+		l.cfg.Log.Warn("OnEvent does not keep up: it misses events", "waiting", backgroundQueue)
+	}
+}
+
 func (l *loop) readyWith(r supervisor.Release) int {
 	n := 0
 	for _, p := range l.sup.Processes {
@@ -240,9 +265,12 @@ func (l *loop) alert(e Event) {
 	if len(command) == 0 {
 		return
 	}
-	env := append(workerEnv(l.env, nil), "ALERT_REASON="+e.Reason, "ALERT_RELEASE="+e.Release, fmt.Sprintf("ALERT_PID=%d", e.PID))
+	env := append(workerEnv(l.own, l.cfg.Env), "ALERT_REASON="+e.Reason, "ALERT_RELEASE="+e.Release, fmt.Sprintf("ALERT_PID=%d", e.PID))
 	pid, err := syscall.ForkExec(command[0], command, &syscall.ProcAttr{
-		Env: env, Files: []uintptr{uintptr(l.null), uintptr(l.stderr), uintptr(l.stderr)}, Sys: &syscall.SysProcAttr{Setpgid: true},
+		Env: env, Files: []uintptr{uintptr(l.null), uintptr(l.stderr), uintptr(l.stderr)},
+		// A session of its own has a group of its own, and no terminal that could
+		// stop the command for writing to it (stty tostop).
+		Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
 		l.cfg.Log.Error("run the alert command", "command", command, "error", err)

@@ -40,6 +40,8 @@ type invitation struct {
 	KillTimeout time.Duration `json:"kill_timeout"`
 	// HeartbeatTimeout is how long a worker may stand still. 0: the master does not tell.
 	HeartbeatTimeout time.Duration     `json:"heartbeat_timeout,omitempty"`
+	Workers          int               `json:"workers,omitempty"` // that there should be
+	Rlimits          []Rlimit          `json:"rlimits,omitempty"`
 	Settings         map[string]string `json:"settings,omitempty"`
 }
 
@@ -51,18 +53,17 @@ func (m *Master) spawn(r *release, inv invitation, link, output int) (pid int, e
 	if err != nil {
 		return 0, err
 	}
-	env := make([]string, 0, len(m.env)+1)
-	env = append(env, m.env...)
-	env = append(env, joinVariable+"="+string(value))
+	env := append(slices.Clip(r.env), joinVariable+"="+string(value))
 	argv := append([]string{fmt.Sprintf("%s: worker %d", filepath.Base(r.path), inv.Slot)}, m.cfg.Command[1:]...)
 	files := []uintptr{uintptr(m.null), uintptr(output), uintptr(output), uintptr(link), uintptr(m.boardFD), uintptr(m.stderr), r.file.Fd()}
 	for _, l := range m.listeners {
 		files = append(files, uintptr(l.fd))
 	}
-	return syscall.ForkExec(executable(r), argv, &syscall.ProcAttr{
+	return m.fork(executable(r), argv, &syscall.ProcAttr{
 		Env: env, Files: files,
-		// A group of its own: Ctrl-C on a terminal goes to the master, and workers hear of it from there.
-		Sys: &syscall.SysProcAttr{Setpgid: true},
+		// A group of its own: Ctrl-C on a terminal goes to the master, and workers hear of it from there. It is no session
+		// of its own, beside which a nice value would mean nothing on Linux (sched(7), autogroup).
+		Sys: &syscall.SysProcAttr{Setpgid: true, Credential: m.cfg.credential()},
 	})
 }
 

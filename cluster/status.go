@@ -180,7 +180,8 @@ func (m *Master) Kill(ctx context.Context, slot int) error {
 	refused := fmt.Errorf("no worker serves in slot %d", slot)
 	if err := m.call(ctx, func(l *loop) {
 		for _, p := range l.sup.Processes {
-			if p.Slot == slot && p.Phase == supervisor.Ready { // not reaped, so the pid is still its own
+			if c := l.children[p.ID]; p.Slot == slot && p.Phase == supervisor.Ready && c != nil && !c.reaped { // the pid is still its own
+				c.wasKilled, c.killedFor = true, ", as a command asked for"
 				refused = syscall.Kill(p.PID, syscall.SIGKILL)
 				return
 			}

@@ -4,6 +4,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -81,4 +82,39 @@ func hungUp(c *net.UnixConn) bool {
 		}
 	})
 	return gone || err != nil
+}
+
+// getTermios reads the settings of a terminal.
+const getTermios = unix.TCGETS
+
+// foregroundGroup returns the process group in the foreground of a terminal,
+// which has to be the controlling one.
+func foregroundGroup(terminal int) (int, error) {
+	group, err := unix.IoctlGetUint32(terminal, unix.TIOCGPGRP)
+	return int(group), err
+}
+
+// onThreadOfItsOwn calls f on a thread that ends afterwards: a goroutine that
+// keeps its thread to itself until its end takes it along.
+func onThreadOfItsOwn(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		done <- f()
+	}()
+	return <-done
+}
+
+// forkNice starts a process with a nice value, which it inherits from the
+// thread that forks. Set on its pid afterwards it would miss those threads of
+// the child that had begun before.
+func forkNice(nice int, path string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
+	err = onThreadOfItsOwn(func() error {
+		if err := setNice(nice); err != nil {
+			return err
+		}
+		pid, err = syscall.ForkExec(path, argv, attr)
+		return err
+	})
+	return pid, err
 }

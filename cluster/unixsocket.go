@@ -65,7 +65,7 @@ func bindUnix(path string, patience time.Duration) (socket, error) {
 		}
 		defer l.Close()
 		l.(*net.UnixListener).SetUnlinkOnClose(false) //nolint:forcetypeassert // of "unix"
-		s, err := socketOf(l, unixPrefix+path)
+		s, err := duplicateListener(l)
 		if err != nil || abstract {
 			return s, err
 		}

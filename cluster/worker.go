@@ -14,6 +14,7 @@ import (
 // Worker is this process as a worker of a master. Make it with [Join]. Its methods may be called from any goroutine.
 type Worker struct {
 	slot      int
+	workers   int
 	release   string
 	heartbeat time.Duration
 	listeners []net.Listener
@@ -43,6 +44,10 @@ type Worker struct {
 
 // Slot is this worker's place in the cluster, from 1. Its replacement has the same.
 func (w *Worker) Slot() int { return w.slot }
+
+// Workers is how many workers there should be, as of the start of this one: what they share can be divided by it. It is 0
+// under a master of an older version.
+func (w *Worker) Workers() int { return w.workers }
 
 // Release names the executable that this worker runs, as its master knows it.
 func (w *Worker) Release() string { return w.release }

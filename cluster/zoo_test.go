@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -38,6 +39,11 @@ const hang = time.Minute
 var zooDir string // where the programs are built; removed at the end
 
 func TestMain(m *testing.M) {
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		if signal.Ignored(s) { // as in the background of a script; what is run here would have it ignored, too
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 	dir, err := os.MkdirTemp("", "zoo")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -173,6 +173,17 @@ func (h *home) makeTemp(parent, noun string) (string, error) {
 	}
 }
 
+// TempDir makes a temporary directory, for what a program needs beside its servers. If the program is killed before it calls
+// remove, the next one that makes such a directory on the same account removes it.
+func TempDir(noun string) (dir string, remove func() error, err error) {
+	h := &home{temporary: true}
+	if h.dir, err = h.makeTemp(os.TempDir(), noun); err != nil {
+		return "", nil, err
+	}
+	sweep(os.TempDir(), nil)
+	return h.dir, h.close, nil
+}
+
 // close unlocks the directory, and removes it if it was temporary.
 func (h *home) close() error {
 	var errs []error

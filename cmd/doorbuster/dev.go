@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -28,7 +29,7 @@ type devCommand struct {
 // Run brings up the servers that are not given, the schema and the catalogue, and then serves until it is told to stop.
 func (c *devCommand) Run(env *environment) (err error) {
 	ctx := env.signals.stop
-	if err := c.check(ctx); err != nil {
+	if err := c.check(ctx, env.log); err != nil {
 		return err
 	}
 	say := func(format string, args ...any) { fmt.Fprintf(env.stdout, format+"\n", args...) }
@@ -58,7 +59,7 @@ func (c *devCommand) Run(env *environment) (err error) {
 }
 
 // check finds what can't work before anything slow is begun.
-func (c *devCommand) check(ctx context.Context) error {
+func (c *devCommand) check(ctx context.Context, log *slog.Logger) error {
 	if err := errors.Join(c.seedFlags.check(), c.shopFlags.check()); err != nil {
 		return err
 	}
@@ -68,7 +69,7 @@ func (c *devCommand) check(ctx context.Context) error {
 	if _, err := cluster.Dial(ctx, c.ControlSocket); err == nil {
 		return fmt.Errorf("a shop is running already, on control socket %s: end it with \"doorbuster stop\", or set PID_FILE, CONTROL_SOCKET, ADDR and ADMIN_ADDR for another", c.ControlSocket)
 	}
-	listener, err := c.listen(ctx)
+	listener, err := c.listen(ctx, log)
 	if err != nil {
 		return err
 	}

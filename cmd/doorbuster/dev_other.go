@@ -9,7 +9,7 @@ import (
 
 // runShop runs one worker in this process: there is no master on this system.
 func (c *devCommand) runShop(env *environment, databases databaseFlags, ready func(addr string)) error {
-	listener, err := c.listen(env.signals.stop)
+	listener, err := c.listen(env.signals.stop, env.log)
 	if err != nil {
 		return err
 	}

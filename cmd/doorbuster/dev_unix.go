@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 
+	"doorbuster/app/devstack"
 	"doorbuster/cluster"
 )
 
@@ -26,11 +27,11 @@ func (c *devCommand) runShop(env *environment, databases databaseFlags, ready fu
 	if err != nil {
 		return fmt.Errorf("find the running program: %w", err)
 	}
-	dir, err := os.MkdirTemp("", "doorbuster-dev-")
+	dir, remove, err := devstack.TempDir("dev")
 	if err != nil {
 		return fmt.Errorf("make a folder for the shop's word that it is open: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer remove() //nolint:errcheck // the next one sweeps it
 	notified, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
 	if err != nil {
 		return fmt.Errorf("listen for the shop's word that it is open: %w", err)
@@ -43,16 +44,23 @@ func (c *devCommand) runShop(env *environment, databases databaseFlags, ready fu
 		cmd.Env = appendFlags(cmd.Env, reflect.ValueOf(flags))
 	}
 	cmd.Stdout, cmd.Stderr = env.stdout, env.stderr
-	// Ctrl-C goes to this process alone, which passes it on: a second one would cut the drain short.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// A session of its own: Ctrl-C goes to this process alone, which passes it on, as a second one would cut the drain
+	// short; and no terminal stops the shop, which is never in its foreground, for writing to it (stty tostop).
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	lifeline, err := cmd.StdinPipe() // its end tells the shop that this process is no more
 	if err != nil {
 		return err
 	}
 	defer lifeline.Close()
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGUSR2, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGUSR2, syscall.SIGTERM)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		if !signal.Ignored(s) { // as in notify
+			signal.Notify(signals, s)
+		}
+	}
 	defer signal.Stop(signals)
+	defer cluster.RelayScaleSignals(signals, env.log)()
 	if env.signals.settle(); env.signals.stop.Err() != nil {
 		return nil // it came before signals were passed on
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -22,6 +23,11 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		if signal.Ignored(s) { // as in the background of a script; what is run here would have it ignored, too
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 	dir, err := os.MkdirTemp("", "doorbuster-binary-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -45,6 +46,36 @@ func TestOwnFolder(t *testing.T) {
 		}
 		if got := isOwn(info); got != own {
 			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// Somebody may make the runtime directory between a look at it and ours: what is there after that counts.
+func TestMakeRuntimeDir(t *testing.T) {
+	t.Setenv("RUNTIME_DIRECTORY", "")
+	dir := t.TempDir()
+	fresh := filepath.Join(dir, "deep", "fresh")
+	for range 2 {
+		if err := makeRuntimeDir(fresh); err != nil {
+			t.Error(err)
+		}
+	}
+	if info, err := os.Stat(fresh); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info, err)
+	}
+	link, open := filepath.Join(dir, "link"), filepath.Join(dir, "open")
+	if err := os.Symlink(fresh, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(open, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, foreign := range []string{link, open} {
+		if err := makeRuntimeDir(foreign); err == nil || !strings.Contains(err.Error(), foreign+" is not a folder that only this account can write to") {
+			t.Errorf("%s: %v", foreign, err)
 		}
 	}
 }

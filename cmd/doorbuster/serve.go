@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -35,7 +34,9 @@ type clusterFlags struct {
 	Workers           int           `name:"workers" env:"WORKERS" default:"0" help:"Number of workers. 0: one for each core that this process may use."`
 	WorkerProcs       int           `name:"worker-procs" env:"WORKER_PROCS" default:"0" help:"GOMAXPROCS of each worker. 0: the cores, divided by the workers at the start, and rounded up."`
 	AdminAddr         string        `name:"admin-addr" env:"ADMIN_ADDR" default:"127.0.0.1:3001" help:"Address for status, commands and metrics. Empty: none."`
-	AdminToken        string        `name:"admin-token" env:"ADMIN_TOKEN" help:"Bearer token of the admin address. Required if that is not a loopback address."`
+	AdminToken        string        `name:"admin-token" env:"ADMIN_TOKEN" help:"Bearer token of the admin address. Required if that is not a loopback address. Others on this machine can see it on the command line, and not in the environment."`
+	EnvFile           string        `name:"env-file" env:"ENV_FILE" placeholder:"PATH" help:"Variables of workers, as in the EnvironmentFile= of systemd. Read anew at each reload; what the command line says stands above them, and the master itself takes none from there."`
+	WorkerUser        string        `name:"worker-user" env:"WORKER_USER" placeholder:"NAME" help:"Run workers as this user, with all of its groups. For a master that root has started, to serve on a port below 1024."`
 	PIDFile           string        `name:"pid-file" env:"PID_FILE" type:"path" placeholder:"PATH" help:"PID file. By default in the runtime directory."`
 	ReadyTimeout      time.Duration `name:"ready-timeout" env:"READY_TIMEOUT" default:"30s" help:"How long a worker may take to be ready."`
 	Bake              time.Duration `name:"bake" env:"BAKE" default:"1s" help:"How long the first new worker of a reload has to stay healthy."`
@@ -69,12 +70,20 @@ func (c *serveCommand) supervise(env *environment) error {
 	if err := c.clusterFlags.check(&c.shopFlags); err != nil {
 		return err
 	}
+	user, err := lookUpUser(c.WorkerUser)
+	if err != nil {
+		return err
+	}
 	cfg := cluster.Config{ // in which 0 means the default, so that a bake of no time takes a nanosecond
-		Listen: []string{c.Addr}, Workers: c.Workers, Env: c.workerEnv(env.logFlags),
+		Listen: []string{c.Addr}, Workers: c.Workers, Env: c.workerEnv(env.logFlags), User: user,
+		Command: append([]string{""}, withoutFlag(os.Args[1:], "--admin-token")...),
 		PIDFile: c.PIDFile, ControlSocket: c.ControlSocket,
 		ReadyTimeout: c.ReadyTimeout, Bake: max(c.Bake, 1), KillTimeout: c.KillTimeout, ShutdownDelay: c.ShutdownDelay,
 		HeartbeatInterval: c.HeartbeatInterval, HeartbeatTimeout: c.HeartbeatTimeout, MaxWorkerMemory: c.MaxWorkerMemory << 20,
 		StatusInterval: c.StatusInterval, OnSetting: env.set, Output: env.stderr, Log: log,
+	}
+	if c.EnvFile != "" {
+		cfg.EnvFunc = func() ([]string, error) { return readEnvFile(c.EnvFile) }
 	}
 	if c.AlertCommand != "" {
 		cfg.AlertCommand = []string{"/bin/sh", "-c", c.AlertCommand}
@@ -107,6 +116,11 @@ func (c *clusterFlags) check(shop *shopFlags) error {
 	dir, err := runtimeDir()
 	if err != nil && (c.ControlSocket == "" || c.PIDFile == "") {
 		return err
+	}
+	if c.ControlSocket == "" || c.PIDFile == "" {
+		if err := makeRuntimeDir(dir); err != nil {
+			return err
+		}
 	}
 	if c.ControlSocket == "" {
 		c.ControlSocket = filepath.Join(dir, controlSocketName)
@@ -164,9 +178,32 @@ func runtimeDir() (string, error) {
 	}
 	dir := filepath.Join(os.TempDir(), "doorbuster-"+strconv.Itoa(os.Getuid()))
 	if info, err := os.Lstat(dir); err == nil && !isOwn(info) {
-		return "", fmt.Errorf("%s is not a folder that only this account can write to: remove it, or set XDG_RUNTIME_DIR to one that is", dir)
+		return "", foreignDirError(dir)
 	}
 	return dir, nil
+}
+
+func foreignDirError(dir string) error {
+	return fmt.Errorf("%s is not a folder that only this account can write to: remove it, or set XDG_RUNTIME_DIR to one that is", dir)
+}
+
+// makeRuntimeDir makes the folder that runtimeDir has named, and looks at what is there then: somebody may have been faster.
+// The service manager's is left as it is.
+func makeRuntimeDir(dir string) error {
+	if os.Getenv("RUNTIME_DIRECTORY") != "" {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the runtime directory: %w; set XDG_RUNTIME_DIR to a folder that this account may write to", err)
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("look at the runtime directory: %w", err)
+	}
+	if !isOwn(info) {
+		return foreignDirError(dir)
+	}
+	return nil
 }
 
 // serveAdmin opens the admin address.
@@ -178,9 +215,9 @@ func (c *clusterFlags) serveAdmin(env *environment, master *cluster.Master) (clo
 	if err != nil {
 		return nil, fmt.Errorf("ADMIN_ADDR %s: %w", c.AdminAddr, err)
 	}
-	listener, err := new(net.ListenConfig).Listen(env.signals.stop, "tcp", c.AdminAddr)
+	listener, err := listen(env.signals.stop, env.log.With("role", "master"), "ADMIN_ADDR", c.AdminAddr)
 	if err != nil {
-		return nil, listenError("ADMIN_ADDR", c.AdminAddr, err)
+		return nil, err
 	}
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: adminHeaderTimeout}
 	done := make(chan struct{})
@@ -211,7 +248,7 @@ func (c *serveCommand) work(env *environment, worker *cluster.Worker) error {
 		env.log.Warn("a setting of another release is not applied", "slot", worker.Slot(), "release", worker.Release(), "error", err)
 	}
 	return c.serve(env, c.databaseFlags, seat{
-		slot: worker.Slot(), release: worker.Release(), stop: worker.Stop(), siblings: worker,
+		slot: worker.Slot(), release: worker.Release(), workers: worker.Workers(), stop: worker.Stop(), siblings: worker,
 		serve: func(s *cluster.Server, shop *app.App) error {
 			worker.HandleAdmin(debugHandler(shop))
 			worker.Healthy(shop.Healthy)

@@ -28,12 +28,18 @@ func (s signals) settle() {
 	<-done
 }
 
-// notify listens to the process's signals for the rest of its life.
+// notify listens to the process's signals for the rest of its life. SIGHUP and SIGINT stay ignored where whoever started this
+// process had it ignore them.
 func notify() signals {
 	stop, cancelStop := context.WithCancelCause(context.Background())
 	hurry, cancelHurry := context.WithCancelCause(context.Background())
 	received := make(chan os.Signal, 2)
-	signal.Notify(received, syscall.SIGTERM, syscall.SIGHUP, os.Interrupt)
+	signal.Notify(received, syscall.SIGTERM)
+	for _, s := range []os.Signal{syscall.SIGHUP, os.Interrupt} {
+		if !signal.Ignored(s) { // nohup(1), or a shell without job control that runs this in the background
+			signal.Notify(received, s)
+		}
+	}
 	flush := make(chan chan struct{})
 	go func() {
 		pass := func() {

@@ -186,6 +186,27 @@ func TestDevAndItsChild(t *testing.T) {
 	}
 }
 
+// What a dev that was killed leaves in the temporary directory goes with the next one.
+func TestDevSweeps(t *testing.T) {
+	t.Parallel()
+	tmp := shortTempDir(t)
+	left := func(when string, want int) {
+		t.Helper()
+		if entries, err := os.ReadDir(tmp); err != nil || len(entries) != want {
+			t.Errorf("%s it holds %v, %v", when, entries, err)
+		}
+	}
+	killed := developShop(t, "TMPDIR="+tmp)
+	left("while it runs", 1)
+	killed.cmd.Process.Kill()
+	killed.wait()
+	left("after the kill", 1)
+	next := developShop(t, "TMPDIR="+tmp)
+	left("with the next one", 1)
+	next.close()
+	left("in the end", 0)
+}
+
 // M17: "doorbuster dev" says that the shop is open when it is, and what it says works: the commands find the master.
 func TestDevSaysHowToReload(t *testing.T) {
 	t.Parallel()

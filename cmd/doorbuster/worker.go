@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -46,12 +47,12 @@ type workerCommand struct {
 
 // Run serves until it is told to stop.
 func (c *workerCommand) Run(env *environment) error {
-	listener, err := c.listen(env.signals.stop)
+	listener, err := c.listen(env.signals.stop, env.log)
 	if err != nil {
 		return err
 	}
 	return c.serve(env, c.databaseFlags, seat{
-		release: releaseName(), stop: env.signals.stop, close: listener.Close,
+		release: releaseName(), workers: 1, stop: env.signals.stop, close: listener.Close,
 		serve: func(s *cluster.Server, _ *app.App) error {
 			s.Log.Info("serving", "addr", listener.Addr().String())
 			return s.Serve(env.signals.stop, env.signals.hurry, listener)
@@ -68,6 +69,7 @@ const stallTimeout = 2 * time.Minute
 type seat struct {
 	slot     int
 	release  string
+	workers  int // that share the databases, this one included
 	stop     context.Context
 	siblings app.Siblings
 	serve    func(*cluster.Server, *app.App) error
@@ -105,18 +107,42 @@ func atLeast(variable string, value, least time.Duration) error {
 
 // listen checks the settings and takes the address, before anything slower: a taken port is the cheapest thing to find out.
 // Nobody is answered before the worker is ready.
-func (c *shopFlags) listen(ctx context.Context) (net.Listener, error) {
+func (c *shopFlags) listen(ctx context.Context, log *slog.Logger) (net.Listener, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
 	if strings.HasPrefix(c.Addr, "unix:") {
 		return nil, &app.SettingError{Variable: "ADDR", Problem: fmt.Sprintf("is %s: a Unix socket takes a master (doorbuster serve); this command listens on TCP only, such as ADDR=:3100", c.Addr)}
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Addr)
-	if err != nil {
-		return nil, listenError("ADDR", c.Addr, err)
+	return listen(ctx, log, "ADDR", c.Addr)
+}
+
+// takenPatience is how long an address that is taken is waited for: an outgoing connection may have been given the port.
+const takenPatience = time.Second
+
+// listen takes an address, and says in a sentence why that can't be had.
+func listen(ctx context.Context, log *slog.Logger, variable, addr string) (net.Listener, error) {
+	deadline := time.Now().Add(takenPatience)
+	for told := false; ; {
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+		if errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(deadline) {
+			if !told {
+				told = true
+				log.WarnContext(ctx, "address is taken: trying again for a moment", "variable", variable, "addr", addr, "for", takenPatience.String())
+			}
+			again := time.NewTimer(10 * time.Millisecond) // nothing tells when it is free
+			select {
+			case <-again.C:
+				continue
+			case <-ctx.Done():
+				again.Stop()
+			}
+		}
+		if err != nil {
+			return nil, listenError(variable, addr, err)
+		}
+		return listener, nil
 	}
-	return listener, nil
 }
 
 // serve runs one worker until it was told to stop and has drained.
@@ -131,7 +157,8 @@ func (c *shopFlags) serve(env *environment, databases databaseFlags, seat seat) 
 	}
 	shop, err := app.New(seat.stop, app.Config{
 		DatabaseURL: databases.DatabaseURL, RedisURL: databases.RedisURL, SchemaVersion: migrations.Latest, MaxConns: c.DatabaseMaxConns,
-		Slot: seat.slot, Release: seat.release, Host: server, Siblings: seat.siblings, PlainHTTP: c.PlainHTTP,
+		Workers: seat.workers,
+		Slot:    seat.slot, Release: seat.release, Host: server, Siblings: seat.siblings, PlainHTTP: c.PlainHTTP,
 		Payment:  payment.SimulatorConfig{Latency: c.PaymentLatency, Outage: c.PaymentOutage, Hang: c.PaymentHang},
 		Checkout: checkout.Config{PaymentTimeout: c.PaymentTimeout, HoldTTL: c.HoldTTL, Plain: c.CheckoutPlain},
 		Log:      log,
@@ -155,7 +182,7 @@ func (c *shopFlags) serve(env *environment, databases databaseFlags, seat seat) 
 func listenError(variable, addr string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%[1]s %[2]s is taken by another program: stop it, or choose another address, such as %[1]s=:3100", variable, addr)
+		return fmt.Errorf("%[1]s %[2]s is taken by another program, or by a connection that goes out from this port: stop it, or choose another address, such as %[1]s=:3100", variable, addr)
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("%s %s needs more rights than this user has: choose a port above 1023", variable, addr)
 	}

@@ -205,7 +205,7 @@ func TestTakenPort(t *testing.T) {
 	}
 	defer l.Close()
 	code, _, stderr := do(t, []string{"ADDR=" + l.Addr().String()}, "worker")
-	if code != 1 || !strings.Contains(stderr, "is taken by another program") || strings.Count(stderr, "\n") != 1 {
+	if code != 1 || !strings.Contains(stderr, "is taken by another program") || strings.Count(stderr, "trying again for a moment") != 1 || strings.Count(stderr, "\n") != 2 {
 		t.Errorf("got exit code %d and %q", code, stderr)
 	}
 }

@@ -40,7 +40,11 @@ func main() {
 // run returns the exit code of the command; 1 with an error when there is none.
 func run(args []string) (code int, err error) {
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, passedOn...)
+	for _, s := range passedOn {
+		if !signal.Ignored(s) { // nohup(1), or the background of a script
+			signal.Notify(signals, s)
+		}
+	}
 	defer signal.Stop(signals)
 
 	servers := dbtest.New(os.Getenv)

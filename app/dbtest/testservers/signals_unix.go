@@ -10,9 +10,9 @@ import (
 
 var passedOn = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
 
-// own gives the command a process group, so that it gets a Ctrl-C from us and not from the terminal as well: to
-// some commands a second one means "at once".
-func own(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
+// own gives the command a session, so that it gets a Ctrl-C from us and not from the terminal as well: to some commands a
+// second one means "at once". In a mere process group it would be stopped for writing to the terminal (stty tostop).
+func own(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} }
 
 // pass sends the signal to the command and what it started.
 func pass(cmd *exec.Cmd, s os.Signal) {

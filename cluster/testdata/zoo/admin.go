@@ -102,6 +102,14 @@ func adminHandler(w *cluster.Worker, found map[int]string) http.Handler {
 		}
 		return cmd.Process.Pid
 	})
+	answer("/account", func(*http.Request) any {
+		var files syscall.Rlimit
+		syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files)
+		groups, _ := os.Getgroups()
+		return map[string]any{
+			"uid": os.Getuid(), "gid": os.Getgid(), "groups": groups, "soft": files.Cur, "hard": files.Max, "workers": w.Workers(),
+		}
+	})
 	answer("/grow", func(r *http.Request) any {
 		n, _ := strconv.Atoi(r.URL.Query().Get("mb"))
 		go grow(n) // it is replaced for that, and may not live to answer

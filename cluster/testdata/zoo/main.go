@@ -32,8 +32,10 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -52,6 +54,10 @@ const (
 	configVariable = "ZOO_CONFIG" // a cluster.Config as JSON
 	gateVariable   = "ZOO_GATE"   // a Unix socket: see gate
 	debugVariable  = "ZOO_DEBUG"  // a Unix socket to serve debugHandler on
+
+	listenVariable = "ZOO_LISTEN" // networks and addresses of Config.Listeners, with spaces between them
+	envVariable    = "ZOO_ENV"    // a file with what Config.EnvFunc returns, a line each
+	procVariable   = "ZOO_PROC"   // mount a /proc of this PID namespace first
 )
 
 func main() {
@@ -108,7 +114,23 @@ func supervise() error {
 	if err := json.Unmarshal([]byte(os.Getenv(configVariable)), &cfg); err != nil {
 		return err
 	}
+	if os.Getenv(procVariable) != "" {
+		if err := mountProc(); err != nil {
+			return err
+		}
+	}
 	var err error
+	if cfg.Listeners, err = listeners(strings.Fields(os.Getenv(listenVariable))); err != nil {
+		return err
+	}
+	if path := os.Getenv(envVariable); path != "" {
+		cfg.EnvFunc = func() ([]string, error) {
+			raw, err := os.ReadFile(path)
+			return strings.FieldsFunc(string(raw), func(r rune) bool { return r == '\n' }), err
+		}
+	}
+	var seen events
+	cfg.OnEvent = seen.add
 	if m, err = cluster.New(cfg); err != nil {
 		return err
 	}
@@ -117,14 +139,24 @@ func supervise() error {
 		if err != nil {
 			return errors.Join(err, m.Close())
 		}
-		go http.Serve(l, debugHandler(m))
+		go http.Serve(l, debugHandler(m, &seen))
 	}
 	return m.Run(context.Background())
 }
 
 // debugHandler shows what only the process of the master knows.
-func debugHandler(m *cluster.Master) http.Handler {
+func debugHandler(m *cluster.Master, seen *events) http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("/events", func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(seen.list()) })
+	mux.HandleFunc("/exec", func(w http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.Atoi(r.URL.Query().Get("n"))
+		wait, _ := time.ParseDuration(r.URL.Query().Get("wait"))
+		if r.URL.Query().Has("raw") {
+			json.NewEncoder(w).Encode(executeRaw(n))
+			return
+		}
+		json.NewEncoder(w).Encode(execute(n, wait))
+	})
 	mux.HandleFunc("/state", func(w http.ResponseWriter, _ *http.Request) {
 		debug.FreeOSMemory() // what is left is held by somebody
 		var mem runtime.MemStats
@@ -161,6 +193,77 @@ func debugHandler(m *cluster.Master) http.Handler {
 		body.WriteTo(w)
 	})
 	return mux
+}
+
+// listeners opens what is given as network, address, network, …
+func listeners(pairs []string) (opened []net.Listener, err error) {
+	for len(pairs) > 1 {
+		l, err := net.Listen(pairs[0], pairs[1])
+		if err != nil {
+			return nil, err
+		}
+		opened, pairs = append(opened, l), pairs[2:]
+	}
+	return opened, nil
+}
+
+// execute runs n commands one after the other, as an application does that knows nothing of masters. Each is waited for
+// only a while after its end. It returns the errors.
+func execute(n int, wait time.Duration) []string {
+	errs := []string{}
+	for range n {
+		var out bytes.Buffer
+		cmd := exec.Command("/bin/sh", "-c", "echo hello")
+		cmd.Stdout = &out
+		err := cmd.Start()
+		if err == nil {
+			<-time.After(wait)
+			err = cmd.Wait()
+		}
+		if err != nil || out.String() != "hello\n" {
+			errs = append(errs, fmt.Sprintf("%q, %v", out.String(), err))
+		}
+	}
+	return errs
+}
+
+// executeRaw does the same with system calls alone, which hold no pidfd.
+func executeRaw(n int) []string {
+	errs := []string{}
+	for range n {
+		pid, err := syscall.ForkExec("/bin/true", []string{"true"}, nil)
+		for err == nil {
+			var ws syscall.WaitStatus
+			if _, err = syscall.Wait4(pid, &ws, 0, nil); err == nil {
+				break
+			}
+			if errors.Is(err, syscall.EINTR) {
+				err = nil
+			}
+		}
+		if err != nil {
+			errs = append(errs, err.Error())
+		}
+	}
+	return errs
+}
+
+// events are those that Config.OnEvent got.
+type events struct {
+	mu   sync.Mutex
+	seen []cluster.Event
+}
+
+func (e *events) add(event cluster.Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.seen = append(e.seen, event)
+}
+
+func (e *events) list() []cluster.Event {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.seen)
 }
 
 // work is the life of a worker.

@@ -20,9 +20,16 @@ const (
 	Interrupted = 130
 )
 
-// Main runs a program and exits with the status it returns. Its context ends by Ctrl-C, SIGTERM or SIGHUP.
+// Main runs a program and exits with the status it returns. Its context ends by Ctrl-C, SIGTERM or SIGHUP, of which the
+// first and the last stay ignored under nohup(1) and in the background of a script.
 func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) int) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signals := []os.Signal{syscall.SIGTERM}
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			signals = append(signals, s)
+		}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status)

@@ -1,0 +1,79 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// room is what a PostgreSQL has of connections.
+type room struct {
+	most     int32 // max_connections, or the lower limit of the role or the database
+	reserved int32 // for superusers and the like
+	others   int32 // held by programs that are not this shop, at the moment
+}
+
+// connectionShare returns how many connections the pool of this worker may have, at most cfg.MaxConns: all workers together,
+// and one that replaces another, must fit into what PostgreSQL lets in, each with the connection that it listens on. What
+// others hold at the moment is left to them, but never makes it less than one: a worker is not refused for what may be over
+// in a second. It fails with a *[SettingError] when even one for each is too many.
+//
+// Every worker finds the same answer by itself, from the number of workers at its start. More workers than that, by a scale,
+// leave those that are there with what they have.
+func connectionShare(ctx context.Context, pool *pgxpool.Pool, cfg Config) (int32, error) {
+	if cfg.Workers < 1 {
+		return cfg.MaxConns, nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, connectTimeout, errors.New("no answer within "+connectTimeout.String()))
+	defer cancel()
+	r, err := roomOf(ctx, pool)
+	if err != nil { // the schema was read: what keeps this from an answer is no fault of the setting
+		cfg.Log.WarnContext(ctx, "PostgreSQL does not say how many connections it lets in", "error", err)
+		return cfg.MaxConns, nil
+	}
+	share, err := r.share(cfg.Workers)
+	if err != nil {
+		return 0, err
+	}
+	if share >= cfg.MaxConns {
+		return cfg.MaxConns, nil
+	}
+	cfg.Log.LogAttrs(ctx, slog.LevelWarn, "PostgreSQL lets in fewer connections than DATABASE_MAX_CONNS for each worker: sharing them",
+		slog.Int("connections", int(share)), slog.Int("configured", int(cfg.MaxConns)), slog.Int("workers", cfg.Workers),
+		slog.Int("max_connections", int(r.most)), slog.Int("reserved", int(r.reserved)), slog.Int("others", int(r.others)))
+	return share, nil
+}
+
+// share divides the room by a number of workers and one.
+func (r room) share(workers int) (int32, error) {
+	const each = 2 // one to work with, and one to listen on
+	processes := int32(workers) + 1
+	if r.most-r.reserved < each*processes {
+		return 0, &SettingError{"DATABASE_URL", fmt.Sprintf("names a PostgreSQL that lets %d connections in, %d of them reserved, and %d workers "+
+			"and one that replaces another take %d: raise max_connections to %d, or set WORKERS to %d at most",
+			r.most, r.reserved, workers, each*processes, each*processes+r.reserved, max(1, (r.most-r.reserved)/each-1))}
+	}
+	return max(1, (r.most-r.reserved-r.others)/processes-1), nil
+}
+
+// roomOf asks PostgreSQL. A limit of -1 is none:
+// https://www.postgresql.org/docs/current/catalog-pg-database.html. What pg_stat_activity hides from this role counts as
+// others'.
+func roomOf(ctx context.Context, pool *pgxpool.Pool) (r room, err error) {
+	const connectionRoom = `-- name: app.connection_room
+SELECT least(current_setting('max_connections')::int, nullif(r.rolconnlimit, -1), nullif(d.datconnlimit, -1)),
+       current_setting('superuser_reserved_connections')::int + coalesce(current_setting('reserved_connections', true)::int, 0),
+       greatest(0, (SELECT coalesce(sum(numbackends), 0) FROM pg_stat_database) - (
+           SELECT count(*) FROM pg_stat_activity
+            WHERE application_name IN (current_setting('application_name'), current_setting('application_name') || $1)))::int
+  FROM pg_roles r, pg_database d
+ WHERE r.rolname = current_user AND d.datname = current_database()`
+	err = pool.QueryRow(ctx, connectionRoom, listenerSuffix).Scan(&r.most, &r.reserved, &r.others)
+	return r, err
+}
+
+// listenerSuffix is what the connection that listens has behind the application's name.
+const listenerSuffix = " listener"

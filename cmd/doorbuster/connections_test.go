@@ -1,0 +1,83 @@
+package main_test
+
+import (
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"doorbuster/app/dbtest"
+	"doorbuster/app/devstack"
+)
+
+// smallPostgres is a migrated PostgreSQL that lets 30 connections in, 3 of them for superusers.
+func smallPostgres(t *testing.T) (setting string) {
+	t.Helper()
+	postgres, err := devstack.StartPostgres(t.Context(), devstack.Options{MaxConnections: 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := postgres.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	setting = "DATABASE_URL=" + postgres.URL()
+	for _, command := range [][]string{{"migrate", "up"}, {"seed"}} {
+		if code, _, stderr := do(t, []string{setting}, command...); code != 0 {
+			t.Fatalf("%v: got exit code %d: %s", command, code, stderr)
+		}
+	}
+	return setting
+}
+
+// Workers whose pools would not fit into max_connections share what there is: no customer is told that there are too many
+// clients, not during a reload either, which has one worker more.
+func TestPoolsFitIntoPostgres(t *testing.T) {
+	t.Parallel()
+	database := smallPostgres(t)
+	ask(t, strings.TrimPrefix(database, "DATABASE_URL="), "WITH much AS (UPDATE stock SET available = 1000000 RETURNING 1) SELECT count(*)::text FROM much")
+	s := openShop(t, database, "WORKERS=12", "DATABASE_MAX_CONNS=10", "READY_TIMEOUT="+hang.String(), "LOG_LEVEL=debug")
+	const sharing = "PostgreSQL lets in fewer connections than DATABASE_MAX_CONNS for each worker: sharing them"
+	if got := s.records(0, sharing); len(got) != 12 {
+		t.Errorf("%d workers say that they share connections", len(got))
+	}
+	var keys atomic.Int64
+	c := newCrowd(t)
+	c.join("readers", 24, reads(stranger, s.url("/v1/products")))
+	c.join("buyers", 24, buys(s, sku, &keys))
+	c.working()
+	if err := s.client.Reload(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+	c.working()
+	c.leave()
+	for _, k := range c.kinds { // a connection that was cut by the reload is another test's matter
+		t.Logf("%s: %d answers, %d failures", k.name, k.answered.Load(), len(k.failures))
+		for _, failure := range k.failures {
+			if strings.Contains(failure, ": 50") {
+				t.Errorf("%s: %s", k.name, failure)
+			}
+		}
+	}
+	for _, line := range s.stderr.all() {
+		if strings.Contains(line, "SQLSTATE 53300") || strings.Contains(line, "too many clients") {
+			t.Errorf("the log says %s", line)
+		}
+	}
+	s.close()
+}
+
+// What can't work at all is refused with what to set.
+func TestTooManyWorkersForPostgres(t *testing.T) {
+	t.Parallel()
+	p := start(t, []string{
+		"ADDR=127.0.0.1:0", "WORKERS=14", smallPostgres(t), "REDIS_URL=" + dbtest.Redis(t), "READY_TIMEOUT=" + hang.String(),
+	}, "serve")
+	code := p.wait()
+	lines := p.stderr.all()
+	const want = "DATABASE_URL names a PostgreSQL that lets 30 connections in, 3 of them reserved, and 14 workers and one that replaces " +
+		"another take 30: raise max_connections to 33, or set WORKERS to 12 at most"
+	if last := lines[len(lines)-1]; code != 1 || !strings.Contains(last, want) {
+		t.Errorf("got exit code %d and %q", code, last)
+	}
+}
