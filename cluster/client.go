@@ -99,9 +99,54 @@ func (c *Client) Reload(ctx context.Context, watch func(Event)) error {
 	}
 }
 
-// Scale sets how many workers there should be.
+// ScaleOptions say how to scale.
+type ScaleOptions struct {
+	// Force adds more workers than the machine has room for: four for each CPU (what
+	// [DefaultWorkers] counts), and no more than fit into memory by
+	// Config.MaxWorkerMemory. Without it that is refused. Fewer workers than there are
+	// is never refused.
+	Force bool
+	// NoWait returns when it has begun, and does not tell how it ends.
+	NoWait bool
+}
+
+// Scale sets how many workers there should be, and waits for the outcome, which is
+// that of [Master.Scale].
 func (c *Client) Scale(ctx context.Context, workers int) error {
-	_, err := c.command(ctx, "scale", map[string]int{"workers": workers})
+	return c.ScaleWith(ctx, workers, ScaleOptions{})
+}
+
+// ScaleWith is Scale with options.
+func (c *Client) ScaleWith(ctx context.Context, workers int, options ScaleOptions) error {
+	name := "scale"
+	if options.NoWait {
+		name += "?wait=false"
+	}
+	body := map[string]any{"workers": workers}
+	if options.Force {
+		body["force"] = true
+	}
+	_, err := c.command(ctx, name, body)
+	return err
+}
+
+// Restart replaces the worker in a slot, as [Master.Restart] does, and waits for the
+// outcome.
+func (c *Client) Restart(ctx context.Context, slot int) error {
+	_, err := c.command(ctx, "restart", map[string]int{"slot": slot})
+	return err
+}
+
+// Drain tells the worker in a slot to leave, as [Master.Drain] does, and waits for
+// the outcome.
+func (c *Client) Drain(ctx context.Context, slot int) error {
+	_, err := c.command(ctx, "drain", map[string]int{"slot": slot})
+	return err
+}
+
+// Reset closes all circuit breakers, as [Master.Reset] does.
+func (c *Client) Reset(ctx context.Context) error {
+	_, err := c.command(ctx, "reset", nil)
 	return err
 }
 
@@ -176,14 +221,18 @@ func (c *Client) send(ctx context.Context, method, name string, body any, accept
 // failure reads why a command failed.
 func failure(resp *http.Response) error {
 	var o struct {
-		Code   string `json:"code"`
-		Reason string `json:"reason"`
+		Code   string   `json:"code"`
+		Reason string   `json:"reason"`
+		Output []string `json:"output"`
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&o); err != nil || o.Reason == "" {
 		return fmt.Errorf("the master answered %s", resp.Status)
 	}
 	if err := errorCodes[o.Code]; err != nil {
 		return err
+	}
+	if resp.StatusCode == http.StatusConflict {
+		return &VerdictError{Reason: o.Reason, Output: o.Output}
 	}
 	return errors.New(o.Reason)
 }

@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,7 +28,10 @@ const (
 //
 //	GET  /api/v1/status                  Status
 //	POST /api/v1/reload                  waits; {"ok": true}, or 409 with {"ok": false, "reason", "output"}
-//	POST /api/v1/scale     {"workers"}   {"ok": true}
+//	POST /api/v1/scale     {"workers", "force"}  waits; {"ok": true}, or as reload; with ?wait=false when it has begun
+//	POST /api/v1/restart   {"slot"}      waits; {"ok": true}, or as reload
+//	POST /api/v1/drain     {"slot"}      waits; {"ok": true}, or as reload
+//	POST /api/v1/reset                   {"ok": true}
 //	POST /api/v1/kill      {"slot"}      {"ok": true}
 //	POST /api/v1/stop                    {"ok": true}; with ?wait=true when the last worker is gone
 //	POST /api/v1/settings  {"key", "value"}  {"ok": true, "workers": how many have it}
@@ -51,7 +55,10 @@ func (m *Master) routes() http.Handler {
 	mux.HandleFunc("GET /api/v1/status", m.handleStatus)
 	mux.HandleFunc("POST /api/v1/reload", m.handleReload)
 	mux.HandleFunc("POST /api/v1/scale", m.handleScale)
-	mux.HandleFunc("POST /api/v1/kill", m.handleKill)
+	mux.HandleFunc("POST /api/v1/restart", m.handleSlot(m.Restart))
+	mux.HandleFunc("POST /api/v1/drain", m.handleSlot(m.Drain))
+	mux.HandleFunc("POST /api/v1/reset", m.handleReset)
+	mux.HandleFunc("POST /api/v1/kill", m.handleSlot(m.Kill))
 	mux.HandleFunc("POST /api/v1/stop", m.handleStop)
 	mux.HandleFunc("POST /api/v1/settings", m.handleSettings)
 	mux.HandleFunc("DELETE /api/v1/settings", m.handleUnset)
@@ -119,30 +126,56 @@ func failed(err error) outcome {
 
 func (m *Master) handleScale(w http.ResponseWriter, r *http.Request) {
 	var body struct {
-		Workers int `json:"workers"`
+		Workers int  `json:"workers"`
+		Force   bool `json:"force"`
 	}
 	if !readJSON(w, r, &body) {
 		return
 	}
-	if err := m.Scale(r.Context(), body.Workers); err != nil {
-		writeOutcome(w, refusalCode(err), failed(err))
+	wait, err := strconv.ParseBool(cmp.Or(r.URL.Query().Get("wait"), "true"))
+	options := ScaleOptions{Force: body.Force, NoWait: err == nil && !wait}
+	if err := m.scaleWith(r.Context(), body.Workers, options); err != nil {
+		writeFailure(w, err)
 		return
 	}
 	writeOutcome(w, http.StatusOK, outcome{OK: true, Workers: body.Workers})
 }
 
-func (m *Master) handleKill(w http.ResponseWriter, r *http.Request) {
-	var body struct {
-		Slot int `json:"slot"`
+// handleSlot handles a command that is about one slot.
+func (m *Master) handleSlot(do func(ctx context.Context, slot int) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var body struct {
+			Slot int `json:"slot"`
+		}
+		if !readJSON(w, r, &body) {
+			return
+		}
+		if err := do(r.Context(), body.Slot); err != nil {
+			writeFailure(w, err)
+			return
+		}
+		writeOutcome(w, http.StatusOK, outcome{OK: true})
 	}
-	if !readJSON(w, r, &body) {
-		return
-	}
-	if err := m.Kill(r.Context(), body.Slot); err != nil {
-		writeOutcome(w, refusalCode(err), failed(err))
+}
+
+func (m *Master) handleReset(w http.ResponseWriter, r *http.Request) {
+	if err := m.Reset(r.Context()); err != nil {
+		writeFailure(w, err)
 		return
 	}
 	writeOutcome(w, http.StatusOK, outcome{OK: true})
+}
+
+// writeFailure tells a verdict, which is about workers, from a refusal, which is
+// about the command.
+func writeFailure(w http.ResponseWriter, err error) {
+	var verdict *VerdictError
+	if errors.As(err, &verdict) || errors.Is(err, ErrSuperseded) {
+		code, o := outcomeOf(err)
+		writeOutcome(w, code, o)
+		return
+	}
+	writeOutcome(w, refusalCode(err), failed(err))
 }
 
 func refusalCode(err error) int {

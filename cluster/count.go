@@ -45,13 +45,39 @@ func countWorkers(root fs.FS, affinity int, memoryPerWorker int64) (n int, reaso
 	if memoryPerWorker <= 0 {
 		return n, reason
 	}
+	if fit, why := fitInMemory(root, memoryPerWorker); fit < int64(n) {
+		n, reason = int(fit), why
+	}
+	return n, reason
+}
+
+// fitInMemory is how many workers of that size there is room for, and one to spare.
+func fitInMemory(root fs.FS, memoryPerWorker int64) (n int64, reason string) {
 	memory := totalMemory(root)
 	of := "memory of " + bytesInWords(memory)
 	if limit, dir := tightest(root, cgroupDirs(root, "memory"), memoryLimit); limit < memory {
 		memory, of = limit, fmt.Sprintf("the cgroup's memory limit of %s (%s)", bytesInWords(limit), dir)
 	}
-	if fit := max(1, memory/memoryPerWorker-1); fit < int64(n) {
-		n, reason = int(fit), fmt.Sprintf("%s at %s per worker and one to spare", of, bytesInWords(memoryPerWorker))
+	return max(1, memory/memoryPerWorker-1), fmt.Sprintf("%s at %s per worker and one to spare", of, bytesInWords(memoryPerWorker))
+}
+
+// workersPerCPU is how many workers for each CPU are a wish, and not a typing error:
+// a worker that waits for others needs no CPU meanwhile.
+const workersPerCPU = 4
+
+// mostWorkers is how many workers a machine has room for, and why. Memory is no
+// matter of taste: what exceeds it is killed.
+func mostWorkers(root fs.FS, affinity int, memoryPerWorker int64) (n int, reason string) {
+	cpus, why := countWorkers(root, affinity, 0)
+	n, reason = workersPerCPU*cpus, fmt.Sprintf("%d for each of %s", workersPerCPU, why)
+	if cpus == 1 {
+		reason = fmt.Sprintf("%d on %s", workersPerCPU, why)
+	}
+	if memoryPerWorker <= 0 {
+		return n, reason
+	}
+	if fit, why := fitInMemory(root, memoryPerWorker); fit < int64(n) {
+		n, reason = int(fit), why
 	}
 	return n, reason
 }

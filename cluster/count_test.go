@@ -215,6 +215,30 @@ func TestCountWorkers(t *testing.T) {
 	}
 }
 
+// What scale does not refuse: four workers for each CPU, and no more than fit into
+// memory.
+func TestMostWorkers(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		affinity  int
+		perWorker int64
+		memory    string
+		n         int
+		reason    string
+	}{
+		{2, 0, "", 8, "4 for each of 2 CPUs by affinity"},
+		{1, 0, "", 4, "4 on 1 CPU by affinity"},
+		{2, gib, "MemTotal: 104857600 kB\n", 8, "4 for each of 2 CPUs by affinity"},
+		{2, gib, "MemTotal: 5242880 kB\n", 4, "memory of 5 GiB at 1 GiB per worker and one to spare"},
+		{2, gib, "MemTotal: 1024 kB\n", 1, "memory of 1 MiB at 1 GiB per worker and one to spare"},
+	} {
+		root := fstest.MapFS{"proc/meminfo": {Data: []byte(c.memory)}}
+		if n, reason := mostWorkers(root, c.affinity, c.perWorker); n != c.n || reason != c.reason {
+			t.Errorf("got %d by %q, want %d by %q", n, reason, c.n, c.reason)
+		}
+	}
+}
+
 // countInGroup makes this test binary enter the cgroup, by writing its pid to the file named here, before it counts.
 const countInGroup = "CLUSTER_TEST_COUNT_IN"
 

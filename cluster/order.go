@@ -5,6 +5,8 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"os"
+	"runtime"
 
 	"doorbuster/cluster/internal/supervisor"
 )
@@ -17,15 +19,56 @@ import (
 // number since; [ErrStopped] when the master was told to stop. Once begun it goes
 // on, also when ctx ends.
 func (m *Master) Scale(ctx context.Context, workers int) error {
+	return m.scaleWith(ctx, workers, ScaleOptions{Force: true})
+}
+
+func (m *Master) scaleWith(ctx context.Context, workers int, options ScaleOptions) error {
 	if err := m.running(); err != nil {
 		return err
 	}
 	if workers < 1 || workers > maxWorkers {
 		return fmt.Errorf("%d workers: there can be 1 to %d", workers, maxWorkers)
 	}
-	return m.order(ctx, func(t supervisor.Ticket) supervisor.Event {
-		return supervisor.Scale{Ticket: t, Workers: workers}
-	})
+	var most int
+	var why string
+	if !options.Force {
+		most, why = m.most()
+	}
+	verdict := make(chan error, 1)
+	if err := m.call(ctx, func(l *loop) {
+		if !options.Force && workers > max(most, l.sup.Target) { // fewer than there are is always a way out
+			verdict <- fmt.Errorf("%d workers: there is room for %d (%s); \"force\" adds them all the same", workers, most, why)
+			return
+		}
+		l.order(verdict, func(t supervisor.Ticket) supervisor.Event {
+			return supervisor.Scale{Ticket: t, Workers: workers}
+		})
+	}); err != nil {
+		return err
+	}
+	if options.NoWait {
+		select {
+		case err := <-verdict: // it was refused
+			return err
+		default:
+			return nil
+		}
+	}
+	return m.await(ctx, verdict)
+}
+
+// most is how many workers are not refused without force: what the machine has room
+// for, and what the master was told to begin with.
+func (m *Master) most() (n int, reason string) {
+	root, memory := os.DirFS("/"), m.cfg.MaxWorkerMemory
+	if runtime.GOOS != "linux" {
+		memory = 0 // which nobody can be asked about
+	}
+	n, reason = mostWorkers(root, runtime.NumCPU(), memory)
+	if m.workers > n {
+		return m.workers, "as many as at the start"
+	}
+	return n, reason
 }
 
 // Restart replaces the worker in a slot by another one of the same release, which
@@ -70,14 +113,16 @@ func (m *Master) Reset(ctx context.Context) error {
 // order hands an event with a ticket to the supervisor, and waits for its verdict.
 func (m *Master) order(ctx context.Context, event func(supervisor.Ticket) supervisor.Event) error {
 	verdict := make(chan error, 1)
-	if err := m.call(ctx, func(l *loop) {
-		l.ticket++
-		l.orders[l.ticket] = verdict
-		l.step(event(l.ticket))
-	}); err != nil {
+	if err := m.call(ctx, func(l *loop) { l.order(verdict, event) }); err != nil {
 		return err
 	}
 	return m.await(ctx, verdict)
+}
+
+func (l *loop) order(verdict chan<- error, event func(supervisor.Ticket) supervisor.Event) {
+	l.ticket++
+	l.orders[l.ticket] = verdict
+	l.step(event(l.ticket))
 }
 
 // await waits for a verdict. One that came with the end of the master counts.

@@ -3,7 +3,10 @@
 package cluster_test
 
 import (
+	"errors"
 	"fmt"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -162,6 +165,47 @@ func TestReset(t *testing.T) {
 	z.gate.open()
 	z.signal(syscall.SIGTERM)
 	z.exit()
+}
+
+// The same by the control socket: verdicts come with the last lines, and what the
+// machine has no room for is refused without force, with the numbers.
+func TestOrdersOfClient(t *testing.T) {
+	t.Parallel()
+	z := startZoo(t, "joined@3:say=no-room joined@3:exit=4", nil)
+	ctx := t.Context()
+	before := z.pids()
+	most := 4 * runtime.NumCPU()
+	err := z.client.Scale(ctx, 1024)
+	if most < 1024 && (err == nil || !strings.HasPrefix(err.Error(), "1024 workers: there is room for ") || !strings.Contains(err.Error(), "CPU")) {
+		t.Errorf("without force: %v", err)
+	}
+	for _, options := range []cluster.ScaleOptions{{Force: true}, {}} {
+		n := 1024
+		if !options.Force {
+			n = 3
+		}
+		var verdict *cluster.VerdictError
+		if err := z.client.ScaleWith(ctx, n, options); !errors.As(err, &verdict) || !slices.Contains(verdict.Output, "no-room") {
+			t.Errorf("scale to %d: %v", n, err)
+		}
+	}
+	if err := z.client.ScaleWith(ctx, 3, cluster.ScaleOptions{NoWait: true}); err != nil {
+		t.Errorf("without waiting: %v", err)
+	}
+	z.logged("scaling failed", 3)
+	z.settle(2)
+	if err := errors.Join(z.client.Restart(ctx, 1), z.client.Drain(ctx, 2), z.client.Reset(ctx)); err != nil {
+		t.Error(err)
+	}
+	after := z.pids()
+	if len(after) != 2 || after[0] == before[0] || after[1] == before[1] {
+		t.Errorf("the workers were %v and are %v", before, after)
+	}
+	var verdict *cluster.VerdictError
+	if err := z.client.Restart(ctx, 3); !errors.As(err, &verdict) || verdict.Reason != "there is no slot 3: there are 1 to 2" {
+		t.Errorf("restart 3: %v", err)
+	}
+	z.stop()
 }
 
 // All of them end with the master, and are refused when it is about to.

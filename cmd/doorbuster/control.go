@@ -188,19 +188,116 @@ func describeEvent(e cluster.Event) string {
 
 type scaleCommand struct {
 	controlFlags
-	Workers int `arg:"" help:"How many workers there should be."`
+	Workers int  `arg:"" help:"How many workers there should be, from 1 to 1024."`
+	Wait    bool `name:"wait" default:"true" negatable:"" help:"Wait until all are ready, or have left, and fail if one does. --no-wait: only begin."`
+	Force   bool `name:"force" help:"Add more than this machine has room for: four for each CPU, and as many as fit into its memory."`
 }
 
-// Run sets the number of workers.
+// Help is shown after the flags.
+func (*scaleCommand) Help() string {
+	return "Example: doorbuster scale 4. Workers are added a few at a time; the first one that fails ends it."
+}
+
+// Run sets the number of workers, and tells how it went.
 func (c *scaleCommand) Run(env *environment) error {
+	ctx := env.signals.stop
+	client, err := c.dial(ctx)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	err = client.ScaleWith(ctx, c.Workers, cluster.ScaleOptions{Force: c.Force, NoWait: !c.Wait})
+	if err != nil {
+		return judged(ctx, env, "scale", err)
+	}
+	if c.Wait {
+		fmt.Fprintf(env.stdout, "scaled to %s in %v\n", workers(c.Workers), time.Since(began).Round(time.Millisecond))
+	} else {
+		fmt.Fprintf(env.stdout, "scaling to %s\n", workers(c.Workers))
+	}
+	return nil
+}
+
+func workers(n int) string {
+	if n == 1 {
+		return "1 worker"
+	}
+	return fmt.Sprintf("%d workers", n)
+}
+
+// judged tells how a command failed that is waited for.
+func judged(ctx context.Context, env *environment, what string, err error) error {
+	var verdict *cluster.VerdictError
+	switch {
+	case errors.As(err, &verdict):
+		if len(verdict.Output) > 0 {
+			fmt.Fprintf(env.stderr, "The last it said:\n  %s\n", strings.Join(verdict.Output, "\n  "))
+		}
+		return fmt.Errorf("%s failed: %w", what, err)
+	case ctx.Err() != nil:
+		return fmt.Errorf("not waiting for the %s any more; if it has begun it goes on: \"doorbuster status\" tells", what)
+	}
+	return err
+}
+
+type restartCommand struct {
+	controlFlags
+	Slot int `arg:"" help:"Slot of the worker; the status shows them."`
+}
+
+// Help is shown after the flags.
+func (*restartCommand) Help() string {
+	return "Example: doorbuster restart 2. If the new one fails the old one serves on."
+}
+
+// Run replaces a worker.
+func (c *restartCommand) Run(env *environment) error {
 	client, err := c.dial(env.signals.stop)
 	if err != nil {
 		return err
 	}
-	if err := client.Scale(env.signals.stop, c.Workers); err != nil {
+	if err := client.Restart(env.signals.stop, c.Slot); err != nil {
+		return judged(env.signals.stop, env, "restart", err)
+	}
+	fmt.Fprintf(env.stdout, "restarted the worker in slot %d\n", c.Slot)
+	return nil
+}
+
+type drainCommand struct {
+	controlFlags
+	Slot int `arg:"" help:"Slot of the worker; the status shows them."`
+}
+
+// Help is shown after the flags.
+func (*drainCommand) Help() string {
+	return "Example: doorbuster drain 2. There is one worker fewer until another one is ready; \"doorbuster restart\" is the way without that."
+}
+
+// Run tells a worker to leave.
+func (c *drainCommand) Run(env *environment) error {
+	client, err := c.dial(env.signals.stop)
+	if err != nil {
 		return err
 	}
-	fmt.Fprintf(env.stdout, "scaling to %d workers\n", c.Workers)
+	if err := client.Drain(env.signals.stop, c.Slot); err != nil {
+		return judged(env.signals.stop, env, "drain", err)
+	}
+	fmt.Fprintf(env.stdout, "the worker in slot %d has left, and another one is ready\n", c.Slot)
+	return nil
+}
+
+type resetCommand struct{ controlFlags }
+
+// Run closes the circuit breakers.
+func (c *resetCommand) Run(env *environment) error {
+	client, err := c.dial(env.signals.stop)
+	if err != nil {
+		return err
+	}
+	if err := client.Reset(env.signals.stop); err != nil {
+		return err
+	}
+	fmt.Fprintln(env.stdout, "all circuit breakers are closed, and nobody waits for a restart any longer")
 	return nil
 }
 
@@ -257,7 +354,7 @@ func (c *setCommand) Run(env *environment) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(env.stdout, "%s is %s on the master and %d workers\n", key, value, n)
+		fmt.Fprintf(env.stdout, "%s is %s on the master and %s\n", key, value, workers(n))
 	}
 	return nil
 }
@@ -278,7 +375,7 @@ func (c *unsetCommand) Run(env *environment) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(env.stdout, "%s is not given to new workers any more; the master and %d workers keep it. \"doorbuster reload\" replaces the workers\n", key, n)
+		fmt.Fprintf(env.stdout, "%s is not given to new workers any more; the master and %s keep it. \"doorbuster reload\" replaces the workers\n", key, workers(n))
 	}
 	return nil
 }

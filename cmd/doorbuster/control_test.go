@@ -83,7 +83,7 @@ func TestStatus(t *testing.T) {
 func TestCommandsWithoutMaster(t *testing.T) {
 	t.Parallel()
 	dir := shortTempDir(t)
-	for _, command := range []string{"status", "status --json", "reload", "scale 2", "set log-level=debug", "unset log-level", "stop"} {
+	for _, command := range []string{"status", "status --json", "reload", "scale 2", "restart 1", "drain 1", "reset", "set log-level=debug", "unset log-level", "stop"} {
 		code, stdout, stderr := do(t, []string{"XDG_RUNTIME_DIR=" + dir}, strings.Fields(command)...)
 		socket := filepath.Join(dir, "doorbuster", "control.sock")
 		if code != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "no master listens on "+socket) || !strings.Contains(stderr, `"doorbuster serve"`) {
@@ -97,7 +97,7 @@ func TestScale(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
 	first := s.pids()
-	if code, stdout, stderr := s.do("scale", "3"); code != 0 || stdout != "scaling to 3 workers" {
+	if code, stdout, stderr := s.do("scale", "3"); code != 0 || !strings.HasPrefix(stdout, "scaled to 3 workers in ") {
 		t.Errorf("scale 3: got exit code %d, output %q, errors %q", code, stdout, stderr)
 	}
 	if more := s.await(&s.at, "worker ready", nil); more.Slot != 3 {
@@ -106,13 +106,21 @@ func TestScale(t *testing.T) {
 	if pids := s.pids(); len(pids) != 3 || pids[1] != first[1] || pids[2] != first[2] {
 		t.Errorf("scale 3: workers by slot: %v, and %v before", pids, first)
 	}
+	if code, stdout, stderr := s.do("scale", "-1"); code != 2 || stdout != "" || stderr != "doorbuster: -1 workers: there can be 1 to 1024. Try doorbuster --help.\n" {
+		t.Errorf("scale -1: got exit code %d, output %q, errors %q", code, stdout, stderr)
+	}
+	if code, _, stderr := s.do("scale", "1024"); code != 1 || !strings.Contains(stderr, "1024 workers: there is room for ") || !strings.Contains(stderr, "force") {
+		t.Errorf("scale 1024: got exit code %d, errors %q", code, stderr)
+	}
 	for _, n := range []string{"0", "-1", "5000"} {
 		code, stdout, stderr := s.do("scale", "--", n)
 		if code != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, n+" workers: there can be 1 to ") {
 			t.Errorf("scale %s: got exit code %d, output %q, errors %q", n, code, stdout, stderr)
 		}
 	}
-	s.do("scale", "1")
+	if _, stdout, _ := s.do("scale", "1"); !strings.HasPrefix(stdout, "scaled to 1 worker in ") {
+		t.Errorf("scale 1: got %q", stdout)
+	}
 	for slot := 3; slot > 1; slot-- {
 		if left := s.await(&s.at, "worker left", nil); left.Slot != slot || left.How != "exited with code 0" {
 			t.Errorf("scale 1: got %+v, want worker %d to leave with code 0", left, slot)
@@ -120,6 +128,31 @@ func TestScale(t *testing.T) {
 	}
 	if pids := s.pids(); len(pids) != 1 || pids[1] != first[1] {
 		t.Errorf("scale 1: workers by slot: %v, want %d", pids, first[1])
+	}
+	s.close()
+}
+
+// The commands that are about one slot, and the one that forgets crashes.
+func TestRestartDrainReset(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	for _, c := range []struct{ command, says string }{
+		{"restart", "restarted the worker in slot 2"},
+		{"drain", "the worker in slot 2 has left, and another one is ready"},
+	} {
+		before := s.pids()
+		if code, stdout, stderr := s.do(c.command, "2"); code != 0 || stdout != c.says {
+			t.Errorf("%s: got exit code %d, output %q, errors %q", c.command, code, stdout, stderr)
+		}
+		if after := s.pids(); after[1] != before[1] || after[2] == before[2] {
+			t.Errorf("%s: workers by slot: %v, and %v before", c.command, after, before)
+		}
+		if code, stdout, stderr := s.do(c.command, "9"); code != 1 || stdout != "" || stderr != "doorbuster: "+c.command+" failed: there is no slot 9: there are 1 to 2\n" {
+			t.Errorf("%s 9: got exit code %d, output %q, errors %q", c.command, code, stdout, stderr)
+		}
+	}
+	if code, stdout, stderr := s.do("reset"); code != 0 || !strings.HasPrefix(stdout, "all circuit breakers are closed") {
+		t.Errorf("reset: got exit code %d, output %q, errors %q", code, stdout, stderr)
 	}
 	s.close()
 }

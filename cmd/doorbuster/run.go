@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
+	"strconv"
 
 	"github.com/alecthomas/kong"
 	"github.com/redis/go-redis/v9"
@@ -26,7 +28,10 @@ type commands struct {
 	Status  statusCommand  `cmd:"" help:"Show how the workers of a running shop are."`
 	Reload  reloadCommand  `cmd:"" help:"Replace the workers by the program that is now on disk, one after the other, and tell how it went."`
 	Scale   scaleCommand   `cmd:"" help:"Set the number of workers of a running shop."`
-	Kill    killCommand    `cmd:"" help:"Kill a worker of a running shop with SIGKILL, to see what happens."`
+	Restart restartCommand `cmd:"" help:"Replace one worker by another of the same release, which is ready before the old one leaves."`
+	Drain   drainCommand   `cmd:"" help:"Tell one worker to leave now, in order. Another one takes its slot."`
+	Reset   resetCommand   `cmd:"" help:"Close all circuit breakers, and start at once who waits after a crash."`
+	Kill    killCommand    `cmd:"" help:"Kill a worker with SIGKILL, with no notice to its clients: for one that hangs, or to try how it is replaced."`
 	Set     setCommand     `cmd:"" help:"Change a setting of a running shop: log-level=debug."`
 	Unset   unsetCommand   `cmd:"" help:"Forget a setting: workers that start from now on do not get it."`
 	Stop    stopCommand    `cmd:"" help:"Stop a running shop in order, and wait for that. Again: at once."`
@@ -89,6 +94,9 @@ func run(signals signals, args []string, stdout, stderr io.Writer) int {
 		return exit
 	}
 	if err != nil {
+		if n, ok := negative(args); ok && args[0] == "scale" { // kong takes it for a flag
+			err = fmt.Errorf("%s workers: there can be 1 to 1024", n)
+		}
 		fmt.Fprintf(stderr, "doorbuster: %v. Try doorbuster --help.\n", err)
 		return 2
 	}
@@ -115,6 +123,18 @@ func run(signals signals, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "doorbuster:", err)
 		return 1
 	}
+}
+
+// negative returns the first argument that is a negative number.
+func negative(args []string) (n string, ok bool) {
+	i := slices.IndexFunc(args, func(arg string) bool {
+		n, err := strconv.Atoi(arg)
+		return err == nil && n < 0
+	})
+	if i < 0 {
+		return "", false
+	}
+	return args[i], true
 }
 
 // newLog returns a logger that puts the process on every line (W4).

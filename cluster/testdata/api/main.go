@@ -103,7 +103,8 @@ func command(ctx context.Context) error {
 	}
 	_, statusErr := c.Status(ctx)
 	_, setErr := c.Set(ctx, "key", "value")
-	return errors.Join(statusErr, setErr, c.Reload(ctx, nil), c.Scale(ctx, 1), c.Kill(ctx, 1), c.Stop(ctx))
+	return errors.Join(statusErr, setErr, c.Reload(ctx, nil), c.Scale(ctx, 1), c.Kill(ctx, 1), c.Stop(ctx),
+		c.ScaleWith(ctx, 1, cluster.ScaleOptions{Force: true, NoWait: true}), c.Restart(ctx, 1), c.Drain(ctx, 1), c.Reset(ctx))
 }
 
 func explain(err error) string {
