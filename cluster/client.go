@@ -3,6 +3,7 @@ package cluster
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,23 +11,53 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"net/url"
+	"sync/atomic"
+	"time"
 )
 
 // Client gives commands to a running master. Make it with [Dial].
+//
+// A master that is stopped, or hangs, is no reason to wait for ever: a command that it
+// does not take within Timeout fails with [ErrNotHeard], and is not carried out later
+// either. The same goes for one whose context ends before that.
 type Client struct {
+	// Timeout is how long the master may take to take a command. What the command
+	// does may take longer. Default 5 s. Set it before the first command.
+	Timeout time.Duration
+
 	http http.Client
 	path string
+	pid  atomic.Int64 // of the master, once known
 }
 
+const (
+	heardTimeout   = 5 * time.Second
+	heardGrace     = 500 * time.Millisecond // for the word that it was taken in the last moment
+	deadlineHeader = "Cluster-Deadline"
+)
+
 // errorCodes are the codes of outcomes that are errors of this package.
-var errorCodes = map[string]error{"stopped": ErrStopped, "superseded": ErrSuperseded, "not running": ErrNotRunning}
+var errorCodes = map[string]error{"stopped": ErrStopped, "superseded": ErrSuperseded, "not running": ErrNotRunning, "not heard": ErrNotHeard}
 
 // Dial reaches the master that listens on a control socket. The error says if there is none.
 func Dial(ctx context.Context, path string) (*Client, error) {
 	var d net.Dialer
 	c := &Client{path: path}
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", path) }
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		conn, err := d.DialContext(ctx, "unix", path)
+		if err != nil {
+			return nil, err
+		}
+		if raw, err := conn.(*net.UnixConn).SyscallConn(); err == nil { //nolint:forcetypeassert // of "unix"
+			if _, pid, ok := credentials(raw); ok {
+				c.pid.Store(int64(pid))
+			}
+		}
+		return conn, nil
+	}
 	conn, err := dial(ctx, "", "")
 	if err != nil {
 		return nil, fmt.Errorf("no master listens on %s: %w", path, err)
@@ -204,18 +235,53 @@ func (c *Client) send(ctx context.Context, method, name string, body any, accept
 		}
 		content = bytes.NewReader(raw)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://master/api/v1/"+name, content)
+	limit := cmp.Or(c.Timeout, heardTimeout)
+	var heard atomic.Bool
+	until := time.Now().Add(limit)
+	ctx, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(limit+heardGrace, func() {
+		if !heard.Load() {
+			cancel(ErrNotHeard)
+		}
+	})
+	taken := &httptrace.ClientTrace{Got1xxResponse: func(int, textproto.MIMEHeader) error {
+		heard.Store(true)
+		return nil
+	}}
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, taken), method, "http://master/api/v1/"+name, content)
 	if err != nil {
+		cancel(err)
 		return nil, err
 	}
+	req.Header.Set(deadlineHeader, until.Format(time.RFC3339Nano))
 	if accept != "" {
 		req.Header.Set("Accept", accept)
 	}
 	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("talk to the master on %s: %w", c.path, err)
+	timer.Stop()
+	if err == nil {
+		resp.Body = &answerBody{resp.Body, cancel}
+		return resp, nil
 	}
-	return resp, nil
+	defer cancel(err)
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, ErrNotHeard):
+		return nil, fmt.Errorf("%w within %v: %s", ErrNotHeard, limit, stateOf(int(c.pid.Load())))
+	case cause != nil && !heard.Load():
+		return nil, fmt.Errorf("%w, and %w", ErrNotHeard, cause)
+	}
+	return nil, fmt.Errorf("talk to the master on %s: %w", c.path, err)
+}
+
+// answerBody is that of an answer; its Close ends the context, too.
+type answerBody struct {
+	io.ReadCloser
+	cancel context.CancelCauseFunc
+}
+
+func (a *answerBody) Close() error {
+	defer a.cancel(nil)
+	return a.ReadCloser.Close()
 }
 
 // failure reads why a command failed.

@@ -171,6 +171,9 @@ var (
 	ErrSuperseded = errors.New("a newer command took its place")
 	// ErrStopped says that the master has ended, or is about to.
 	ErrStopped = errors.New("the master is stopping, or has stopped")
+	// ErrNotHeard says that a master did not take a command in time: it is stopped, or
+	// hangs. The command is not carried out, also when the master goes on.
+	ErrNotHeard = errors.New("the master does not answer")
 	// ErrNotRunning says that [Master.Run] was not called yet.
 	ErrNotRunning = errors.New("the master does not run yet")
 	// ErrUnsupported says that this system has no cluster.

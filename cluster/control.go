@@ -37,6 +37,11 @@ const (
 //	POST /api/v1/settings  {"key", "value"}  {"ok": true, "workers": how many have it}
 //	DELETE /api/v1/settings?key=KEY      {"ok": true, "workers": how many have it still}
 //
+// A command that nobody waits for any more when its turn comes is not carried out: one
+// whose connection to the control socket was closed, or whose header Cluster-Deadline
+// (RFC 3339) has passed. Whoever sends that header gets a 102 (Processing, RFC 2518)
+// when the command was taken, or the header of the answer.
+//
 // With "Accept: application/x-ndjson" a reload answers line by line: an [Event] for each thing that happens, and the
 // outcome last.
 func (m *Master) Handler() http.Handler { return m.handler }
@@ -62,7 +67,7 @@ func (m *Master) routes() http.Handler {
 	mux.HandleFunc("POST /api/v1/stop", m.handleStop)
 	mux.HandleFunc("POST /api/v1/settings", m.handleSettings)
 	mux.HandleFunc("DELETE /api/v1/settings", m.handleUnset)
-	return mux
+	return introduce(mux)
 }
 
 func (m *Master) handleStatus(w http.ResponseWriter, r *http.Request) {
@@ -83,10 +88,15 @@ func (m *Master) handleReload(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", ndjson)
 	flush := http.NewResponseController(w)
 	lines := json.NewEncoder(w)
-	events, done := make(chan Event, 256), make(chan error, 1)
+	events, done, heard := make(chan Event, 256), make(chan error, 1), make(chan struct{}, 1)
+	if c := callerOf(r.Context()); c != nil && c.told != nil {
+		c.told = func() { heard <- struct{}{} } // this goroutine alone writes
+	}
 	go func() { done <- m.Reload(r.Context(), events) }()
 	for {
 		select {
+		case <-heard:
+			flush.Flush()
 		case e := <-events:
 			lines.Encode(e) //nolint:errcheck // the client is gone, or has it
 			flush.Flush()
@@ -295,7 +305,7 @@ func (m *Master) serveControl() (stop func()) {
 	if m.control == nil {
 		return func() {}
 	}
-	server := &http.Server{Handler: m.handler, ReadHeaderTimeout: controlHeaderTimeout}
+	server := &http.Server{Handler: m.handler, ReadHeaderTimeout: controlHeaderTimeout, ConnContext: withPeer}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -239,21 +239,34 @@ func (m *Master) running() error {
 	return nil
 }
 
-// call runs a function on the master's goroutine, and waits until it has. Without such a goroutine it fails at once.
+// call runs a function on the master's goroutine, and waits until it has. Without such a goroutine it fails at once. What
+// nobody waits for any more at the moment when it is its turn is not run: see caller.
 func (m *Master) call(ctx context.Context, f func(*loop)) error {
 	if err := m.running(); err != nil {
 		return err
 	}
-	done := make(chan struct{})
+	c, done := callerOf(ctx), make(chan error, 1)
 	select {
-	case m.calls <- func(l *loop) { defer close(done); f(l) }:
+	case m.calls <- func(l *loop) {
+		err := c.take(ctx)
+		if err == nil {
+			f(l)
+		}
+		done <- err
+	}:
 	case <-m.ended:
 		return ErrStopped
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		done <- context.Cause(ctx)
 	}
-	<-done
-	return nil
+	err := <-done
+	switch {
+	case err == nil:
+		c.tell()
+	case c != nil && !c.taken:
+		m.cfg.Log.WarnContext(ctx, "a command is not carried out: nobody waits for it any more", "by", c.by, "reason", err)
+	}
+	return err
 }
 
 // close gives back what New took. The PID file goes last: its lock is what keeps the next master from starting. Signals

@@ -22,7 +22,7 @@ const alertLimit = 30 * time.Second
 // another reload has taken its place, and [ErrStopped] when the master was told to stop. Meanwhile watch gets what
 // happens, if it is not nil; an event is dropped when it is full. Once it has begun a reload goes on, also when ctx ends.
 func (m *Master) Reload(ctx context.Context, watch chan<- Event) error {
-	if err := m.running(); err != nil {
+	if err := m.call(ctx, func(*loop) {}); err != nil { // heard before the file is looked at
 		return err
 	}
 	m.adopting.Lock() // of two reloads, the later one looks at the file later

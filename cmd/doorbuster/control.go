@@ -15,9 +15,6 @@ import (
 	"doorbuster/cluster"
 )
 
-// statusLimit is how long a running master may take to say how it is.
-const statusLimit = 5 * time.Second
-
 // socket is the path of the control socket.
 func (c *controlFlags) socket() (string, error) {
 	if c.ControlSocket != "" {
@@ -39,15 +36,24 @@ func (c *controlFlags) dial(ctx context.Context) (*cluster.Client, error) {
 	return client, nil
 }
 
+// dial reaches the master, and bounds how long it may take to hear a command.
+func (c *commandFlags) dial(ctx context.Context) (*cluster.Client, error) {
+	client, err := c.controlFlags.dial(ctx)
+	if err == nil {
+		client.Timeout = c.Timeout
+	}
+	return client, err
+}
+
 type statusCommand struct {
-	controlFlags
+	commandFlags
 	JSON  bool `name:"json" help:"As JSON."`
 	Ready bool `name:"ready" help:"Fail unless a worker is ready and nobody has said stop: for health checks."`
 }
 
 // Run prints how the cluster is.
 func (c *statusCommand) Run(env *environment) error {
-	ctx, cancel := context.WithTimeout(env.signals.stop, statusLimit)
+	ctx, cancel := context.WithTimeout(env.signals.stop, 2*c.Timeout)
 	defer cancel()
 	client, err := c.dial(ctx)
 	if err != nil {
@@ -92,7 +98,7 @@ func printStatus(out io.Writer, s cluster.Status) error {
 
 func seconds(s float64) time.Duration { return time.Duration(s) * time.Second }
 
-type reloadCommand struct{ controlFlags }
+type reloadCommand struct{ commandFlags }
 
 // Run replaces the workers, shows how far it is, and fails with the reason when the old release serves on.
 func (c *reloadCommand) Run(env *environment) error {
@@ -112,10 +118,12 @@ func (c *reloadCommand) Run(env *environment) error {
 			fmt.Fprintf(env.stderr, "The last it said:\n  %s\n", strings.Join(verdict.Output, "\n  "))
 		}
 		return fmt.Errorf("reload failed, and the release before serves on: %w", err)
+	case errors.Is(err, cluster.ErrNotHeard):
+		return err
 	case ctx.Err() != nil && show.began:
 		return errors.New("not waiting for the reload any more; it goes on")
 	case ctx.Err() != nil:
-		return errors.New("not waiting for the reload any more, which had not begun: \"doorbuster status\" tells")
+		return errors.New("not waiting for the reload any more; whether it begins \"doorbuster status\" tells")
 	case err != nil:
 		return err
 	}
@@ -187,7 +195,7 @@ func describeEvent(e cluster.Event) string {
 }
 
 type scaleCommand struct {
-	controlFlags
+	commandFlags
 	Workers int  `arg:"" help:"How many workers there should be, from 1 to 1024."`
 	Wait    bool `name:"wait" default:"true" negatable:"" help:"Wait until all are ready, or have left, and fail if one does. --no-wait: only begin."`
 	Force   bool `name:"force" help:"Add more than this machine has room for: four for each CPU, and as many as fit into its memory."`
@@ -234,6 +242,8 @@ func judged(ctx context.Context, env *environment, what string, err error) error
 			fmt.Fprintf(env.stderr, "The last it said:\n  %s\n", strings.Join(verdict.Output, "\n  "))
 		}
 		return fmt.Errorf("%s failed: %w", what, err)
+	case errors.Is(err, cluster.ErrNotHeard):
+		return err
 	case ctx.Err() != nil:
 		return fmt.Errorf("not waiting for the %s any more; if it has begun it goes on: \"doorbuster status\" tells", what)
 	}
@@ -241,7 +251,7 @@ func judged(ctx context.Context, env *environment, what string, err error) error
 }
 
 type restartCommand struct {
-	controlFlags
+	commandFlags
 	Slot int `arg:"" help:"Slot of the worker; the status shows them."`
 }
 
@@ -264,7 +274,7 @@ func (c *restartCommand) Run(env *environment) error {
 }
 
 type drainCommand struct {
-	controlFlags
+	commandFlags
 	Slot int `arg:"" help:"Slot of the worker; the status shows them."`
 }
 
@@ -286,7 +296,7 @@ func (c *drainCommand) Run(env *environment) error {
 	return nil
 }
 
-type resetCommand struct{ controlFlags }
+type resetCommand struct{ commandFlags }
 
 // Run closes the circuit breakers.
 func (c *resetCommand) Run(env *environment) error {
@@ -302,7 +312,7 @@ func (c *resetCommand) Run(env *environment) error {
 }
 
 type killCommand struct {
-	controlFlags
+	commandFlags
 	Slot int `arg:"" help:"Slot of the worker; the status shows them."`
 }
 
@@ -319,7 +329,7 @@ func (c *killCommand) Run(env *environment) error {
 	return nil
 }
 
-type stopCommand struct{ controlFlags }
+type stopCommand struct{ commandFlags }
 
 // Run stops the cluster and waits until it is gone. Ctrl-C while it waits leaves the cluster stopping; another
 // "doorbuster stop" cuts it short.
@@ -330,6 +340,9 @@ func (c *stopCommand) Run(env *environment) error {
 	}
 	if err := client.Stop(env.signals.stop); err != nil {
 		if env.signals.stop.Err() != nil {
+			if errors.Is(err, cluster.ErrNotHeard) {
+				return errors.New("not waiting any more; the master has not heard the command, and does not carry it out")
+			}
 			return errors.New("not waiting any more; the master is stopping. Again: at once")
 		}
 		return err
@@ -339,7 +352,7 @@ func (c *stopCommand) Run(env *environment) error {
 }
 
 type setCommand struct {
-	controlFlags
+	commandFlags
 	Settings map[string]string `arg:"" help:"What to change: log-level=debug."`
 }
 
@@ -360,7 +373,7 @@ func (c *setCommand) Run(env *environment) error {
 }
 
 type unsetCommand struct {
-	controlFlags
+	commandFlags
 	Keys []string `arg:"" help:"What to forget: log-level."`
 }
 

@@ -28,6 +28,12 @@ type controlFlags struct {
 	ControlSocket string `name:"control-socket" env:"CONTROL_SOCKET" type:"path" placeholder:"PATH" help:"Where the master takes commands. By default in the runtime directory."`
 }
 
+// commandFlags are those of the commands to a running master.
+type commandFlags struct {
+	controlFlags
+	Timeout time.Duration `name:"timeout" default:"5s" help:"How long the master may take to hear the command. One that it does not hear in time it does not carry out later either."`
+}
+
 // clusterFlags say how a master runs its workers.
 type clusterFlags struct {
 	controlFlags

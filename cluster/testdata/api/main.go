@@ -101,6 +101,7 @@ func command(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.Timeout = time.Second
 	_, statusErr := c.Status(ctx)
 	_, setErr := c.Set(ctx, "key", "value")
 	return errors.Join(statusErr, setErr, c.Reload(ctx, nil), c.Scale(ctx, 1), c.Kill(ctx, 1), c.Stop(ctx),
@@ -110,7 +111,7 @@ func command(ctx context.Context) error {
 func explain(err error) string {
 	for _, known := range []error{
 		cluster.ErrNoMaster, cluster.ErrSuperseded, cluster.ErrStopped, cluster.ErrNotRunning, cluster.ErrUnsupported,
-		cluster.ErrLastCall, cluster.ErrCut,
+		cluster.ErrLastCall, cluster.ErrNotHeard, cluster.ErrCut,
 	} {
 		if errors.Is(err, known) {
 			return known.Error()
