@@ -273,10 +273,70 @@ type Status struct {
 		BreakerOpen   bool     `json:"breaker_open"`
 		Answering     bool     `json:"answering"` // no worker is ready, and clients get a 503 at once
 		RSSBytes      int64    `json:"rss_bytes"`
+		// Reasons say in words why the state is what it is: what is waited for, and
+		// since when. There is at least one when State is degraded.
+		Reasons []string `json:"reasons,omitempty"`
 		// Settings are those of [Client.Set] that later workers get, too.
 		Settings map[string]string `json:"settings,omitempty"`
 	} `json:"master"`
 	Workers []WorkerStatus `json:"workers"` // by slot; two in one slot while one replaces the other
+	// Waiting are the slots without a worker.
+	Waiting []WaitingSlot `json:"waiting,omitempty"`
+	// Breakers are the circuit breakers that are open.
+	Breakers []BreakerStatus `json:"breakers,omitempty"`
+	// LastCrash and LastVerdict are the latest of the master's life; nil: none.
+	LastCrash   *CrashStatus   `json:"last_crash,omitempty"`
+	LastVerdict *VerdictStatus `json:"last_verdict,omitempty"`
+	// History has the last 32 commands and incidents, the oldest first.
+	History []HistoryEntry `json:"history,omitempty"`
+}
+
+// WaitingSlot is a slot that waits for its next worker.
+type WaitingSlot struct {
+	Slot         int     `json:"slot"`
+	Release      string  `json:"release"`
+	Crashes      int     `json:"crashes"`                 // in a row
+	Reason       string  `json:"reason,omitempty"`        // how the last one ended
+	SinceSeconds float64 `json:"since_seconds,omitempty"` // since that
+	InSeconds    float64 `json:"in_seconds"`              // until the next one may be started
+	Breaker      bool    `json:"breaker,omitempty"`       // it waits for a circuit breaker
+}
+
+// BreakerStatus is a circuit breaker that is open.
+type BreakerStatus struct {
+	Release        string  `json:"release"`
+	Crashes        int     `json:"crashes"` // that count
+	Reason         string  `json:"reason"`  // of the last crash
+	Probing        bool    `json:"probing"` // one worker is being tried
+	ProbeInSeconds float64 `json:"probe_in_seconds"`
+}
+
+// CrashStatus is how a worker ended that nobody had told to leave.
+type CrashStatus struct {
+	Time    time.Time `json:"time"`
+	Slot    int       `json:"slot"`
+	PID     int       `json:"pid"`
+	Release string    `json:"release"`
+	Reason  string    `json:"reason"`
+	Output  []string  `json:"output,omitempty"` // its last lines
+}
+
+// VerdictStatus is how a command ended that gets a verdict.
+type VerdictStatus struct {
+	Time    time.Time `json:"time"`
+	Command string    `json:"command"`           // "reload", "scale to 3"
+	Release string    `json:"release,omitempty"` // of a reload
+	OK      bool      `json:"ok"`
+	Reason  string    `json:"reason,omitempty"`
+}
+
+// HistoryEntry is a command, or an incident.
+type HistoryEntry struct {
+	Time time.Time `json:"time"`
+	What string    `json:"what"`
+	// By is who gave the command: "signal SIGUSR2", "the control socket (uid 0, pid
+	// 4711)", "the admin address, from 127.0.0.1:40000". Empty: it is an incident.
+	By string `json:"by,omitempty"`
 }
 
 // WorkerStatus is the state of one worker. The numbers are those of its last heartbeat.

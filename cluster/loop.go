@@ -11,31 +11,38 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"doorbuster/cluster/internal/supervisor"
 )
 
 // loop is the state of a running master. It belongs to the goroutine of Run; everyone else sends functions to it.
 type loop struct {
 	*Master
-	began    time.Time
-	sup      *supervisor.State
-	children map[supervisor.ID]*child
-	releases map[supervisor.Release]*release
-	tickets  map[supervisor.Ticket]chan<- error // of reloads
-	orders   map[supervisor.Ticket]chan<- error // of all else that gets a verdict
-	answerer *standIn
-	self     selfProgram
-	watchers map[chan<- Event]struct{}
-	settings map[string]string
-	waiting  map[*wait]struct{}      // for answers of workers
-	passed   map[int64]chan<- string // connections that workers may refuse to serve
-	graves   []grave                 // of those that ended last, for verdicts about them
-	helpers  map[int]*helper         // commands that were run, by pid
-	places   []supervisor.ID         // who has which place on the board
+	began     time.Time
+	sup       *supervisor.State
+	children  map[supervisor.ID]*child
+	releases  map[supervisor.Release]*release
+	tickets   map[supervisor.Ticket]chan<- error // of reloads
+	reloading map[supervisor.Ticket]string       // and to which release
+	orders    map[supervisor.Ticket]command      // all else that gets a verdict
+	answerer  *standIn
+	self      selfProgram
+	watchers  map[chan<- Event]struct{}
+	settings  map[string]string
+	waiting   map[*wait]struct{}      // for answers of workers
+	passed    map[int64]chan<- string // connections that workers may refuse to serve
+	graves    []grave                 // of those that ended last, for verdicts about them
+	helpers   map[int]*helper         // commands that were run, by pid
+	places    []supervisor.ID         // who has which place on the board
 
 	strangers   map[int]time.Time // children of others that have ended: when each was first seen
 	strangersAt time.Time         // of the next look at them; zero: none is due
-	missed      int               // events that OnEvent has not got since the last one that it has
+	history     []HistoryEntry
+	lastCrash   *CrashStatus
+	lastVerdict *VerdictStatus
+	stoppedBy   string
+	missed      int // events that OnEvent has not got since the last one that it has
 
 	queue     []supervisor.Event
 	stepping  bool
@@ -66,10 +73,10 @@ func (m *Master) Run(ctx context.Context) error {
 	}
 	l := &loop{
 		Master: m, began: time.Now(), children: map[supervisor.ID]*child{}, releases: map[supervisor.Release]*release{1: m.first},
-		tickets: map[supervisor.Ticket]chan<- error{}, orders: map[supervisor.Ticket]chan<- error{}, watchers: map[chan<- Event]struct{}{}, settings: map[string]string{},
+		tickets: map[supervisor.Ticket]chan<- error{}, orders: map[supervisor.Ticket]command{}, watchers: map[chan<- Event]struct{}{}, settings: map[string]string{},
 		waiting: map[*wait]struct{}{}, passed: map[int64]chan<- string{}, helpers: map[int]*helper{}, places: make([]supervisor.ID, 2*maxWorkers), newest: 1,
-		strangers: map[int]time.Time{},
-		serving:   fmt.Sprintf("serving on %v", m.Addrs()),
+		strangers: map[int]time.Time{}, reloading: map[supervisor.Ticket]string{},
+		serving: fmt.Sprintf("serving on %v", m.Addrs()),
 	}
 	defer m.flush()
 	l.statusAt, l.watchdog = l.began.Add(m.cfg.StatusInterval), l.began
@@ -154,7 +161,7 @@ func (l *loop) run(ctx context.Context) {
 			l.tick()
 		case <-stopped:
 			stopped = nil
-			l.step(supervisor.Shutdown{})
+			l.shutdown(calledBy(ctx, "the end of its context"))
 		}
 	}
 }
@@ -267,21 +274,39 @@ func (l *loop) tick() {
 
 // signal does what the table in doc.go says.
 func (l *loop) signal(s os.Signal) {
+	ctx := calledBy(context.Background(), "signal "+signalName(s))
 	switch s {
 	case syscall.SIGUSR2:
-		go l.Reload(context.Background(), nil) //nolint:errcheck // the log has the verdict, if there was time for one
+		go l.Reload(ctx, nil) //nolint:errcheck // the log has the verdict, if there was time for one
 	case syscall.SIGTERM, syscall.SIGINT:
-		l.step(supervisor.Shutdown{})
+		l.shutdown(ctx)
 	case syscall.SIGTTIN:
-		l.scale(l.sup.Target + 1)
+		l.scale(ctx, l.sup.Target+1)
 	case syscall.SIGTTOU:
-		l.scale(l.sup.Target - 1)
+		l.scale(ctx, l.sup.Target-1)
 	case syscall.SIGHUP:
 		l.cfg.Log.Warn("SIGHUP is kept for replacing the master in place, which this version does not do: SIGUSR2 replaces the workers, SIGTERM stops")
 	}
 }
 
-func (l *loop) scale(workers int) {
+func signalName(s os.Signal) string {
+	if s, ok := s.(syscall.Signal); ok {
+		return unix.SignalName(s)
+	}
+	return s.String()
+}
+
+// shutdown ends the cluster, as somebody has asked for.
+func (l *loop) shutdown(ctx context.Context) {
+	l.asked(ctx, "stop")
+	if l.sup.Stopping == 0 {
+		l.stoppedBy = askedBy(ctx)
+	}
+	l.step(supervisor.Shutdown{})
+}
+
+func (l *loop) scale(ctx context.Context, workers int) {
+	l.asked(ctx, fmt.Sprintf("scale to %d", workers))
 	if workers < 1 || workers > maxWorkers {
 		l.cfg.Log.Warn("can't scale", "workers", workers, "least", 1, "most", maxWorkers)
 		return

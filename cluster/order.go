@@ -40,7 +40,7 @@ func (m *Master) scaleWith(ctx context.Context, workers int, options ScaleOption
 			verdict <- fmt.Errorf("%d workers: there is room for %d (%s); \"force\" adds them all the same", workers, most, why)
 			return
 		}
-		l.order(verdict, func(t supervisor.Ticket) supervisor.Event {
+		l.order(ctx, fmt.Sprintf("scale to %d", workers), verdict, func(t supervisor.Ticket) supervisor.Event {
 			return supervisor.Scale{Ticket: t, Workers: workers}
 		})
 	}); err != nil {
@@ -78,7 +78,7 @@ func (m *Master) most() (n int, reason string) {
 // reload began meanwhile; [ErrStopped] when the master was told to stop. Once begun
 // it goes on, also when ctx ends.
 func (m *Master) Restart(ctx context.Context, slot int) error {
-	return m.order(ctx, func(t supervisor.Ticket) supervisor.Event {
+	return m.order(ctx, fmt.Sprintf("restart %d", slot), func(t supervisor.Ticket) supervisor.Event {
 		return supervisor.Restart{Ticket: t, Slot: slot}
 	})
 }
@@ -89,7 +89,7 @@ func (m *Master) Restart(ctx context.Context, slot int) error {
 // is ready or the slot could not be filled again. The other errors are those of
 // Restart.
 func (m *Master) Drain(ctx context.Context, slot int) error {
-	return m.order(ctx, func(t supervisor.Ticket) supervisor.Event {
+	return m.order(ctx, fmt.Sprintf("drain %d", slot), func(t supervisor.Ticket) supervisor.Event {
 		return supervisor.Leave{Ticket: t, Slot: slot}
 	})
 }
@@ -103,6 +103,7 @@ func (m *Master) Reset(ctx context.Context) error {
 			refused = ErrStopped
 			return
 		}
+		l.asked(ctx, "reset")
 		l.step(supervisor.Reset{})
 	}); err != nil {
 		return err
@@ -111,17 +112,24 @@ func (m *Master) Reset(ctx context.Context) error {
 }
 
 // order hands an event with a ticket to the supervisor, and waits for its verdict.
-func (m *Master) order(ctx context.Context, event func(supervisor.Ticket) supervisor.Event) error {
+func (m *Master) order(ctx context.Context, what string, event func(supervisor.Ticket) supervisor.Event) error {
 	verdict := make(chan error, 1)
-	if err := m.call(ctx, func(l *loop) { l.order(verdict, event) }); err != nil {
+	if err := m.call(ctx, func(l *loop) { l.order(ctx, what, verdict, event) }); err != nil {
 		return err
 	}
 	return m.await(ctx, verdict)
 }
 
-func (l *loop) order(verdict chan<- error, event func(supervisor.Ticket) supervisor.Event) {
+// command is one that waits for its verdict.
+type command struct {
+	what    string
+	verdict chan<- error
+}
+
+func (l *loop) order(ctx context.Context, what string, verdict chan<- error, event func(supervisor.Ticket) supervisor.Event) {
 	l.ticket++
-	l.orders[l.ticket] = verdict
+	l.orders[l.ticket] = command{what, verdict}
+	l.asked(ctx, what)
 	l.step(event(l.ticket))
 }
 

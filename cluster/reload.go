@@ -22,7 +22,7 @@ const alertLimit = 30 * time.Second
 // another reload has taken its place, and [ErrStopped] when the master was told to stop. Meanwhile watch gets what
 // happens, if it is not nil; an event is dropped when it is full. Once it has begun a reload goes on, also when ctx ends.
 func (m *Master) Reload(ctx context.Context, watch chan<- Event) error {
-	if err := m.call(ctx, func(*loop) {}); err != nil { // heard before the file is looked at
+	if err := m.call(ctx, func(l *loop) { l.asked(ctx, "reload") }); err != nil { // heard before the file is looked at
 		return err
 	}
 	m.adopting.Lock() // of two reloads, the later one looks at the file later
@@ -60,6 +60,7 @@ func (m *Master) refuse(ctx context.Context, reason string) error {
 		l.reloads++
 		l.reloadsFailed++
 		l.cfg.Log.ErrorContext(ctx, "reload refused", "reason", reason)
+		l.judged("reload", "", verdict)
 		l.told = false // a service manager that has asked for it waits for the end of it
 		l.tell(l.notify.reloading)
 		l.tellReady()
@@ -77,30 +78,35 @@ func (l *loop) reload(r *release, verdict chan<- error, watch chan<- Event) {
 	l.ticket++
 	under := l.sup.Rollout
 	same := under != nil && !under.Back && l.releases[under.Release].same(r) // on the way back its release may be retired
-	l.releases[l.newest], l.tickets[l.ticket] = r, verdict
+	l.releases[l.newest], l.tickets[l.ticket], l.reloading[l.ticket] = r, verdict, r.name
 	l.reloads++
 	l.step(supervisor.Reload{Ticket: l.ticket, Release: l.newest, Same: same})
 }
 
 func (l *loop) verdict(v supervisor.Verdict) {
-	if reply, ok := l.orders[v.Ticket]; ok {
+	if c, ok := l.orders[v.Ticket]; ok {
 		delete(l.orders, v.Ticket)
 		err := l.failure(v)
 		if err != nil {
-			l.cfg.Log.Error("command failed", "reason", err)
+			l.cfg.Log.Error("command failed", "command", c.what, "reason", err)
 		}
-		reply <- err
+		l.judged(c.what, "", err)
+		c.verdict <- err
 		return
 	}
 	reply := l.tickets[v.Ticket]
 	delete(l.tickets, v.Ticket)
+	release := l.reloading[v.Ticket]
+	delete(l.reloading, v.Ticket)
 	if v.Reason == "" {
+		l.judged("reload", release, nil)
 		l.cfg.Log.Info("reloaded", "workers_release", l.releases[l.sup.Serving].name)
 		reply <- nil
 		return
 	}
 	l.reloadsFailed++
 	err := l.failure(v)
+	l.judged("reload", release, err)
 	if v.End != supervisor.NoEnd {
 		l.cfg.Log.Warn("reload cut short", "reason", err)
 	} else {
@@ -158,6 +164,7 @@ func (l *loop) note(n supervisor.Note) {
 	}
 	l.publish(e)
 	l.logNote(n, e)
+	l.recordNote(n, e)
 	switch n.Kind {
 	case supervisor.NoteCrashed:
 		l.crashes++

@@ -114,6 +114,7 @@ func (l *loop) set(ctx context.Context, key, value string, answer func(applied i
 		answer(0, err)
 		return
 	}
+	l.asked(ctx, "set "+key)
 	l.lastSet++
 	msg := message{Kind: msgSet, Key: key, Value: value, ID: l.lastSet}
 	asked := map[*child]bool{}

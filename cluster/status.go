@@ -137,6 +137,7 @@ func (l *loop) status() Status {
 		})
 	}
 	slices.SortStableFunc(s.Workers, func(a, b WorkerStatus) int { return cmp.Compare(a.Slot, b.Slot) })
+	l.explain(&s)
 	return s
 }
 
@@ -179,6 +180,7 @@ func (l *loop) logStatus() {
 func (m *Master) Kill(ctx context.Context, slot int) error {
 	refused := fmt.Errorf("no worker serves in slot %d", slot)
 	if err := m.call(ctx, func(l *loop) {
+		l.asked(ctx, fmt.Sprintf("kill %d", slot))
 		for _, p := range l.sup.Processes {
 			if c := l.children[p.ID]; p.Slot == slot && p.Phase == supervisor.Ready && c != nil && !c.reaped { // the pid is still its own
 				c.wasKilled, c.killedFor = true, ", as a command asked for"
@@ -195,7 +197,7 @@ func (m *Master) Kill(ctx context.Context, slot int) error {
 // Stop shuts the cluster down, as SIGTERM does. The second call cuts short what the workers hold, a third one kills. It
 // returns at once; the end is that of Run.
 func (m *Master) Stop(ctx context.Context) error {
-	return m.call(ctx, func(l *loop) { l.step(supervisor.Shutdown{}) })
+	return m.call(ctx, func(l *loop) { l.shutdown(ctx) })
 }
 
 // Get asks a worker over HTTP on a connection of its own, which its listener knows nothing of: what [Worker.HandleAdmin]

@@ -79,21 +79,77 @@ func (c *statusCommand) Run(env *environment) error {
 // serves is nil if a worker is ready and nobody has told the master to stop, as for its /readyz.
 func serves(s cluster.Status) error {
 	if m := s.Master; m.Ready == 0 || m.State == "stopping" {
-		return fmt.Errorf("the shop does not serve: it is %s, with %d of %d workers ready", m.State, m.Ready, m.Target)
+		why := ""
+		if len(m.Reasons) > 0 {
+			why = ": " + strings.Join(m.Reasons, "; ")
+		}
+		return fmt.Errorf("the shop does not serve: it is %s, with %d of %d workers ready%s", m.State, m.Ready, m.Target, why)
 	}
 	return nil
 }
 
 func printStatus(out io.Writer, s cluster.Status) error {
 	m := s.Master
-	fmt.Fprintf(out, "%s: %d of %d workers ready, on %s, release %s, master pid %d up %v, %d crashes\n\n",
-		m.State, m.Ready, m.Target, strings.Join(m.Listeners, " "), m.Release, m.PID, seconds(m.UptimeSeconds), m.CrashesTotal)
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "SLOT\tPID\tSTATE\tRELEASE\tUP\tMEMORY\tIN FLIGHT\tCONNECTIONS\tREQUESTS")
-	for _, w := range s.Workers {
-		fmt.Fprintf(table, "%d\t%d\t%s\t%s\t%v\t%d MB\t%d\t%d\t%d\n", w.Slot, w.PID, w.State, w.Release, seconds(w.UptimeSeconds), w.RSSBytes>>20, w.InFlight, w.Connections, w.RequestsTotal)
+	fmt.Fprintf(out, "%s: %d of %d workers ready, on %s, release %s, master pid %d up %v, %s\n\n",
+		m.State, m.Ready, m.Target, strings.Join(m.Listeners, " "), m.Release, m.PID, seconds(m.UptimeSeconds), crashes(m.CrashesTotal))
+	for _, reason := range m.Reasons {
+		fmt.Fprintf(out, "! %s\n", reason)
 	}
-	return table.Flush()
+	if len(m.Reasons) > 0 {
+		fmt.Fprintln(out)
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "SLOT\tPID\tSTATE\tRELEASE\tUP\tMEMORY\tIN FLIGHT\tCONNECTIONS\tREQUESTS\tHEARD")
+	for _, w := range s.Workers {
+		fmt.Fprintf(table, "%d\t%d\t%s\t%s\t%v\t%d MB\t%d\t%d\t%d\t%v ago\n", w.Slot, w.PID, w.State, w.Release, seconds(w.UptimeSeconds), w.RSSBytes>>20, w.InFlight, w.Connections, w.RequestsTotal,
+			time.Duration(w.SilentSeconds*float64(time.Second)).Round(100*time.Millisecond))
+	}
+	for _, w := range s.Waiting {
+		fmt.Fprintf(table, "%d\t-\twaiting\t%s\t\t\t\t\t\t\n", w.Slot, w.Release)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if c := s.LastCrash; c != nil {
+		fmt.Fprintf(out, "\nlast crash, at %s: worker %d (pid %d, release %s) %s\n", clock(c.Time), c.Slot, c.PID, c.Release, c.Reason)
+		for _, line := range c.Output[max(0, len(c.Output)-shownLines):] {
+			fmt.Fprintf(out, "  %s\n", line)
+		}
+	}
+	if v := s.LastVerdict; v != nil {
+		outcome := "done"
+		if !v.OK {
+			outcome = "failed: " + v.Reason
+		}
+		what := v.Command
+		if v.Release != "" {
+			what += " to release " + v.Release
+		}
+		fmt.Fprintf(out, "\nlast verdict, at %s: %s: %s\n", clock(v.Time), what, outcome)
+	}
+	if len(s.History) > 0 {
+		fmt.Fprintln(out, "\nhistory:")
+	}
+	for _, h := range s.History {
+		by := ""
+		if h.By != "" {
+			by = ", by " + h.By
+		}
+		fmt.Fprintf(out, "  %s  %s%s\n", clock(h.Time), h.What, by)
+	}
+	return nil
+}
+
+// shownLines is how many of the last lines of a worker are shown.
+const shownLines = 5
+
+func clock(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
+
+func crashes(n int) string {
+	if n == 1 {
+		return "1 crash"
+	}
+	return fmt.Sprintf("%d crashes", n)
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s) * time.Second }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"doorbuster/cluster"
 )
@@ -30,6 +32,32 @@ func TestServes(t *testing.T) {
 		}
 		if got != c.want {
 			t.Errorf("%s, %d ready: got %q, want %q", c.state, c.ready, got, c.want)
+		}
+	}
+}
+
+// What is waited for, and why, is in the text: a table without workers is not empty.
+func TestPrintStatusSaysWhy(t *testing.T) {
+	t.Parallel()
+	var s cluster.Status
+	s.Master.State, s.Master.Target, s.Master.CrashesTotal, s.Master.Reasons = "degraded", 1, 1, []string{"slot 1 has no worker"}
+	s.Waiting = []cluster.WaitingSlot{{Slot: 1, Release: "abc", InSeconds: 3}}
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)
+	s.LastCrash = &cluster.CrashStatus{Time: at, Slot: 1, PID: 7, Release: "abc", Reason: "exited with code 3", Output: []string{"no database"}}
+	s.LastVerdict = &cluster.VerdictStatus{Time: at, Command: "reload", Release: "def", Reason: "it is empty"}
+	s.History = []cluster.HistoryEntry{{Time: at, What: "reload", By: "signal SIGUSR2"}}
+	var out strings.Builder
+	if err := printStatus(&out, s); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{
+		"degraded: 0 of 1 workers ready", ", 1 crash\n", "\n! slot 1 has no worker\n", "\n1     -    waiting  abc",
+		"\nlast crash, at 2026-01-02 03:04:05: worker 1 (pid 7, release abc) exited with code 3\n  no database\n",
+		"\nlast verdict, at 2026-01-02 03:04:05: reload to release def: failed: it is empty\n",
+		"\nhistory:\n  2026-01-02 03:04:05  reload, by signal SIGUSR2\n",
+	} {
+		if !strings.Contains(out.String(), part) {
+			t.Errorf("%q is not in:\n%s", part, out.String())
 		}
 	}
 }

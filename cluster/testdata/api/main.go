@@ -67,7 +67,17 @@ func tell(e cluster.Event) string {
 }
 
 func show(s cluster.Status) {
-	fmt.Println(s.Master)
+	fmt.Println(s.Master, s.Waiting, s.Breakers, s.LastCrash, s.LastVerdict, s.History)
+	for _, w := range s.Waiting {
+		fmt.Println(w.Slot, w.Release, w.Crashes, w.Reason, w.SinceSeconds, w.InSeconds, w.Breaker)
+	}
+	for _, b := range s.Breakers {
+		fmt.Println(b.Release, b.Crashes, b.Reason, b.Probing, b.ProbeInSeconds)
+	}
+	for _, h := range s.History {
+		fmt.Println(h.Time, h.What, h.By)
+	}
+	fmt.Println(cluster.WaitingSlot{}, cluster.BreakerStatus{}, cluster.CrashStatus{}, cluster.VerdictStatus{OK: true, Command: "reload"}, cluster.HistoryEntry{})
 	for _, w := range s.Workers {
 		show := func(w cluster.WorkerStatus) {
 			fmt.Println(w.Slot, w.PID, w.Release, w.State, w.UptimeSeconds, w.RSSBytes, w.Goroutines, w.InFlight, w.Connections,
