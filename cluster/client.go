@@ -130,6 +130,26 @@ func (c *Client) Reload(ctx context.Context, watch func(Event)) error {
 	}
 }
 
+// Check returns the name of the release that a reload would adopt now, or why it would
+// be refused, as [Master.Check] does.
+func (c *Client) Check(ctx context.Context) (release string, err error) {
+	resp, err := c.send(ctx, http.MethodPost, "check", nil, "")
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return "", failure(resp)
+	}
+	var o struct {
+		Release string `json:"release"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&o); err != nil {
+		return "", fmt.Errorf("read what the master says: %w", err)
+	}
+	return o.Release, nil
+}
+
 // ScaleOptions say how to scale.
 type ScaleOptions struct {
 	// Force adds more workers than the machine has room for: four for each CPU (what

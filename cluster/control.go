@@ -28,6 +28,7 @@ const (
 //
 //	GET  /api/v1/status                  Status
 //	POST /api/v1/reload                  waits; {"ok": true}, or 409 with {"ok": false, "reason", "output"}
+//	POST /api/v1/check                   {"ok": true, "release"}, or 409 with why a reload would be refused
 //	POST /api/v1/scale     {"workers", "force"}  waits; {"ok": true}, or as reload; with ?wait=false when it has begun
 //	POST /api/v1/restart   {"slot"}      waits; {"ok": true}, or as reload
 //	POST /api/v1/drain     {"slot"}      waits; {"ok": true}, or as reload
@@ -53,12 +54,14 @@ type outcome struct {
 	Reason  string   `json:"reason,omitempty"`
 	Output  []string `json:"output,omitempty"`
 	Workers int      `json:"workers,omitempty"`
+	Release string   `json:"release,omitempty"`
 }
 
 func (m *Master) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/status", m.handleStatus)
 	mux.HandleFunc("POST /api/v1/reload", m.handleReload)
+	mux.HandleFunc("POST /api/v1/check", m.handleCheck)
 	mux.HandleFunc("POST /api/v1/scale", m.handleScale)
 	mux.HandleFunc("POST /api/v1/restart", m.handleSlot(m.Restart))
 	mux.HandleFunc("POST /api/v1/drain", m.handleSlot(m.Drain))
@@ -109,6 +112,15 @@ func (m *Master) handleReload(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+func (m *Master) handleCheck(w http.ResponseWriter, r *http.Request) {
+	release, err := m.Check(r.Context())
+	if err != nil {
+		writeFailure(w, err)
+		return
+	}
+	writeOutcome(w, http.StatusOK, outcome{OK: true, Release: release})
 }
 
 func outcomeOf(err error) (code int, o outcome) {

@@ -5,6 +5,7 @@ package cluster_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -197,6 +198,9 @@ func TestOrdersOfClient(t *testing.T) {
 	if err := errors.Join(z.client.Restart(ctx, 1), z.client.Drain(ctx, 2), z.client.Reset(ctx)); err != nil {
 		t.Error(err)
 	}
+	if name, err := z.client.Check(ctx); err != nil || name == "" {
+		t.Errorf("check: %q, %v", name, err)
+	}
 	after := z.pids()
 	if len(after) != 2 || after[0] == before[0] || after[1] == before[1] {
 		t.Errorf("the workers were %v and are %v", before, after)
@@ -204,6 +208,15 @@ func TestOrdersOfClient(t *testing.T) {
 	var verdict *cluster.VerdictError
 	if err := z.client.Restart(ctx, 3); !errors.As(err, &verdict) || verdict.Reason != "there is no slot 3: there are 1 to 2" {
 		t.Errorf("restart 3: %v", err)
+	}
+	if err := os.Remove(z.program); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := z.client.Check(ctx); !errors.As(err, &verdict) || !strings.Contains(verdict.Reason, "there is no such file") {
+		t.Errorf("check without a file: %v", err)
+	}
+	if s := z.status(); s.Master.ReloadsTotal != 0 {
+		t.Errorf("a check counts as a reload: %d", s.Master.ReloadsTotal)
 	}
 	z.stop()
 }

@@ -30,6 +30,9 @@ func (*Master) Status(context.Context) (Status, error) { return Status{}, ErrUns
 // Reload returns [ErrUnsupported].
 func (*Master) Reload(context.Context, chan<- Event) error { return ErrUnsupported }
 
+// Check returns [ErrUnsupported].
+func (*Master) Check(context.Context) (string, error) { return "", ErrUnsupported }
+
 // Scale returns [ErrUnsupported].
 func (*Master) Scale(context.Context, int) error { return ErrUnsupported }
 

@@ -49,6 +49,27 @@ func (m *Master) Reload(ctx context.Context, watch chan<- Event) error {
 	return m.await(ctx, verdict)
 }
 
+// Check looks at the executable that a reload would adopt now, changes nothing, and
+// returns the name of its release. The error, a *[VerdictError], says why a reload
+// would be refused. Whether its workers get ready only a reload can tell.
+func (m *Master) Check(ctx context.Context) (release string, err error) {
+	if err := m.call(ctx, func(*loop) {}); err != nil {
+		return "", err
+	}
+	r, err := adopt(ctx, m.cfg.Command[0])
+	if err == nil {
+		defer r.Close()
+		_, err = m.freshEnv()
+	}
+	switch {
+	case err == nil:
+		return r.name, nil
+	case ctx.Err() != nil:
+		return "", context.Cause(ctx)
+	}
+	return "", &VerdictError{Reason: err.Error()}
+}
+
 // refuse is the end of a reload whose executable can't be adopted.
 func (m *Master) refuse(ctx context.Context, reason string) error {
 	var verdict error = &VerdictError{Reason: reason}

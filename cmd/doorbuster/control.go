@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,7 +32,8 @@ func (c *controlFlags) dial(ctx context.Context) (*cluster.Client, error) {
 	}
 	client, err := cluster.Dial(ctx, path)
 	if err != nil {
-		return nil, fmt.Errorf("%w. Is \"doorbuster serve\" or \"doorbuster dev\" running? CONTROL_SOCKET names another socket", err)
+		err = fmt.Errorf("%w. Is \"doorbuster serve\" or \"doorbuster dev\" running? CONTROL_SOCKET names another socket", err)
+		return nil, &exitError{err, exitNoMaster}
 	}
 	return client, nil
 }
@@ -45,15 +47,19 @@ func (c *commandFlags) dial(ctx context.Context) (*cluster.Client, error) {
 	return client, err
 }
 
+// statusLimit is how long a master that has heard the question may take to say how it is.
+const statusLimit = 5 * time.Second
+
 type statusCommand struct {
 	commandFlags
-	JSON  bool `name:"json" help:"As JSON."`
-	Ready bool `name:"ready" help:"Fail unless a worker is ready and nobody has said stop: for health checks."`
+	JSON     bool `name:"json" help:"As JSON."`
+	Complete bool `name:"complete" help:"Fail unless all workers are ready, on one release, with no circuit breaker open and nothing under way: for deployments."`
+	Ready    bool `name:"ready" help:"Fail unless a worker is ready and nobody has said stop: for health checks."`
 }
 
 // Run prints how the cluster is.
 func (c *statusCommand) Run(env *environment) error {
-	ctx, cancel := context.WithTimeout(env.signals.stop, 2*c.Timeout)
+	ctx, cancel := context.WithTimeout(env.signals.stop, c.Timeout+statusLimit)
 	defer cancel()
 	client, err := c.dial(ctx)
 	if err != nil {
@@ -73,6 +79,9 @@ func (c *statusCommand) Run(env *environment) error {
 	if err == nil && c.Ready {
 		err = serves(status)
 	}
+	if err == nil && c.Complete {
+		err = complete(status)
+	}
 	return err
 }
 
@@ -86,6 +95,25 @@ func serves(s cluster.Status) error {
 		return fmt.Errorf("the shop does not serve: it is %s, with %d of %d workers ready%s", m.State, m.Ready, m.Target, why)
 	}
 	return nil
+}
+
+// complete is nil if the shop is all that it should be.
+func complete(s cluster.Status) error {
+	m := s.Master
+	why := m.Reasons
+	for _, w := range s.Workers {
+		if w.State != "ready" {
+			why = append(why, fmt.Sprintf("worker %d (pid %d) is %s", w.Slot, w.PID, w.State))
+		}
+		if w.Release != m.Release {
+			why = append(why, fmt.Sprintf("worker %d (pid %d) runs release %s, and not %s", w.Slot, w.PID, w.Release, m.Release))
+		}
+	}
+	if m.State == "running" && m.Ready == m.Target && len(s.Workers) == m.Target && len(why) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the shop is not complete: it is %s, with %d of %d workers ready: %s", m.State, m.Ready, m.Target,
+		cmp.Or(strings.Join(why, "; "), "look again in a moment"))
 }
 
 func printStatus(out io.Writer, s cluster.Status) error {
@@ -154,7 +182,15 @@ func crashes(n int) string {
 
 func seconds(s float64) time.Duration { return time.Duration(s) * time.Second }
 
-type reloadCommand struct{ commandFlags }
+type reloadCommand struct {
+	commandFlags
+	Check bool `name:"check" help:"Replace nobody: only look whether the program on disk would be adopted, and fail with the reason if not."`
+}
+
+// Help is shown after the flags.
+func (*reloadCommand) Help() string {
+	return "Example: doorbuster reload --check && doorbuster reload. If the new workers fail, the release before serves on."
+}
 
 // Run replaces the workers, shows how far it is, and fails with the reason when the old release serves on.
 func (c *reloadCommand) Run(env *environment) error {
@@ -162,6 +198,18 @@ func (c *reloadCommand) Run(env *environment) error {
 	client, err := c.dial(ctx)
 	if err != nil {
 		return err
+	}
+	if c.Check {
+		release, err := client.Check(ctx)
+		var verdict *cluster.VerdictError
+		switch {
+		case errors.As(err, &verdict):
+			return fmt.Errorf("a reload would be refused: %w", err)
+		case err != nil:
+			return err
+		}
+		fmt.Fprintf(env.stdout, "a reload would adopt release %s\n", release)
+		return nil
 	}
 	began := time.Now()
 	show := progressOn(env.stdout)

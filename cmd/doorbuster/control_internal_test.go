@@ -61,3 +61,30 @@ func TestPrintStatusSaysWhy(t *testing.T) {
 		}
 	}
 }
+
+// A deployment is over when everything is as it should be, and not before.
+func TestComplete(t *testing.T) {
+	t.Parallel()
+	whole := func() (s cluster.Status) {
+		s.Master.State, s.Master.Ready, s.Master.Target, s.Master.Release = "running", 2, 2, "a"
+		s.Workers = []cluster.WorkerStatus{{Slot: 1, State: "ready", Release: "a"}, {Slot: 2, State: "ready", Release: "a"}}
+		return s
+	}
+	if err := complete(whole()); err != nil {
+		t.Error(err)
+	}
+	for want, change := range map[string]func(*cluster.Status){
+		"it is rolling":  func(s *cluster.Status) { s.Master.State = "rolling" },
+		"with 1 of 2":    func(s *cluster.Status) { s.Master.Ready = 1 },
+		"runs release b": func(s *cluster.Status) { s.Workers[1].Release = "b" },
+		"is draining":    func(s *cluster.Status) { s.Workers[0].State = "draining" },
+		"look again":     func(s *cluster.Status) { s.Workers = append(s.Workers, s.Workers[0]) },
+		"scaling to 3":   func(s *cluster.Status) { s.Master.Reasons = []string{"scaling to 3 workers"} },
+	} {
+		s := whole()
+		change(&s)
+		if err := complete(s); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}

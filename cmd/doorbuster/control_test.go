@@ -86,7 +86,7 @@ func TestCommandsWithoutMaster(t *testing.T) {
 	for _, command := range []string{"status", "status --json", "reload", "scale 2", "restart 1", "drain 1", "reset", "set log-level=debug", "unset log-level", "stop"} {
 		code, stdout, stderr := do(t, []string{"XDG_RUNTIME_DIR=" + dir}, strings.Fields(command)...)
 		socket := filepath.Join(dir, "doorbuster", "control.sock")
-		if code != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "no master listens on "+socket) || !strings.Contains(stderr, `"doorbuster serve"`) {
+		if code != 3 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "no master listens on "+socket) || !strings.Contains(stderr, `"doorbuster serve"`) {
 			t.Errorf("%s: got exit code %d, output %q, errors %q", command, code, stdout, stderr)
 		}
 	}
@@ -153,6 +153,32 @@ func TestRestartDrainReset(t *testing.T) {
 	}
 	if code, stdout, stderr := s.do("reset"); code != 0 || !strings.HasPrefix(stdout, "all circuit breakers are closed") {
 		t.Errorf("reset: got exit code %d, output %q, errors %q", code, stdout, stderr)
+	}
+	s.close()
+}
+
+// What scripts ask before and after a deployment; and what a master that is stopped
+// does not hear.
+func TestCheckAndComplete(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	if code, stdout, stderr := s.do("reload", "--check"); code != 0 || !strings.HasPrefix(stdout, "a reload would adopt release ") {
+		t.Errorf("reload --check: got exit code %d, output %q, errors %q", code, stdout, stderr)
+	}
+	if code, stdout, stderr := s.do("status", "--complete"); code != 0 {
+		t.Errorf("status --complete: got exit code %d, output %q, errors %q", code, stdout, stderr)
+	}
+	s.signal(syscall.SIGSTOP)
+	for _, command := range []string{"status", "reload", "stop", "scale 3"} {
+		code, stdout, stderr := s.do(append(strings.Fields(command), "--timeout=10ms")...)
+		if code != 4 || stdout != "" || !strings.HasPrefix(stderr, "doorbuster: the master does not answer within 10ms: ") {
+			t.Errorf("%s: got exit code %d, output %q, errors %q", command, code, stdout, stderr)
+		}
+	}
+	s.signal(syscall.SIGCONT)
+	s.await(&s.at, "a command is not carried out: nobody waits for it any more", nil)
+	if n := len(s.pids()); n != 2 {
+		t.Errorf("there are %d workers", n)
 	}
 	s.close()
 }

@@ -50,6 +50,37 @@ type logFlags struct {
 // errSaid ends a command whose failure was told already.
 var errSaid = errors.New("said already")
 
+// The exit codes. main.go has the table.
+const (
+	exitFailed   = 1
+	exitUsage    = 2
+	exitNoMaster = 3
+	exitNotHeard = 4
+)
+
+// exitCodes is the table in the help.
+const exitCodes = "Exit codes: 0 done; 1 refused or failed; 2 a command line that can't be understood; " +
+	"3 there is no running shop; 4 the shop's master does not answer, and will not carry the command out."
+
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	error
+	code int
+}
+
+func (e *exitError) Unwrap() error { return e.error }
+
+func exitCode(err error) int {
+	var e *exitError
+	switch {
+	case errors.As(err, &e):
+		return e.code
+	case errors.Is(err, cluster.ErrNotHeard):
+		return exitNotHeard
+	}
+	return exitFailed
+}
+
 // environment is what commands get from run.
 type environment struct {
 	signals        signals
@@ -78,13 +109,13 @@ func run(signals signals, args []string, stdout, stderr io.Writer) int {
 	exit := -1
 	parser, err := kong.New(&cli,
 		kong.Name("doorbuster"),
-		kong.Description("A shop that stays open on Black Friday. Begin with: doorbuster dev"),
+		kong.Description("A shop that stays open on Black Friday. Begin with: doorbuster dev\n\n"+exitCodes),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exit = code }), // after --help
 	)
 	if err != nil {
 		fmt.Fprintln(stderr, "doorbuster: set up the command line:", err)
-		return 1
+		return exitFailed
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
@@ -98,7 +129,7 @@ func run(signals signals, args []string, stdout, stderr io.Writer) int {
 			err = fmt.Errorf("%s workers: there can be 1 to 1024", n)
 		}
 		fmt.Fprintf(stderr, "doorbuster: %v. Try doorbuster --help.\n", err)
-		return 2
+		return exitUsage
 	}
 	level := new(slog.LevelVar)
 	if cli.LogFormat == "auto" {
@@ -111,17 +142,17 @@ func run(signals signals, args []string, stdout, stderr io.Writer) int {
 	env := &environment{signals, stdout, stderr, log, level, cli.logFlags}
 	if err := env.set("log-level", cli.LogLevel); err != nil { // kong has checked it
 		fmt.Fprintln(stderr, "doorbuster:", err)
-		return 2
+		return exitUsage
 	}
 	redis.SetLogger(redisLog{log}) // it would write to standard error in a form of its own
 	switch err := parsed.Run(env); {
 	case err == nil:
 		return 0
 	case errors.Is(err, cluster.ErrCut), errors.Is(err, errSaid):
-		return 1 // the former is in the log, with the requests
+		return exitFailed // the former is in the log, with the requests
 	default:
 		fmt.Fprintln(stderr, "doorbuster:", err)
-		return 1
+		return exitCode(err)
 	}
 }
 

@@ -112,6 +112,8 @@ func command(ctx context.Context) error {
 		return err
 	}
 	c.Timeout = time.Second
+	release, checkErr := c.Check(ctx)
+	fmt.Println(release, checkErr)
 	_, statusErr := c.Status(ctx)
 	_, setErr := c.Set(ctx, "key", "value")
 	return errors.Join(statusErr, setErr, c.Reload(ctx, nil), c.Scale(ctx, 1), c.Kill(ctx, 1), c.Stop(ctx),
