@@ -99,7 +99,7 @@
 //	                broadcast{data}                for all siblings
 //	                applied{id, error}             answers set
 //	                refused{id, error}             answers serve, when the connection can't be taken
-//	to a worker     drain{delay}                   leave; serve on, unready, for delay
+//	to a worker     drain{delay, reason}           leave; serve on, unready, for delay
 //	                hurry                          cut what is in flight, and leave
 //	                ask                            a beat now
 //	                set{id, key, value}            a setting

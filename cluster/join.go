@@ -268,9 +268,9 @@ func (w *Worker) read() {
 		}
 		switch m.Kind {
 		case msgDrain:
-			w.cancelStop(drainOrder{m.Delay})
+			w.cancelStop(drainOrder{m.Delay, m.Reason})
 		case msgHurry:
-			w.cancelStop(drainOrder{})
+			w.cancelStop(drainOrder{reason: "a second stop of the master"})
 			w.hurryUp(errors.New("told to leave at once"))
 		case msgAsk:
 			select {

@@ -289,6 +289,14 @@ func (l *loop) signal(s os.Signal) {
 	}
 }
 
+// drainReason is what a worker is told: who wants it to leave.
+func (l *loop) drainReason(reason string) string {
+	if l.sup.Stopping > 0 {
+		return reason + ", told to stop by " + l.stoppedBy
+	}
+	return reason
+}
+
 func signalName(s os.Signal) string {
 	if s, ok := s.(syscall.Signal); ok {
 		return unix.SignalName(s)
@@ -339,7 +347,7 @@ func (l *loop) do(a supervisor.Action) {
 	case supervisor.Fork:
 		l.fork(a)
 	case supervisor.Drain:
-		l.send(a.ID, message{Kind: msgDrain, Delay: a.Delay})
+		l.send(a.ID, message{Kind: msgDrain, Delay: a.Delay, Reason: l.drainReason(a.Reason)})
 	case supervisor.Hurry:
 		l.send(a.ID, message{Kind: msgHurry})
 	case supervisor.Stand:

@@ -86,9 +86,17 @@ const (
 
 // drainOrder is the cause of a stop that comes from the master. Its delay replaces ShutdownDelay: a rolling restart has
 // none, because the siblings go on accepting from the same socket, and a shutdown has the master's.
-type drainOrder struct{ delay time.Duration }
+type drainOrder struct {
+	delay  time.Duration
+	reason string // who wants that; empty: the master does not tell
+}
 
-func (o drainOrder) Error() string { return "told to drain" }
+func (o drainOrder) Error() string {
+	if o.reason == "" {
+		return "told to drain"
+	}
+	return "told to drain by the master: " + o.reason
+}
 
 // Serve answers requests on a listener, which it closes, until stop ends, and then drains (W2, W3):
 //
@@ -198,7 +206,7 @@ func (s *Server) delay(stop, hurry context.Context, failed <-chan error) error {
 		wait = order.delay
 	}
 	s.phase.Store(phaseUnready)
-	s.log().InfoContext(stop, "stopping", "shutdown_delay", wait.String(), "drain_timeout", s.drainTimeout().String())
+	s.log().InfoContext(stop, "stopping", "because", fmt.Sprint(context.Cause(stop)), "shutdown_delay", wait.String(), "drain_timeout", s.drainTimeout().String())
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {

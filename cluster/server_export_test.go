@@ -90,7 +90,7 @@ func (t *AcceptTrouble) Note(s *Server, err error) time.Duration { return t.note
 func (t *AcceptTrouble) Over() { t.over() }
 
 // DrainOrder is how the master's order to stop reaches Serve: as the cause of its context's end.
-func DrainOrder(delay time.Duration) error { return drainOrder{delay} }
+func DrainOrder(delay time.Duration) error { return drainOrder{delay: delay} }
 
 // LastCall makes the last call without a drain around it, and so without a limit.
 func (s *Server) LastCall() { s.makeLastCall() }

@@ -59,15 +59,16 @@ const (
 
 // message is one packet. Fields that a kind does not use are left out.
 type message struct {
-	Kind  string        `json:"kind"`
-	Beat  *beat         `json:"beat,omitempty"`
-	Delay time.Duration `json:"delay,omitempty"` // drain: how long to serve on, unready
-	From  int           `json:"from,omitempty"`  // message: the slot it comes from
-	Data  []byte        `json:"data,omitempty"`
-	Key   string        `json:"key,omitempty"`
-	Value string        `json:"value,omitempty"`
-	ID    int64         `json:"id,omitempty"` // set, applied, serve, refused
-	Error string        `json:"error,omitempty"`
+	Kind   string        `json:"kind"`
+	Beat   *beat         `json:"beat,omitempty"`
+	Delay  time.Duration `json:"delay,omitempty"`  // drain: how long to serve on, unready
+	Reason string        `json:"reason,omitempty"` // drain: who wants that
+	From   int           `json:"from,omitempty"`   // message: the slot it comes from
+	Data   []byte        `json:"data,omitempty"`
+	Key    string        `json:"key,omitempty"`
+	Value  string        `json:"value,omitempty"`
+	ID     int64         `json:"id,omitempty"` // set, applied, serve, refused
+	Error  string        `json:"error,omitempty"`
 
 	Descriptor bool `json:"descriptor,omitempty"` // one comes along
 

@@ -136,9 +136,16 @@ func TestScale(t *testing.T) {
 func TestRestartDrainReset(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
-	for _, c := range []struct{ command, says string }{
-		{"restart", "restarted the worker in slot 2"},
-		{"drain", "the worker in slot 2 has left, and another one is ready"},
+	stopping := func(because string) {
+		t.Helper()
+		want := "told to drain by the master: " + because
+		if r := s.await(&s.at, "stopping", nil); r.Because != want {
+			t.Errorf("a worker stops because %q, want %q", r.Because, want)
+		}
+	}
+	for _, c := range []struct{ command, says, because string }{
+		{"restart", "restarted the worker in slot 2", "a restart of this worker, by command"},
+		{"drain", "the worker in slot 2 has left, and another one is ready", "a drain of this worker, by command"},
 	} {
 		before := s.pids()
 		if code, stdout, stderr := s.do(c.command, "2"); code != 0 || stdout != c.says {
@@ -147,6 +154,7 @@ func TestRestartDrainReset(t *testing.T) {
 		if after := s.pids(); after[1] != before[1] || after[2] == before[2] {
 			t.Errorf("%s: workers by slot: %v, and %v before", c.command, after, before)
 		}
+		stopping(c.because)
 		if code, stdout, stderr := s.do(c.command, "9"); code != 1 || stdout != "" || stderr != "doorbuster: "+c.command+" failed: there is no slot 9: there are 1 to 2\n" {
 			t.Errorf("%s 9: got exit code %d, output %q, errors %q", c.command, code, stdout, stderr)
 		}
@@ -154,7 +162,13 @@ func TestRestartDrainReset(t *testing.T) {
 	if code, stdout, stderr := s.do("reset"); code != 0 || !strings.HasPrefix(stdout, "all circuit breakers are closed") {
 		t.Errorf("reset: got exit code %d, output %q, errors %q", code, stdout, stderr)
 	}
-	s.close()
+	s.do("scale", "1")
+	stopping("a scale to fewer workers")
+	s.reload()
+	stopping("a reload")
+	s.signal(syscall.SIGTERM)
+	stopping("the end of the master, told to stop by signal SIGTERM")
+	s.gone()
 }
 
 // What scripts ask before and after a deployment; and what a master that is stopped

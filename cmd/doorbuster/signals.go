@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -42,20 +43,19 @@ func notify() signals {
 	}
 	flush := make(chan chan struct{})
 	go func() {
-		pass := func() {
+		pass := func(s os.Signal) {
 			if stop.Err() != nil {
 				cancelHurry(errHurried)
 			}
-			cancelStop(errStopped)
+			cancelStop(fmt.Errorf("%w by signal %v", errStopped, s))
 		}
 		for {
 			select {
-			case <-received:
-				pass()
+			case s := <-received:
+				pass(s)
 			case done := <-flush:
 				for len(received) > 0 {
-					<-received
-					pass()
+					pass(<-received)
 				}
 				close(done)
 			}

@@ -43,7 +43,7 @@ func (s *State) leave(e Leave) {
 		return
 	}
 	s.Orders = append(s.Orders, Order{Ticket: e.Ticket, ID: p.ID, Slot: e.Slot, Leave: true, Progress: s.Now})
-	s.drain(p, 0)
+	s.drain(p, 0, "a drain of this worker, by command")
 }
 
 // orderable returns the process that serves in a slot, or why there is none that

@@ -87,8 +87,23 @@ func (s *State) advance() {
 	s.progress()
 	s.note(NoteReplaced, p, "")
 	if old != nil {
-		s.drain(old, 0)
+		s.drain(old, 0, s.replacedFor(plan, old))
 	}
+}
+
+// replacedFor says who wants a process to be replaced.
+func (s *State) replacedFor(plan *Plan, old *Process) string {
+	switch {
+	case slices.ContainsFunc(s.Orders, func(o Order) bool { return o.ID == old.ID }):
+		return "a restart of this worker, by command"
+	case plan.Cure:
+		return "its health"
+	case plan.Recycle:
+		return "its memory"
+	case s.Rollout != nil && s.Rollout.Back:
+		return "the way back to the release before"
+	}
+	return "a reload"
 }
 
 // baked tries the first replacement of a rollout, and reports whether it has proven itself: that it was healthy for long
@@ -131,7 +146,11 @@ func (s *State) shrink() {
 	surplus, goal := s.surplus(), s.goal()
 	for _, p := range slices.Backward(s.Processes) {
 		if p.Slot > goal && p.Phase == Starting || (p.Slot > goal || p == surplus) && p.Phase == Ready && s.spare() {
-			s.drain(p, 0)
+			reason := "another worker in its slot"
+			if p.Slot > goal {
+				reason = "a scale to fewer workers"
+			}
+			s.drain(p, 0, reason)
 		}
 	}
 }

@@ -201,13 +201,13 @@ func (s *State) fork(slot int, release Release) *Process {
 }
 
 // drain tells a process that serves to leave. One that has not served yet has nothing to finish and is killed.
-func (s *State) drain(p *Process, delay time.Duration) {
+func (s *State) drain(p *Process, delay time.Duration, reason string) {
 	switch p.Phase {
 	case Starting:
 		s.kill(p, true, "")
 	case Ready:
 		p.Phase, p.Deadline = Leaving, s.Now+delay+s.Config.KillTimeout
-		s.do(Drain{ID: p.ID, Delay: delay})
+		s.do(Drain{ID: p.ID, Delay: delay, Reason: reason})
 		s.progress()
 	case Leaving, Killed:
 	}

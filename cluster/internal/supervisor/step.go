@@ -210,7 +210,7 @@ func (s *State) shutdown() {
 		s.endScale("the master is shutting down", 0, ShutDown)
 		s.dropOrders("the master is shutting down", ShutDown)
 		for _, p := range s.Processes {
-			s.drain(p, s.Config.ShutdownDelay)
+			s.drain(p, s.Config.ShutdownDelay, "the end of the master")
 		}
 		return
 	}

@@ -184,8 +184,9 @@ type (
 	}
 	// Drain tells a process to leave. It goes on as before, but unready, for Delay.
 	Drain struct {
-		ID    ID
-		Delay time.Duration
+		ID     ID
+		Delay  time.Duration
+		Reason string // who wants that: "a reload"
 	}
 	// Hurry tells a process that is leaving to cut what it holds.
 	Hurry struct{ ID ID }
