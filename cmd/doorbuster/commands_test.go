@@ -3,6 +3,7 @@ package main_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -98,7 +99,9 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{"nothing", nil, 0, "doorbuster dev", ""},
 		{"help", []string{"--help"}, 0, "Run one worker", ""},
-		{"version", []string{"version"}, 0, "doorbuster ", ""},
+		{"exit codes", []string{"--help"}, 0, "Exit codes: 0 done; 1 refused", ""},
+		{"version", []string{"version"}, 0, "(commit ", ""},
+		{"Go version", []string{"version"}, 0, ", " + runtime.Version() + ")", ""},
 		{"unknown command", []string{"sell"}, 2, "", "Try doorbuster --help"},
 		{"unknown flag", []string{"worker", "--fast"}, 2, "", "--fast"},
 		{"bad duration", []string{"worker", "--drain-timeout", "soon"}, 2, "", "drain-timeout"},

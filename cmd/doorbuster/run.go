@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 
@@ -198,7 +200,31 @@ func releaseName() string { return cmp.Or(version, app.ReleaseName()) }
 
 type versionCommand struct{}
 
+// Run prints the release, the commit that it was built from, and by which Go.
 func (versionCommand) Run(env *environment) error {
-	_, err := fmt.Fprintln(env.stdout, "doorbuster", releaseName())
+	_, err := fmt.Fprintf(env.stdout, "doorbuster %s (%s, %s)\n", releaseName(), commit(), runtime.Version())
 	return err
+}
+
+// commit is what the build knew of the repository.
+func commit() string {
+	info, _ := debug.ReadBuildInfo()
+	if info == nil {
+		return "commit not known"
+	}
+	revision, modified := "", ""
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			revision = s.Value
+		case "vcs.modified":
+			if s.Value == "true" {
+				modified = ", with changes that are not committed"
+			}
+		}
+	}
+	if revision == "" {
+		return "commit not known: built without a repository, or with -buildvcs=false"
+	}
+	return "commit " + revision + modified
 }
