@@ -150,6 +150,8 @@
 //	a worker is unhealthy       by its own word, for HeartbeatTimeout: replaced, by one that is ready and healthy first, and
 //	                            never killed. When the new one is unhealthy as well, what is broken is elsewhere: nobody is
 //	                            replaced for that for 5 minutes, or until somebody is healthy again
+//	the master hangs            commands fail within 5 s (Client.Timeout) with ErrNotHeard, and are not carried out when it
+//	                            goes on: nobody waits for them any more
 //	a callback blocks           the worker drains and ends as ever; a panic in one is logged, and ends nothing
 //	a setting does harm         one that no worker applies is not kept; one that later workers refuse, or hang on for 2 s, does
 //	                            not keep them from serving; unset takes it back
