@@ -31,6 +31,7 @@ func TestCommandsThatNobodyHears(t *testing.T) {
 	z.signal(syscall.SIGSTOP)
 	eventually(t, "a stopped master", func() bool { return stateOfProcess(t, z.cmd.Process.Pid) == "T" })
 	leaving, leave := context.WithCancel(t.Context())
+	defer leave()
 	var all sync.WaitGroup
 	for name, command := range map[string]func(context.Context, *cluster.Client) error{
 		"status":  func(ctx context.Context, c *cluster.Client) error { _, err := c.Status(ctx); return err },
