@@ -146,15 +146,19 @@ func (e *StartError) Error() string {
 
 // Event is something that happened to the cluster.
 type Event struct {
-	Time    time.Time `json:"time"`
-	Kind    string    `json:"kind"` // ready, left, crashed, late, silent, stuck, lag, recycle, rollout, baking, replaced, rollback, opened, probe, closed, scaled, shutdown, shutdown now, away
-	Slot    int       `json:"slot,omitempty"`
-	PID     int       `json:"pid,omitempty"`
-	Release string    `json:"release,omitempty"`
-	Reason  string    `json:"reason,omitempty"`
-	Wait    float64   `json:"wait_seconds,omitempty"` // until what is next
-	Done    int       `json:"done"`                   // workers that run the release of the rolling restart under way
-	Total   int       `json:"total"`                  // workers that there should be
+	Time time.Time `json:"time"`
+	// Kind is ready, left, crashed, late, silent, stuck, lag, recycle, rollout,
+	// baking, replaced, rollback, opened, probe, forced, closed, reset, unhealthy,
+	// healthy, cure, incurable, scaled, scale failed, answering, answered, answerer
+	// end, shutdown, shutdown now, or away.
+	Kind    string  `json:"kind"`
+	Slot    int     `json:"slot,omitempty"`
+	PID     int     `json:"pid,omitempty"`
+	Release string  `json:"release,omitempty"`
+	Reason  string  `json:"reason,omitempty"`
+	Wait    float64 `json:"wait_seconds,omitempty"` // until what is next
+	Done    int     `json:"done"`                   // workers that run the release of the rolling restart under way
+	Total   int     `json:"total"`                  // workers that there should be
 }
 
 // Status is the state of a cluster at a moment.

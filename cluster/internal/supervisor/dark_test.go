@@ -374,6 +374,19 @@ func TestAnswerer(t *testing.T) {
 		c.pass(second / 4)
 		c.want("and so is the one after that", "stand")
 	})
+	t.Run("is tried at once after a reset", func(t *testing.T) {
+		c := dark(t, 2)
+		c.pass(second / 4)
+		c.step(AnswererEnded{Reason: "exited with code 1"})
+		c.step(AnswererEnded{Reason: "twice"})
+		c.did = nil
+		c.step(Reset{})
+		c.want("with those that wait", "fork 3: slot 1, release 1", "fork 4: slot 2, release 1", "stand")
+		c.step(AnswererEnded{Reason: "exited with code 1"})
+		if n := c.noted(NoteAnswererEnd); n.Wait != second {
+			t.Errorf("got %+v", n)
+		}
+	})
 	t.Run("and the end", func(t *testing.T) {
 		c := dark(t, 1)
 		c.pass(second / 4)

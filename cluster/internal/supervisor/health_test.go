@@ -169,7 +169,7 @@ func TestIncurable(t *testing.T) {
 func TestCuresAreFewAndFarBetween(t *testing.T) {
 	c := serving(t, 3)
 	c.sick[1], c.sick[2], c.sick[3] = "ill", "ill", "ill"
-	c.pass(40 * second)
+	c.pass(60 * second)
 	c.ready(4)
 	c.beat(4)
 	c.leaves(1)
@@ -178,6 +178,20 @@ func TestCuresAreFewAndFarBetween(t *testing.T) {
 	c.want("which has to stay healthy")
 	c.pass(1)
 	c.want("before the next", "fork 5: slot 2, release 1")
+}
+
+// doc.go, Orders: reset ends that pause too.
+func TestResetAndHealth(t *testing.T) {
+	c := serving(t, 2)
+	c.sick[1] = "ill"
+	c.pass(40 * second)
+	c.ready(3)
+	c.sick[3] = "ill"
+	c.pass(30 * second)
+	c.leaves(3)
+	c.want("of no use", "fork 3: slot 1, release 1", "drain 3")
+	c.step(Reset{})
+	c.want("again", "fork 4: slot 1, release 1")
 }
 
 // doc.go, Health: the first replacement of a rollout has to be healthy when it is
