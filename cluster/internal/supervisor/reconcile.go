@@ -155,7 +155,7 @@ func (s *State) plan() {
 		return // one process above target is enough
 	}
 	for _, p := range s.Processes {
-		ordered := s.Rollout == nil && s.ordered(p)
+		ordered := s.ordered(p)
 		if p.Phase != Ready || p.Slot > s.Target || !s.forward() && !ordered && !s.mayFork(s.Serving, p.Slot) {
 			continue
 		}
