@@ -3,6 +3,7 @@ package main_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,6 +115,20 @@ func (s *shop) kill(pid int) {
 	s.t.Helper()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		s.t.Fatal(err)
+	}
+}
+
+// answers returns when a worker answers, and nobody stands in for one.
+func (s *shop) answers(client *http.Client) {
+	s.t.Helper()
+	for {
+		code, body := get(s.t, client, "GET", s.url("/livez"), "")
+		if code == http.StatusOK {
+			return
+		}
+		if code != http.StatusServiceUnavailable || !strings.Contains(body, `"code":"unavailable"`) {
+			s.t.Fatalf("got %d: %s", code, body)
+		}
 	}
 }
 
