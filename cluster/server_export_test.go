@@ -91,3 +91,9 @@ func (s *Server) BeforeShutdown(f func()) { s.serving.RegisterOnShutdown(f) }
 
 // Serving is the copy of Server.HTTP that serves.
 func (s *Server) Serving() *http.Server { return s.serving }
+
+// NoticePlace is where in an answer's first bytes Connection: close goes.
+var NoticePlace = noticePlace
+
+// Notice is what goes there.
+const Notice = notice
