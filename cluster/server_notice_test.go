@@ -55,12 +55,15 @@ func TestNoticeInAnswersInFlight(t *testing.T) {
 		"an unread body":  {request: "POST / HTTP/1.1\r\nHost: shop\r\nContent-Length: 5\r\n\r\nhello", handler: greet},
 		"hints before":    {before: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusEarlyHints) }, handler: greet},
 		"hints meanwhile": {handler: func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusEarlyHints); greet(w, r) }},
-		"100 Continue": {request: "POST / HTTP/1.1\r\nHost: shop\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
-			handler: func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); greet(w, r) }},
+		"100 Continue": {
+			request: "POST / HTTP/1.1\r\nHost: shop\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+			handler: func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); greet(w, r) },
+		},
 		"its own close": {handler: func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Connection", "close"); greet(w, r) }},
 		"its own words": {keeps: true, handler: func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Connection", "x"); greet(w, r) }},
 		"HTTP/1.0":      {keeps: true, request: "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", handler: greet},
-		"a head that had left, and a body that looks like one": {keeps: true,
+		"a head that had left, and a body that looks like one": {
+			keeps: true,
 			before: func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Length", "19")
 				w.(http.Flusher).Flush()
