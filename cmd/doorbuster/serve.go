@@ -88,6 +88,11 @@ func (c *serveCommand) supervise(env *environment) error {
 	if c.AlertCommand != "" {
 		cfg.AlertCommand = []string{"/bin/sh", "-c", c.AlertCommand}
 	}
+	if !c.StopWithStdin {
+		if err := leaveStdin(); err != nil {
+			return fmt.Errorf("close standard input: %w", err)
+		}
+	}
 	master, err := cluster.New(cfg)
 	if err != nil {
 		return err
