@@ -20,6 +20,7 @@ import (
 // crowd is clients that ask a shop one thing after the other, all at the same time, and take note of what fails.
 type crowd struct {
 	t     *testing.T
+	shop  *shop
 	stop  chan struct{}
 	done  sync.WaitGroup
 	kinds []*kind
@@ -30,12 +31,18 @@ type kind struct {
 	name     string
 	answered atomic.Int64
 	mu       sync.Mutex
-	failures []string
+	failures []failure
 }
 
-func newCrowd(t *testing.T) *crowd {
-	c := &crowd{t: t, stop: make(chan struct{})}
-	t.Cleanup(func() { c.leave() })
+// failure is a request that failed, at the moment at which its client knew.
+type failure struct {
+	at  time.Time
+	err error
+}
+
+func newCrowd(s *shop) *crowd {
+	c := &crowd{t: s.t, shop: s, stop: make(chan struct{})}
+	s.t.Cleanup(func() { c.leave() })
 	return c
 }
 
@@ -57,7 +64,7 @@ func (c *crowd) join(name string, n int, prepare func() func() (int, error)) {
 				k.answered.Add(int64(answered))
 				if err != nil {
 					k.mu.Lock()
-					k.failures = append(k.failures, err.Error())
+					k.failures = append(k.failures, failure{time.Now(), err})
 					k.mu.Unlock()
 				}
 			}
@@ -89,14 +96,25 @@ func (c *crowd) leave() {
 	c.done.Wait()
 }
 
-// allServed ends the crowd and reports what failed.
+// mostReported is how many failures of a kind are written out.
+const mostReported = 5
+
+// allServed ends the crowd and reports what failed, with what the log says of it.
 func (c *crowd) allServed() {
 	c.t.Helper()
 	c.leave()
 	for _, k := range c.kinds {
 		c.t.Logf("%s: %d answers, %d failures", k.name, k.answered.Load(), len(k.failures))
-		if n := len(k.failures); n > 0 {
-			c.t.Errorf("%s: %d of %d failed, such as: %s", k.name, n, k.answered.Load(), strings.Join(k.failures[:min(n, 5)], "; "))
+		if len(k.failures) == 0 {
+			continue
+		}
+		c.t.Errorf("%s: %d of %d failed, such as:", k.name, len(k.failures), k.answered.Load())
+		for _, f := range k.failures[:min(len(k.failures), mostReported)] {
+			worker := ""
+			if bad := new(badAnswer); errors.As(f.err, &bad) {
+				worker = bad.worker
+			}
+			c.t.Logf("at %s: %v\nthe log about it:\n%s", f.at.Format(time.RFC3339Nano), f.err, strings.Join(c.shop.about(worker, f.at), "\n"))
 		}
 	}
 }
@@ -169,11 +187,28 @@ func buys(s *shop, sku string, keys *atomic.Int64) func() func() (int, error) {
 	}
 }
 
+// badAnswer is an answer that should have been another. It tells all that the answer says of itself: a drain, a crowd and a
+// database that is away have the same status, and differ in the body's code.
+type badAnswer struct {
+	request    string // "POST /v1/cart/items"
+	status     string
+	worker     string // pid of the one that gave it, or is known to have the connection; "" if nobody knows
+	retryAfter string
+	body       string
+}
+
+func (e *badAnswer) Error() string {
+	return fmt.Sprintf("%s: %s (X-Worker %q, Retry-After %q): %s", e.request, e.status, e.worker, e.retryAfter, e.body)
+}
+
 func wantStatus(resp *http.Response, status int, body []byte) error {
 	if resp.StatusCode == status {
 		return nil
 	}
-	return fmt.Errorf("%s %s: %s: %s", resp.Request.Method, resp.Request.URL, resp.Status, body)
+	return &badAnswer{
+		request: resp.Request.Method + " " + resp.Request.URL.Path, status: resp.Status,
+		worker: resp.Header.Get("X-Worker"), retryAfter: resp.Header.Get("Retry-After"), body: string(body),
+	}
 }
 
 // softPhase is how long a worker that leaves keeps idle connections at least (cluster.Server). Whoever thinks longer may
@@ -192,11 +227,11 @@ func browses(s *shop, method, path, body string, status int, think time.Duration
 			if time.Since(began) > softPhase/2 {
 				c.close() // this machine was too busy to think no longer than that
 			}
-			resp, err := c.ask(s.addr, method, path, body)
+			resp, got, err := c.ask(s.addr, method, path, body)
 			if err != nil {
 				return 0, err
 			}
-			return 1, wantStatus(resp, status, nil)
+			return 1, wantStatus(resp, status, got)
 		}
 	}
 }
@@ -206,34 +241,43 @@ func browses(s *shop, method, path, body string, status int, think time.Duration
 type rawClient struct {
 	conn   net.Conn
 	reader *bufio.Reader
+	worker string // X-Worker of the last answer on it
 }
 
-// ask sends a request and reads the answer to its end.
-func (c *rawClient) ask(addr, method, path, body string) (*http.Response, error) {
+// ask sends a request and reads the answer to its end. An answer that does not say which worker gave it, as that of a drain
+// that comes too late for the shop's own, is put down to the worker that gave the one before on the same connection.
+func (c *rawClient) ask(addr, method, path, body string) (*http.Response, []byte, error) {
 	state := "kept-alive"
 	if c.conn == nil {
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		c.conn, c.reader, state = conn, bufio.NewReader(conn), "fresh"
+		c.conn, c.reader, c.worker, state = conn, bufio.NewReader(conn), "", "fresh"
 	}
 	_, err := fmt.Fprintf(c.conn, "%s %s HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", method, path, len(body), body)
 	var resp *http.Response
+	var got []byte
 	if err == nil {
 		resp, err = http.ReadResponse(c.reader, &http.Request{Method: method, URL: &url.URL{Path: path}})
 	}
 	if err == nil {
-		_, err = io.Copy(io.Discard, resp.Body)
+		got, err = io.ReadAll(resp.Body)
 		err = errors.Join(err, resp.Body.Close())
 	}
 	if err != nil {
-		err = fmt.Errorf("%s %s on a %s connection from %v: %w", method, path, state, c.conn.LocalAddr(), err)
+		err = fmt.Errorf("%s %s on a %s connection from %v to worker %q: %w", method, path, state, c.conn.LocalAddr(), c.worker, err)
+		c.close()
+		return nil, nil, err
 	}
-	if err != nil || resp.Close {
+	if worker := resp.Header.Get("X-Worker"); worker != "" {
+		c.worker = worker
+	}
+	resp.Header.Set("X-Worker", c.worker)
+	if resp.Close {
 		c.close()
 	}
-	return resp, err
+	return resp, got, nil
 }
 
 func (c *rawClient) close() {

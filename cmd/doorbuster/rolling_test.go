@@ -26,7 +26,7 @@ func TestReloadsLoseNothing(t *testing.T) {
 	s := openShop(t, database)
 	shared := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
 	var keys atomic.Int64
-	c := newCrowd(t)
+	c := newCrowd(s)
 	c.join("fresh connections, GET", 1, reads(stranger, s.url(productPage)))
 	c.join("fresh connections, buying", 2, buys(s, sku, &keys))
 	c.join("http.Client", 1, reads(func() *http.Client { return shared }, s.url(productPage)))
