@@ -25,10 +25,14 @@ type SettingError struct {
 
 func (e *SettingError) Error() string { return e.Variable + " " + e.Problem }
 
-// Time limits of PostgreSQL connections. The server enforces the last three as well, so that a worker that is stuck
-// holds no lock for long: https://www.postgresql.org/docs/current/runtime-config-client.html.
+// Time limits of PostgreSQL connections. The server enforces those of statements, locks and transactions, so that a worker
+// that is stuck holds no lock for long: https://www.postgresql.org/docs/current/runtime-config-client.html.
+//
+// connectTimeout is no shorter than what any of our requests and transactions may take. Whoever waits for a connection
+// has a time limit of its own, and the one that ends first is to be that: a worker that has just replaced another has no
+// connections yet, and would fail in a moment of slowness that its predecessor would have sat out.
 const (
-	connectTimeout           = 2 * time.Second
+	connectTimeout           = 5 * time.Second
 	statementTimeout         = 5 * time.Second
 	lockTimeout              = 3 * time.Second
 	idleInTransactionTimeout = 10 * time.Second

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -144,6 +145,42 @@ func TestPostgresAway(t *testing.T) {
 				t.Errorf("an outage was logged as our own error: %s", line)
 			}
 		})
+	}
+}
+
+// A worker that has just started is as patient with a slow PostgreSQL as one that has all its connections already: a request
+// that has to wait for a new connection is given up when its time is over, and not before. Else a reload would turn a
+// moment in which PostgreSQL is slow into failures that the workers before would not have had.
+func TestNewConnectionsAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	f := openFragile(t)
+	visitors := make([]*visitor, 3) // one for the connection that is there, and two that need another
+	for i := range visitors {
+		visitors[i] = f.visitor()
+		visitors[i].add(kettle, 1)
+	}
+	f.must(func(f *fragile) error { return f.postgres.Pause() })
+	var wg sync.WaitGroup
+	replies := make([]reply, len(visitors))
+	for i, v := range visitors {
+		wg.Go(func() {
+			began := time.Now()
+			var err error
+			if replies[i], err = v.try("GET", "/v1/cart", nil); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(began); took < app.RequestTimeout {
+				t.Errorf("given up after %v, and it has %v; body: %s", took, app.RequestTimeout, replies[i].body)
+			}
+		})
+	}
+	wg.Wait()
+	f.must(func(f *fragile) error { return f.postgres.Resume() })
+	for _, r := range replies {
+		r.problem(http.StatusServiceUnavailable, "unavailable")
+	}
+	for _, v := range visitors {
+		v.eventually(http.StatusOK, "GET", "/v1/cart", nil)
 	}
 }
 
