@@ -263,7 +263,7 @@ func isRedisLoading(err error) bool {
 func (a *App) report(ctx context.Context, p *Problem, method, path string) {
 	level := slog.LevelDebug
 	switch {
-	case errors.Is(p.cause, context.Canceled): // the client has gone
+	case errors.Is(p.cause, context.Canceled) && errors.Is(context.Cause(ctx), context.Canceled): // the client has gone
 	case p.Status == http.StatusServiceUnavailable:
 		level = slog.LevelWarn
 	case p.Status >= http.StatusInternalServerError:
