@@ -223,7 +223,7 @@ func TestStopUnderLoad(t *testing.T) {
 				<-c.stop // there is no shop any more
 				return 0, nil
 			}
-			fresh := conn.conn == nil
+			fresh, began := conn.conn == nil, time.Now()
 			resp, body, err := conn.ask(s.addr, "GET", "/v1/products", "")
 			switch {
 			case err != nil && fresh: // refused; or it was still in the queue, which nobody had accepted from
@@ -232,7 +232,7 @@ func TestStopUnderLoad(t *testing.T) {
 			case err != nil:
 				return 0, err
 			}
-			return 1, wantStatus(resp, http.StatusOK, body)
+			return 1, wantStatus(resp, http.StatusOK, body, began)
 		}
 	})
 	c.working()
