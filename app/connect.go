@@ -40,11 +40,11 @@ const (
 	connLifetimeJitter       = 10 * time.Minute // or all workers of a mass start reconnect together
 )
 
-// Time limits of Redis. A session look-up takes a fraction of a millisecond; what takes this long is away.
-const (
-	redisDialTimeout = time.Second
-	redisIOTimeout   = time.Second
-)
+// redisTimeout bounds a dial, a write and a read each. A look-up takes a fraction of a millisecond; but on a machine with too
+// much to do a second passes without anybody's fault, and also a deadline that we slept through has passed, with the answer
+// there to be read. Those who ask have a time limit of their own, which is to be the one that ends first, as with
+// connectTimeout: this one is for those who have none.
+const redisTimeout = requestTimeout
 
 func openPostgres(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 	const variable = "DATABASE_URL"
@@ -137,7 +137,7 @@ func openRedis(ctx context.Context, cfg Config) (*redis.Client, error) {
 	if err != nil {
 		return nil, fail("is malformed: %s", redact(rootCause(err), cfg.RedisURL))
 	}
-	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = redisDialTimeout, redisIOTimeout, redisIOTimeout
+	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = redisTimeout, redisTimeout, redisTimeout
 	options.ContextTimeoutEnabled = true // or a context's deadline does not end a read
 	options.MaxRetries = 1
 	options.DialerRetries = 1 // at start: an answer within the time limit; later: the next request dials again
