@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
@@ -100,27 +101,26 @@ func (c *crowd) leave() {
 // mostReported is how many failures of a kind are written out.
 const mostReported = 5
 
-// fewAreSlow is what part of the answers may say that the shop is slow, as one of so many.
-const fewAreSlow = 50
+// fewExcused is what part of the requests may be excused, as one of so many.
+const fewExcused = 50
 
-// allServed ends the crowd and reports what failed, with what the log says of it. A few answers may say that a database did
-// not answer in time, where that is true; any other failure, and that of a drain above all, is a fault.
+// allServed ends the crowd and reports what failed, with what the log says of it. A few failures are excused: see excused.
 func (c *crowd) allServed() {
 	c.t.Helper()
 	c.leave()
 	for _, k := range c.kinds {
-		var failures, slow []failure
+		var failures, excusable []failure
 		for _, f := range k.failures {
-			if bad := new(badAnswer); errors.As(f.err, &bad) && bad.slow() {
-				slow = append(slow, f)
+			if excused(f.err) {
+				excusable = append(excusable, f)
 			} else {
 				failures = append(failures, f)
 			}
 		}
 		answered := k.answered.Load()
-		c.t.Logf("%s: %d answers, %d failures, %d too slow", k.name, answered, len(failures), len(slow))
-		if int64(len(slow)) > answered/fewAreSlow {
-			failures = append(failures, slow...)
+		c.t.Logf("%s: %d answers, %d failures, %d excused", k.name, answered, len(failures), len(excusable))
+		if int64(len(excusable)) > max(1, answered/fewExcused) {
+			failures = append(failures, excusable...)
 		}
 		if len(failures) == 0 {
 			continue
@@ -141,16 +141,26 @@ func reads(client func() *http.Client, page string) func() func() (int, error) {
 	return func() func() (int, error) {
 		c := client()
 		return func() (int, error) {
-			began := time.Now()
-			resp, err := c.Get(page)
+			req, err := http.NewRequest(http.MethodGet, page, nil)
 			if err != nil {
 				return 0, err
 			}
-			defer resp.Body.Close()
-			body, err := io.ReadAll(resp.Body)
-			return 1, errors.Join(err, wantStatus(resp, http.StatusOK, body, began))
+			return send(c, req, http.StatusOK)
 		}
 	}
+}
+
+// send sends a request, and wants to be answered with a status.
+func send(client *http.Client, req *http.Request, status int) (answered int, err error) {
+	var conn connecting
+	began := time.Now()
+	resp, err := client.Do(conn.watch(req))
+	if err != nil {
+		return 0, unlessLate(err, conn.idle())
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return 1, errors.Join(err, unlessLate(wantStatus(resp, status, body, began), conn.idle()))
 }
 
 // buys fills a cart and checks out, as somebody new each time, over a fresh connection each time. It counts the orders.
@@ -180,15 +190,9 @@ func buys(s *shop, sku string, keys, orders *atomic.Int64) func() func() (int, e
 				if step.path == checkoutPath {
 					req.Header.Set("Idempotency-Key", key)
 				}
-				began := time.Now()
-				resp, err := client.Do(req)
+				n, err := send(client, req, step.status)
+				answered += n
 				if err != nil {
-					return answered, err
-				}
-				body, err := io.ReadAll(resp.Body)
-				resp.Body.Close()
-				answered++
-				if err := errors.Join(err, wantStatus(resp, step.status, body, began)); err != nil {
 					return answered, err
 				}
 			}
@@ -213,24 +217,90 @@ func (e *badAnswer) Error() string {
 	return fmt.Sprintf("%s: %s after %v (X-Worker %q, Retry-After %q): %s", e.request, e.status, e.took, e.worker, e.retryAfter, e.body)
 }
 
-// shortestLimit is the least that a worker waits for its databases: for Redis, a second, and once more.
-const shortestLimit = 2 * time.Second
+// shortestLimit is the least that a worker waits for its databases: the time limit of a request.
+const shortestLimit = 3 * time.Second
 
-// slow reports whether this is what a shop in order answers on a machine that has no time for it: that a database did not
-// answer in time, after that time, and when to come back. A reload is no excuse to answer so any sooner; and a drain has
-// a code of its own. Nor does it excuse a checkout.
-func (e *badAnswer) slow() bool {
-	var problem struct {
-		Code   string `json:"code"`
-		Detail string `json:"detail"`
+// excused reports whether a failure is one of a machine that has no time, and not of the shop. A worker that drains is no
+// excuse for anything that it could know of in time.
+func excused(err error) bool {
+	bad := new(badAnswer)
+	isAnswer := errors.As(err, &bad)
+	if late := new(lateRequest); errors.As(err, &late) {
+		return !isAnswer || bad.code() == "draining"
 	}
-	return json.Unmarshal([]byte(e.body), &problem) == nil && problem.Code == "unavailable" && strings.Contains(problem.Detail, "did not answer in time") &&
+	return isAnswer && bad.slow()
+}
+
+// slow reports whether this is what a shop in order answers where its databases are slow: that one did not answer in time,
+// after that time, and when to come back. A reload is no excuse to answer so any sooner. It does not excuse a checkout.
+func (e *badAnswer) slow() bool {
+	return e.code() == "unavailable" && strings.Contains(e.body, "did not answer in time") &&
 		e.retryAfter != "" && e.took >= shortestLimit && !strings.HasSuffix(e.request, " "+checkoutPath)
+}
+
+// code is the problem's, or "".
+func (e *badAnswer) code() string {
+	var problem struct {
+		Code string `json:"code"`
+	}
+	_ = json.Unmarshal([]byte(e.body), &problem) // the answer may be no problem
+	return problem.Code
+}
+
+// lateRequest is a request that failed on a connection that had been idle for as long as a drain keeps it, or longer: the
+// client was kept off the processor, and its server, which had to leave, could not know that anything would come. idle is at
+// least the time from the moment when the server may have begun to wait, to the one when the kernel had the request.
+type lateRequest struct {
+	idle time.Duration
+	err  error
+}
+
+func (e *lateRequest) Error() string { return fmt.Sprintf("%v (sent after %v)", e.err, e.idle) }
+func (e *lateRequest) Unwrap() error { return e.err }
+
+// unlessLate returns err, and as a *lateRequest where the client was late.
+func unlessLate(err error, idle time.Duration) error {
+	if err == nil || idle < softPhase {
+		return err
+	}
+	return &lateRequest{idle, err}
+}
+
+// connecting measures how long the client of a request leaves a new connection idle. net/http calls it from goroutines of
+// its own, also when the request has failed already.
+type connecting struct {
+	mu          sync.Mutex
+	began, sent time.Time
+}
+
+func (c *connecting) watch(req *http.Request) *http.Request {
+	note := func(at *time.Time) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		*at = time.Now()
+	}
+	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		ConnectStart: func(string, string) { note(&c.began) },
+		WroteRequest: func(httptrace.WroteRequestInfo) { note(&c.sent) },
+	}))
+}
+
+// idle is 0 when the connection was there before: then net/http repeats what was in vain, or it must not fail.
+func (c *connecting) idle() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.began.IsZero():
+		return 0
+	case c.sent.IsZero():
+		return time.Since(c.began)
+	}
+	return c.sent.Sub(c.began)
 }
 
 const checkoutPath = "/v1/checkout"
 
-// Of all that can be answered with 503, only one thing is excused.
+// Of all that can fail, only what no shop could help is excused.
 func TestOnlySlownessIsExcused(t *testing.T) {
 	t.Parallel()
 	const (
@@ -254,9 +324,19 @@ func TestOnlySlownessIsExcused(t *testing.T) {
 		{"busy", badAnswer{request: cart, body: busy, retryAfter: "1", took: shortestLimit}, false},
 		{"no problem", badAnswer{request: cart, body: "slow", retryAfter: "1", took: shortestLimit}, false},
 	} {
-		if got := test.answer.slow(); got != test.excused {
+		if got := excused(&test.answer); got != test.excused {
 			t.Errorf("%s: got %v, want %v", test.name, got, test.excused)
 		}
+		late := unlessLate(&test.answer, softPhase)
+		if got, want := excused(late), strings.Contains(test.answer.body, "draining"); got != want {
+			t.Errorf("%s, and late: got %v, want %v", test.name, got, want)
+		}
+	}
+	if excused(unlessLate(io.ErrUnexpectedEOF, softPhase-1)) {
+		t.Error("a connection that was closed under a request is excused")
+	}
+	if !excused(unlessLate(io.ErrUnexpectedEOF, softPhase)) {
+		t.Error("a request that came too late is not excused")
 	}
 }
 
@@ -271,7 +351,7 @@ func wantStatus(resp *http.Response, status int, body []byte, began time.Time) e
 	}
 }
 
-// softPhase is how long a worker that leaves keeps idle connections at least (cluster.Server). Whoever thinks longer may
+// softPhase is how long a worker that leaves keeps idle connections at least (cluster.Server). Whoever is idle for longer may
 // find its connection closed, as on any server.
 const softPhase = time.Second
 
@@ -280,19 +360,18 @@ func browses(s *shop, method, path, body string, status int, think time.Duration
 	return func() func() (int, error) {
 		c := new(rawClient)
 		return func() (int, error) {
-			began := time.Now()
 			if think > 0 {
 				<-time.After(rand.N(think))
 			}
-			if time.Since(began) > softPhase/2 {
-				c.close() // this machine was too busy to think no longer than that
+			if time.Since(c.used) > softPhase/2 {
+				c.close() // this machine was too busy to be back sooner
 			}
 			sent := time.Now()
 			resp, got, err := c.ask(s.addr, method, path, body)
 			if err != nil {
-				return 0, err
+				return 0, unlessLate(err, c.idle)
 			}
-			return 1, wantStatus(resp, status, got, sent)
+			return 1, unlessLate(wantStatus(resp, status, got, sent), c.idle)
 		}
 	}
 }
@@ -303,6 +382,10 @@ type rawClient struct {
 	conn   net.Conn
 	reader *bufio.Reader
 	worker string // X-Worker of the last answer on it
+	// used is when the last request was about to be sent, or the connection to be made: it was idle from then on at the
+	// earliest. idle is how long that was, when the last request was sent.
+	used time.Time
+	idle time.Duration
 }
 
 // ask sends a request and reads the answer to its end. An answer that does not say which worker gave it, as that of a drain
@@ -310,13 +393,16 @@ type rawClient struct {
 func (c *rawClient) ask(addr, method, path, body string) (*http.Response, []byte, error) {
 	state := "kept-alive"
 	if c.conn == nil {
+		dialled := time.Now()
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
 			return nil, nil, err
 		}
-		c.conn, c.reader, c.worker, state = conn, bufio.NewReader(conn), "", "fresh"
+		c.conn, c.reader, c.worker, c.used, state = conn, bufio.NewReader(conn), "", dialled, "fresh"
 	}
+	sending := time.Now()
 	_, err := fmt.Fprintf(c.conn, "%s %s HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", method, path, len(body), body)
+	c.idle, c.used = time.Since(c.used), sending
 	var resp *http.Response
 	var got []byte
 	if err == nil {
