@@ -3,7 +3,6 @@ package main_test
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -215,7 +214,7 @@ func TestCheckoutInFlight(t *testing.T) {
 func TestStopUnderLoad(t *testing.T) {
 	t.Parallel()
 	s := openShop(t)
-	c := newCrowd(t)
+	c := newCrowd(s)
 	c.join("kept alive", 6, func() func() (int, error) {
 		conn := new(rawClient)
 		over := false
@@ -224,18 +223,16 @@ func TestStopUnderLoad(t *testing.T) {
 				<-c.stop // there is no shop any more
 				return 0, nil
 			}
-			fresh := conn.conn == nil
-			resp, err := conn.ask(s.addr, "GET", "/v1/products", "")
+			fresh, began := conn.conn == nil, time.Now()
+			resp, body, err := conn.ask(s.addr, "GET", "/v1/products", "")
 			switch {
 			case err != nil && fresh: // refused; or it was still in the queue, which nobody had accepted from
 				over = true
 				return 0, nil
 			case err != nil:
-				return 0, err
-			case resp.StatusCode != http.StatusOK:
-				return 1, fmt.Errorf("got %s", resp.Status)
+				return 0, unlessLate(err, conn.idle)
 			}
-			return 1, nil
+			return 1, unlessLate(wantStatus(resp, http.StatusOK, body, began), conn.idle)
 		}
 	})
 	c.working()

@@ -177,17 +177,17 @@ func TestIdleConnectionsAreToldToGo(t *testing.T) {
 	old := s.pids()[1]
 	c := new(rawClient)
 	defer c.close()
-	if resp, err := c.ask(s.addr, "GET", "/livez", ""); err != nil || resp.Close {
-		t.Fatalf("got %v, %v", resp, err)
+	if resp, body, err := c.ask(s.addr, "GET", "/livez", ""); err != nil || resp.Close {
+		t.Fatalf("got %v, %s, %v", resp, body, err)
 	}
 	finish := upload(t, s.addr) // keeps the drain from coming to its end
 	s.holds(1)
 	s.signal(syscall.SIGUSR2)
 	s.await(&s.at, "stopping", func(r record) bool { return r.PID == old })
 	s.await(&s.at, "draining", func(r record) bool { return r.PID == old })
-	resp, err := c.ask(s.addr, "GET", "/livez", "")
+	resp, body, err := c.ask(s.addr, "GET", "/livez", "")
 	if err != nil || resp.StatusCode != http.StatusOK || !resp.Close || resp.Header.Get("X-Worker") != strconv.Itoa(old) {
-		t.Errorf("got %v, %v, want 200 and Connection: close from worker %d", resp, err, old)
+		t.Errorf("got %v, %s, %v, want 200 and Connection: close from worker %d", resp, body, err, old)
 	}
 	finish()
 	s.await(&s.at, "worker left", nil)
