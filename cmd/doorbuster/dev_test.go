@@ -135,6 +135,23 @@ func TestDevInterruptedEarly(t *testing.T) {
 	}
 }
 
+// A socket's path has a limit, and a temporary directory has none.
+func TestDevUnderALongTempDir(t *testing.T) {
+	t.Parallel()
+	temporary := filepath.Join(shortTempDir(t), strings.Repeat("long", 25))
+	if err := os.Mkdir(temporary, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, []string{"ADDR=127.0.0.1:0", "TMPDIR=" + temporary}, "dev")
+	p.until("Ctrl-C stops everything")
+	p.signal(os.Interrupt)
+	if code := p.wait(); code != 0 {
+		t.Errorf("got exit code %d, want 0\n%s", code, p.stderr)
+	}
+	wantEmpty(t, temporary)
+	wantEmpty(t, runtimeDirOf(p))
+}
+
 // shortTempDir is a directory whose path leaves room for a socket's name, and that every user may enter.
 func shortTempDir(t *testing.T) string {
 	t.Helper()
