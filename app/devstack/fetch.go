@@ -86,7 +86,12 @@ func fetch(ctx context.Context, repository, cache string, say func(string)) (str
 // openToAll lets everybody use what its owner may, whatever the umask was: root
 // unpacks the programs, and another user runs them.
 func openToAll(dir string) error {
-	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.Type()&fs.ModeSymlink != 0 {
 			return err
 		}
@@ -95,7 +100,7 @@ func openToAll(dir string) error {
 			return err
 		}
 		owner := info.Mode().Perm() & 0o500
-		return os.Chmod(path, info.Mode().Perm()|owner>>3|owner>>6)
+		return root.Chmod(path, info.Mode().Perm()|owner>>3|owner>>6)
 	})
 }
 
