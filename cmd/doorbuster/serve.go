@@ -211,6 +211,21 @@ func makeRuntimeDir(dir string) error {
 	return nil
 }
 
+// removeRuntimeDir removes the folder of [runtimeDir] if it is empty. A later
+// start makes it again. The folder of a service manager stays.
+func removeRuntimeDir() {
+	if os.Getenv("RUNTIME_DIRECTORY") != "" {
+		return
+	}
+	dir, err := runtimeDir()
+	if err != nil {
+		return
+	}
+	if info, err := os.Lstat(dir); err == nil && info.IsDir() {
+		os.Remove(dir) // fails while another shop has its socket there
+	}
+}
+
 // serveAdmin opens the admin address.
 func (c *clusterFlags) serveAdmin(env *environment, master *cluster.Master) (closeAll func(), err error) {
 	if c.AdminAddr == "" {
