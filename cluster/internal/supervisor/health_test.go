@@ -66,7 +66,9 @@ func TestRecovery(t *testing.T) {
 		c.ends(1, "exited with code 3")
 		c.ready(3)
 		c.sick[3] = "slow"
-		c.pass(60 * second)
+		c.pass(30*second - 1)
+		c.wakes(1)
+		c.pass(30 * second)
 		c.want("the replacement has its place, whatever it says", "fork 3: slot 1, release 1")
 		c.settled(1)
 	})
@@ -133,7 +135,13 @@ func TestIncurable(t *testing.T) {
 	c.sick[4] = "ill"
 	c.want("one of them", "fork 4: slot 1, release 1")
 	c.pass(30*second - 1)
+	for _, n := range c.notes {
+		if n.Kind == NoteIncurable {
+			t.Errorf("too early: %+v", n)
+		}
+	}
 	c.want("it may take a while to be healthy")
+	c.wakes(1)
 	c.pass(1)
 	if n := c.noted(NoteIncurable); n.ID != 4 || n.Wait != 300*second {
 		t.Errorf("got %+v", n)
@@ -187,11 +195,6 @@ func TestUnhealthyAgain(t *testing.T) {
 	c.pass(40 * second)
 	c.ready(2)
 	c.beat(2)
-	c.sick[1] = "ill"
-	c.beat(1)
-	if len(c.notes) > 0 && c.notes[len(c.notes)-1].Kind == NoteUnhealthy {
-		t.Error("who leaves is none of that")
-	}
 	c.leaves(1)
 	c.pass(30 * second)
 	c.did, c.notes = nil, nil
@@ -204,6 +207,18 @@ func TestUnhealthyAgain(t *testing.T) {
 	}
 	c.pass(second)
 	c.want("the next", "fork 3: slot 1, release 1")
+}
+
+// doc.go, Health: who leaves is nobody's concern.
+func TestUnhealthyWhileLeaving(t *testing.T) {
+	c := serving(t, 2)
+	c.step(Scale{Workers: 1})
+	c.want("one of them", "drain 2")
+	c.sick[2] = "ill"
+	c.beat(2)
+	if len(c.notes) > 0 || c.s.Process(2).Unhealthy != "" {
+		t.Errorf("got %+v", c.notes)
+	}
 }
 
 // doc.go, Orders: reset ends that pause too.

@@ -121,6 +121,7 @@ func TestRestart(t *testing.T) {
 		c.restart(1)
 		c.pass(standstill(&c.s.Config) - 1)
 		c.want("patience")
+		c.wakes(1)
 		c.pass(1)
 		c.want("told", "verdict 1: stood still for 2m42.5s: it waited for ready workers, or for some to leave")
 	})

@@ -170,6 +170,7 @@ func TestScaleFails(t *testing.T) {
 		c.ready(3)
 		c.pass(c.s.Scaling.Progress + standstill(&c.s.Config) - c.now - 1)
 		c.want("patience", "fork 3: slot 3, release 1")
+		c.wakes(1)
 		c.pass(1)
 		c.want("told", "verdict 1: stood still for 2m42.5s: it waited for ready workers, or for some to leave; the target is 3 now, and not 3")
 	})
