@@ -231,13 +231,21 @@ func TestGoAwayBeforeTheLimit(t *testing.T) {
 		v.get("/wait")
 		<-p.entered
 		f := p.framerOver("h2c")
-		p.BeforeShutdown(func() { p.release <- struct{}{} })
+		begun := time.Now()
+		var after time.Duration
+		p.BeforeShutdown(func() { // which sends them
+			after = time.Since(begun)
+			p.release <- struct{}{}
+		})
 		p.stop(nil)
 		f.told()
 		err := <-p.result
 		p.result <- err
-		if err != nil && attempt < 4 {
+		if (err != nil || after >= p.DrainTimeout) && attempt < 4 {
 			continue
+		}
+		if after >= p.DrainTimeout {
+			t.Errorf("they came after %v, and the limit is %v", after, p.DrainTimeout)
 		}
 		v.answer(http.StatusOK, "hello", true)
 		p.mustEnd(nil)

@@ -34,6 +34,39 @@ func TestLameDuckEndsEarly(t *testing.T) {
 	}
 }
 
+// The same when it has nothing to do but to wait.
+func TestLameDuckEndsWithTheLast(t *testing.T) {
+	t.Parallel()
+	p := openWorkplace(t, func(p *workplace) { p.LameDuck = time.Hour / 2 })
+	kept, silent := p.regular(), p.patron()
+	until(t, func() bool { return p.Connections() == 2 })
+	p.stop(nil)
+	until(t, func() bool { return p.log.with(`"msg":"draining"`, `"in_flight":0`, `"idle":2`) != nil })
+	silent.Close()
+	kept.Close()
+	p.mustEnd(nil)
+}
+
+// A head that begins to arrive during the drain has a lame duck of its own to do so.
+func TestLameDuckOfAHead(t *testing.T) {
+	t.Parallel()
+	for inTime := false; !inTime; { // a busy machine may take longer than the lame duck
+		p := openWorkplace(t, nil)
+		dribbling := p.regular()
+		p.stop(nil)
+		until(t, func() bool { return p.log.with(`"msg":"stopping"`) != nil && p.Draining() })
+		<-time.After(p.LameDuck / 2) // or its own would end at the same time as that of the drain
+		begun := time.Now()
+		io.WriteString(dribbling, "GET /hello HT")
+		until(t, func() bool { return p.Reading() == 1 || p.LastCalling() })
+		inTime = !p.LastCalling()
+		until(t, p.LastCalling)
+		if early := p.LameDuck - time.Since(begun); inTime && early > 0 {
+			t.Errorf("the last call came %v too early", early)
+		}
+	}
+}
+
 // A drain whose requests outlast the lame duck: the connection of the last one has a lame duck of its own.
 func TestLameDuckOfTheLast(t *testing.T) {
 	t.Parallel()
