@@ -92,17 +92,17 @@ func slowReader(t *testing.T, s *shop) *bufio.Reader {
 	t.Cleanup(func() { conn.Close() })
 	// The same page many times over, or the kernel's buffers would take it in for the reader.
 	io.WriteString(conn, strings.Repeat("GET /v1/products?limit=100 HTTP/1.1\r\nHost: shop\r\n\r\n", 200))
-	// The worker answers one after the other until the buffers are full. Then it is stuck: it goes on to say how it is, and
-	// all that time it gets no further.
-	before, same := int64(0), 0
+	// The worker answers one after the other until the buffers are full. Then it waits in a write. That it gets no further
+	// for a while would not tell it from one that waits for a processor.
+	profile := fmt.Sprintf("%s/debug/workers/%d/pprof/goroutine?debug=2", s.admin, s.pids()[1])
 	poll(t, "the worker is stuck in an answer", func() bool {
-		w := s.status().Workers[0]
-		if w.InFlight == 1 && w.RequestsTotal == before {
-			same++
-		} else {
-			before, same = w.RequestsTotal, 0
+		_, stacks := get(t, stranger(), "GET", profile, "")
+		for stack := range strings.SplitSeq(stacks, "\n\n") {
+			if strings.Contains(stack, "waitWrite") && strings.Contains(stack, "http.(*conn).serve") {
+				return true
+			}
 		}
-		return same == 50
+		return false
 	})
 	return bufio.NewReader(conn)
 }
