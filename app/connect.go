@@ -25,10 +25,14 @@ type SettingError struct {
 
 func (e *SettingError) Error() string { return e.Variable + " " + e.Problem }
 
-// Time limits of PostgreSQL connections. The server enforces the last three as well, so that a worker that is stuck
-// holds no lock for long: https://www.postgresql.org/docs/current/runtime-config-client.html.
+// Time limits of PostgreSQL connections. The server enforces those of statements, locks and transactions, so that a worker
+// that is stuck holds no lock for long: https://www.postgresql.org/docs/current/runtime-config-client.html.
+//
+// connectTimeout is no shorter than what any of our requests and transactions may take. Whoever waits for a connection
+// has a time limit of its own, and the one that ends first is to be that: a worker that has just replaced another has no
+// connections yet, and would fail in a moment of slowness that its predecessor would have sat out.
 const (
-	connectTimeout           = 2 * time.Second
+	connectTimeout           = 5 * time.Second
 	statementTimeout         = 5 * time.Second
 	lockTimeout              = 3 * time.Second
 	idleInTransactionTimeout = 10 * time.Second
@@ -36,11 +40,11 @@ const (
 	connLifetimeJitter       = 10 * time.Minute // or all workers of a mass start reconnect together
 )
 
-// Time limits of Redis. A session look-up takes a fraction of a millisecond; what takes this long is away.
-const (
-	redisDialTimeout = time.Second
-	redisIOTimeout   = time.Second
-)
+// redisTimeout bounds a dial, a write and a read each. A look-up takes a fraction of a millisecond; but on a machine with too
+// much to do a second passes without anybody's fault, and also a deadline that we slept through has passed, with the answer
+// there to be read. Those who ask have a time limit of their own, which is to be the one that ends first, as with
+// connectTimeout: this one is for those who have none.
+const redisTimeout = requestTimeout
 
 func openPostgres(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 	const variable = "DATABASE_URL"
@@ -146,7 +150,7 @@ func openRedis(ctx context.Context, cfg Config) (*redis.Client, error) {
 	if err != nil {
 		return nil, fail("is malformed: %s", redact(rootCause(err), cfg.RedisURL))
 	}
-	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = redisDialTimeout, redisIOTimeout, redisIOTimeout
+	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = redisTimeout, redisTimeout, redisTimeout
 	options.ContextTimeoutEnabled = true // or a context's deadline does not end a read
 	options.MaxRetries = 1
 	options.DialerRetries = 1 // at start: an answer within the time limit; later: the next request dials again

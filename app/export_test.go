@@ -27,3 +27,6 @@ func (a *App) SoldOut(sku int64) bool { return a.hints.Gone(sku) }
 
 // Waiting is how many checkouts wait for their turn.
 func (a *App) Waiting() int64 { return a.checkoutGate.waiting.Load() }
+
+// RequestTimeout is how long a request of a customer may take.
+const RequestTimeout = requestTimeout

@@ -23,6 +23,8 @@ const (
 	// listenPing is how often the connection is tried when it has nothing to say. One that has died in silence, behind a
 	// switch that was turned off, says nothing either.
 	listenPing = 250 * time.Millisecond
+	// listenPingTimeout is when a connection that does not answer is given up for a new one.
+	listenPingTimeout = 2 * time.Second
 	// listenTrust is how long after a try that worked silence means that nothing has happened. With freshFor, which holds
 	// where there is no trust, it stays below the second that S3 promises.
 	listenTrust = 400 * time.Millisecond
@@ -106,7 +108,7 @@ func (l *listener) listen(ctx context.Context, connected func()) error {
 // ping finds out whether the connection is alive: then all that was said before has arrived.
 func (l *listener) ping(ctx context.Context, conn *pgx.Conn) error {
 	asked := time.Now()
-	ctx, cancel := context.WithTimeoutCause(ctx, connectTimeout, errors.New("no answer within "+connectTimeout.String()))
+	ctx, cancel := context.WithTimeoutCause(ctx, listenPingTimeout, errors.New("no answer within "+listenPingTimeout.String()))
 	defer cancel()
 	if err := conn.Ping(ctx); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -145,6 +146,52 @@ func TestPostgresAway(t *testing.T) {
 			}
 			if line := f.log.line(`"level":"ERROR"`); line != "" {
 				t.Errorf("an outage was logged as our own error: %s", line)
+			}
+		})
+	}
+}
+
+// A request that waits for PostgreSQL or Redis is given up when its own time is over, and not before: a machine with too much
+// to do makes both slow, for a second or two, and nobody has to hear of it. That holds for new connections as well. Else a
+// reload would turn such a moment into failures that the workers before, which had theirs, would not have had.
+func TestSlowDatabasesAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	item := map[string]any{"sku": kettle, "quantity": 1}
+	for _, o := range []outage{
+		{"PostgreSQL", func(f *fragile) error { return f.postgres.Pause() }, func(f *fragile) error { return f.postgres.Resume() }, true},
+		{"Redis", func(f *fragile) error { return f.redis.Pause() }, func(f *fragile) error { return f.redis.Resume() }, true},
+	} {
+		t.Run(o.name, func(t *testing.T) {
+			t.Parallel()
+			f := openFragile(t)
+			if o.name == "Redis" && strings.HasPrefix(f.redis.Kind(), "miniredis") {
+				t.Skip("no Redis server on this machine, and miniredis can't be frozen")
+			}
+			known := f.visitor()
+			known.add(kettle, 1)
+			visitors := []*visitor{known, known, known, f.visitor(), f.visitor()} // more than there are connections
+			replies := make([]reply, len(visitors))
+			f.must(o.away)
+			var wg sync.WaitGroup
+			for i, v := range visitors {
+				wg.Go(func() {
+					began := time.Now()
+					var err error
+					if replies[i], err = v.try("POST", "/v1/cart/items", item); err != nil {
+						t.Error(err)
+					}
+					if took := time.Since(began); took < app.RequestTimeout {
+						t.Errorf("given up after %v, and it has %v; body: %s", took, app.RequestTimeout, replies[i].body)
+					}
+				})
+			}
+			wg.Wait()
+			f.must(o.back)
+			for _, r := range replies {
+				r.problem(http.StatusServiceUnavailable, "unavailable")
+			}
+			for _, v := range visitors {
+				v.eventually(http.StatusOK, "POST", "/v1/cart/items", item)
 			}
 		})
 	}

@@ -162,18 +162,51 @@ func classify(err error) *Problem {
 		return problem(http.StatusUnauthorized, "wrong-credentials", "Login failed", sentence(err))
 	case errors.Is(err, errNotLoggedIn), errors.Is(err, account.ErrNotFound):
 		return problem(http.StatusUnauthorized, "not-logged-in", "Nobody is logged in", "Log in with POST /v1/session.")
-	case errors.Is(err, account.ErrBusy), errors.Is(err, checkout.ErrBusy), isUnavailable(err):
-		p := problem(http.StatusServiceUnavailable, "unavailable", "The shop is busy",
-			"The shop can't do this right now. Try again a little later, a checkout with the same Idempotency-Key.")
-		p.retryAfter = soon()
-		if crowd, ok := errors.AsType[*crowded](err); ok {
-			p.retryAfter = crowd.comeBack()
-		}
-		return p
 	default:
+		if p := classifyUnavailable(err); p != nil {
+			return p
+		}
 		return problem(http.StatusInternalServerError, "internal", "Something went wrong on our side",
 			"The request could not be completed. The request_id names it in our logs.")
 	}
+}
+
+// classifyUnavailable maps what a little patience cures: the shop has more to do than it can ("busy"), or PostgreSQL or Redis
+// is slow or away ("unavailable"). It returns nil for all else.
+func classifyUnavailable(err error) *Problem {
+	const again = " Try again a little later, a checkout with the same Idempotency-Key."
+	temporary := func(code, title, detail string) *Problem {
+		p := problem(http.StatusServiceUnavailable, code, title, detail+again)
+		p.retryAfter = soon()
+		return p
+	}
+	crowd, isCrowd := errors.AsType[*crowded](err)
+	switch {
+	case isCrowd:
+		p := temporary("busy", "The shop is busy", "Too many requests came before this one.")
+		p.retryAfter = crowd.comeBack()
+		return p
+	case isTimeout(err): // before ErrBusy, which also says that a database did not answer
+		return temporary("unavailable", "The shop is unavailable", "A database of the shop did not answer in time.")
+	case errors.Is(err, context.Canceled): // the worker is about to leave, or nobody is there to read this
+		return temporary("unavailable", "The shop is unavailable", "The request was given up before it was done.")
+	case isUnavailable(err):
+		return temporary("unavailable", "The shop is unavailable", "A database of the shop can't be used right now.")
+	case errors.Is(err, account.ErrBusy), errors.Is(err, checkout.ErrBusy):
+		return temporary("busy", "The shop is busy", "Too many requests came at once.")
+	}
+	return nil
+}
+
+// isTimeout reports whether an error means that PostgreSQL or Redis took longer than we wait.
+func isTimeout(err error) bool {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pgErr.Code == "55P03" || pgErr.Code == "57014" // lock time-out, statement time-out
+	}
+	if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
+		return true
+	}
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, redis.ErrPoolTimeout)
 }
 
 // classifyRefusal maps the refusals of a checkout that carry facts.
@@ -263,7 +296,7 @@ func isRedisLoading(err error) bool {
 func (a *App) report(ctx context.Context, p *Problem, method, path string) {
 	level := slog.LevelDebug
 	switch {
-	case errors.Is(p.cause, context.Canceled): // the client has gone
+	case errors.Is(p.cause, context.Canceled) && errors.Is(context.Cause(ctx), context.Canceled): // the client has gone
 	case p.Status == http.StatusServiceUnavailable:
 		level = slog.LevelWarn
 	case p.Status >= http.StatusInternalServerError:

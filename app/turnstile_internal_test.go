@@ -60,7 +60,7 @@ func TestTurnstilePatience(t *testing.T) {
 			go func() {
 				err := gate.enter(t.Context())
 				p := problemFor(err)
-				if _, ok := errors.AsType[*crowded](err); !ok || p.Status != 503 || p.Code != "unavailable" || time.Since(began) != patience {
+				if _, ok := errors.AsType[*crowded](err); !ok || p.Status != 503 || p.Code != "busy" || time.Since(began) != patience {
 					t.Errorf("after %v: %v, which is %d %s", time.Since(began), err, p.Status, p.Code)
 				}
 				if p.retryAfter < patience/3 || p.retryAfter >= patience {

@@ -334,7 +334,8 @@ func (t *traffic) giveUp(goaway bool) {
 		}
 	}
 	for nc, f := range t.foreign {
-		if f.waits() && !(goaway && f.state == http.StateIdle && overHTTP2(nc)) {
+		told := goaway && f.state == http.StateIdle && overHTTP2(nc)
+		if f.waits() && !told {
 			t.untold.add(now.Before(t.lame.end(f.since)))
 		}
 	}

@@ -194,3 +194,58 @@ func TestCheckLimits(t *testing.T) {
 		}
 	}
 }
+
+// A setting that comes before OnSetting waits for it while the worker starts. Once it serves, nobody will apply it.
+func TestSettingWithoutHandler(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := new(Worker)
+		var answers []error
+		set := func(key string) { w.heardSetting(key, "x", func(err error) { answers = append(answers, err) }) }
+		set("early")
+		w.application.ready = true
+		set("late")
+		if len(answers) != 2 || answers[0] != nil || !errors.Is(answers[1], errNoSettings) {
+			t.Errorf("answered %v", answers)
+		}
+		var applied []string
+		if err := w.OnSetting(func(key, _ string) error { applied = append(applied, key); return nil }); err != nil {
+			t.Error(err)
+		}
+		set("later")
+		synctest.Wait()
+		if len(answers) != 3 || answers[2] != nil || strings.Join(applied, " ") != "early later" {
+			t.Errorf("answered %v, applied %v", answers, applied)
+		}
+	})
+}
+
+// Settings that were made before are applied in the order of their names, and the error tells which are refused, or that
+// they take too long.
+func TestEarlySettings(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		early := []setting{{"a", "1"}, {"b", "2"}, {"c", "3"}}
+		w := &Worker{application: application{early: early}}
+		err := w.OnSetting(func(key, _ string) error {
+			switch key {
+			case "b":
+				return errors.New("no")
+			case "c":
+				panic("never")
+			}
+			return nil
+		})
+		if err == nil || err.Error() != "setting b=2: no\nsetting c=3: OnSetting(c) panicked: never" {
+			t.Errorf("got %v", err)
+		}
+		w = &Worker{application: application{early: early[:1]}}
+		hold := make(chan struct{})
+		began := time.Now()
+		err = w.OnSetting(func(string, string) error { <-hold; return nil })
+		if err == nil || !strings.Contains(err.Error(), "setting a is not applied within 2s") || time.Since(began) != settingLimit {
+			t.Errorf("got %v after %v", err, time.Since(began))
+		}
+		close(hold)
+	})
+}

@@ -281,9 +281,9 @@ func (l *loop) signal(s os.Signal) {
 	case syscall.SIGTERM, syscall.SIGINT:
 		l.shutdown(ctx)
 	case syscall.SIGTTIN:
-		l.scale(ctx, l.sup.Target+1)
+		l.scale(ctx, l.sup.Goal()+1)
 	case syscall.SIGTTOU:
-		l.scale(ctx, l.sup.Target-1)
+		l.scale(ctx, l.sup.Goal()-1)
 	case syscall.SIGHUP:
 		l.cfg.Log.Warn("SIGHUP is kept for replacing the master in place, which this version does not do: SIGUSR2 replaces the workers, SIGTERM stops")
 	}

@@ -80,16 +80,17 @@ func (s *Server) drain(ctx, hurry context.Context, listener net.Listener, ended 
 // keep serves on until nothing is in flight and every lame duck is over, or the limit is near. Who becomes idle meanwhile
 // without having been told to go is kept for as long as all others.
 func (d *drain) keep() {
-	for over := time.Now().Add(d.duck); ; {
-		d.await(earlier(over, d.late), d.traffic.empty) // nobody has to be kept when nobody is there
+	for {
 		d.await(d.late, d.traffic.quiet)
-		over = time.Time{}
+		var over time.Time // if nobody is there, nobody has to be kept
 		for _, end := range d.traffic.waiting() {
 			over = later(over, end)
 		}
-		if now := time.Now(); !now.Before(d.late) || !now.Before(over) || d.limit.Err() != nil {
+		over = earlier(over, d.late)
+		if !time.Now().Before(over) || d.limit.Err() != nil {
 			return
 		}
+		d.await(over, d.traffic.empty)
 	}
 }
 

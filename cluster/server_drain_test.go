@@ -217,14 +217,17 @@ func TestHurry(t *testing.T) {
 // and the next one does.
 func TestPipelined(t *testing.T) {
 	t.Parallel()
-	for path, body := range map[string]string{"/wait": "hello", "/stream": "begun and ended"} {
+	const more = "GET /hello HTTP/1.1\r\nHost: shop\r\n\r\n"
+	for _, c := range []struct {
+		path, body string
+		readAhead  int // requests that net/http has read with the first
+	}{{"/wait", "hello", 0}, {"/wait", "hello", 50}, {"/stream", "begun and ended", 0}, {"/stream", "begun and ended", 50}} {
+		path, body := c.path, c.body
 		p := openWorkplace(t, nil)
 		v := p.patron()
-		v.get(path)
+		v.send("GET " + path + " HTTP/1.1\r\nHost: shop\r\n\r\n" + strings.Repeat(more, c.readAhead))
 		<-p.entered
-		for range 1000 {
-			v.get("/hello")
-		}
+		v.send(strings.Repeat(more, 1000))
 		p.tellToStop()
 		p.release <- struct{}{}
 		served := int64(1)

@@ -137,3 +137,9 @@ func (s *Server) Awaiting() bool {
 	}
 	return false
 }
+
+// NoticePlace is where in an answer's first bytes Connection: close goes.
+var NoticePlace = noticePlace
+
+// Notice is what goes there.
+const Notice = notice

@@ -2,9 +2,11 @@ package cluster_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -273,4 +275,48 @@ func TestServesWithACopy(t *testing.T) {
 			}
 		}
 	}
+}
+
+// An endless stream ends when the drain begins, so that it neither holds up the drain nor is cut by it. Its client comes
+// back to another worker.
+func ExampleDrainBegan() {
+	events := make(chan string, 1)
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		for {
+			select {
+			case event := <-events:
+				fmt.Fprintf(w, "data: %s\n\n", event)
+				w.(http.Flusher).Flush()
+			case <-cluster.DrainBegan(r.Context()):
+				io.WriteString(w, "event: goodbye\n\n")
+				return
+			case <-r.Context().Done():
+				return
+			}
+		}
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	stop, leave := context.WithCancel(context.Background())
+	server := &cluster.Server{HTTP: &http.Server{Handler: http.HandlerFunc(handler)}, Log: quietLog}
+	served := make(chan error)
+	go func() { served <- server.Serve(stop, context.Background(), listener) }()
+
+	events <- "the sale begins"
+	resp, err := http.Get("http://" + listener.Addr().String())
+	if err != nil {
+		panic(err)
+	}
+	leave()
+	io.Copy(os.Stdout, resp.Body)
+	http.DefaultClient.CloseIdleConnections()
+	fmt.Println(<-served)
+	// Output:
+	// data: the sale begins
+	//
+	// event: goodbye
+	//
+	// <nil>
 }

@@ -1,15 +1,19 @@
 package cluster_test
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"doorbuster/cluster"
 )
 
 // Whatever a handler answers that was at work when the drain began: the answer says that the connection has to go, arrives
@@ -51,13 +55,19 @@ func TestNoticeInAnswersInFlight(t *testing.T) {
 		"an unread body":  {request: "POST / HTTP/1.1\r\nHost: shop\r\nContent-Length: 5\r\n\r\nhello", handler: greet},
 		"hints before":    {before: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusEarlyHints) }, handler: greet},
 		"hints meanwhile": {handler: func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusEarlyHints); greet(w, r) }},
-		"100 Continue": {request: "POST / HTTP/1.1\r\nHost: shop\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
-			handler: func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); greet(w, r) }},
+		"100 Continue": {
+			request: "POST / HTTP/1.1\r\nHost: shop\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+			handler: func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); greet(w, r) },
+		},
 		"its own close": {handler: func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Connection", "close"); greet(w, r) }},
 		"its own words": {keeps: true, handler: func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Connection", "x"); greet(w, r) }},
 		"HTTP/1.0":      {keeps: true, request: "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", handler: greet},
-		"a head that had left, and a body that looks like one": {keeps: true,
-			before:  func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush() },
+		"a head that had left, and a body that looks like one": {
+			keeps: true,
+			before: func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Length", "19")
+				w.(http.Flusher).Flush()
+			},
 			handler: func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "HTTP/1.1 200 OK\r\n\r\n") },
 		},
 	} {
@@ -132,4 +142,40 @@ func readAnswer(v *patron, method string) (*http.Response, string) {
 		}
 		return resp, string(body)
 	}
+}
+
+// An answer with the notice is the same answer, and says that it is the last; what is no head, or says something about the
+// connection itself, stays as it is.
+func FuzzNoticePlace(f *testing.F) {
+	for _, seed := range []string{
+		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.1 200 OK\r\nConnection: x\r\n\r\n",
+		"HTTP/1.1 103 Early Hints\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\n", "HTTP/1.1 200", "HTTP/1.1 200 OK\r\n", "5\r\nhello\r\n", "",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, p []byte) {
+		at := cluster.NoticePlace(p)
+		if line := bytes.Index(p, []byte("\r\n")) + 2; at != 0 && (at != line || !bytes.HasPrefix(p, []byte("HTTP/1.1 "))) {
+			t.Fatalf("%q: the notice would go to %d", p, at)
+		}
+		if at == 0 || bytes.Count(p, []byte("\n")) != bytes.Count(p, []byte("\r\n")) {
+			return // net/http ends lines with both
+		}
+		parse := func(p []byte) (*http.Response, error) {
+			return http.ReadResponse(bufio.NewReader(bytes.NewReader(p)), nil)
+		}
+		want, err := parse(p)
+		if err != nil {
+			return // the head is longer than p, or net/http would not write it
+		}
+		got, err := parse(slices.Concat(p[:at], []byte(cluster.Notice), p[at:]))
+		if err != nil || got.StatusCode != want.StatusCode || !got.Close {
+			t.Fatalf("%q: got %v, %v", p, got, err)
+		}
+		want.Header.Del("Connection") // one in unusual letters
+		got.Header.Del("Connection")
+		if fmt.Sprint(got.Header) != fmt.Sprint(want.Header) {
+			t.Fatalf("%q: got %v, want %v", p, got.Header, want.Header)
+		}
+	})
 }

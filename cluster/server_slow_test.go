@@ -31,7 +31,7 @@ var slowClients = map[string]func(p *workplace, proto string){
 				}
 			}
 		}()
-		r, err := http.NewRequest("POST", scheme(proto)+p.addr+"/upload", body)
+		r, err := http.NewRequest(http.MethodPost, scheme(proto)+p.addr+"/upload", body)
 		if err != nil {
 			p.t.Fatal(err)
 		}

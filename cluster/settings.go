@@ -29,6 +29,9 @@ const maxSettings = 48 << 10
 // later worker from working. So Set is refused while no worker is ready. What
 // Config.OnSetting has done stays done. [Master.Unset] takes a setting back.
 func (m *Master) Set(ctx context.Context, key, value string) (applied int, err error) {
+	if err := m.running(); err != nil {
+		return 0, err
+	}
 	if m.cfg.OnSetting == nil {
 		return 0, fmt.Errorf("there is no setting %q", key)
 	}

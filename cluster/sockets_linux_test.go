@@ -18,7 +18,7 @@ func answers(t *testing.T, network, address string) {
 	t.Helper()
 	client := http.Client{Timeout: hang, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
-		return d.DialContext(ctx, network, address)
+		return d.DialContext(ctx, network, strings.TrimPrefix(address, "unix:"))
 	}}}
 	resp, err := client.Get("http://zoo/")
 	if err != nil {
@@ -71,7 +71,7 @@ func TestConfigListeners(t *testing.T) {
 	z.dial()
 	z.settle(2)
 	addresses := z.addresses()
-	if len(addresses) != 3 || addresses[2] != path {
+	if len(addresses) != 3 || addresses[2] != "unix:"+path {
 		t.Fatalf("it listens on %q", addresses)
 	}
 	if _, err := z.reload("good next"); err != nil {
@@ -133,7 +133,7 @@ func TestPassedSockets(t *testing.T) {
 			z, tcp, unix := begin(t, c.listen, c.env)
 			z.dial()
 			z.settle(2)
-			address := map[string]string{"tcp": tcp, "unix": unix}
+			address := map[string]string{"tcp": tcp, "unix": "unix:" + unix}
 			got := z.addresses()
 			for i, network := range c.served {
 				if len(got) != len(c.served) || got[i] != address[network] {

@@ -3,6 +3,7 @@ package dbtest
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -12,11 +13,13 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/log"
 	"github.com/testcontainers/testcontainers-go/modules/postgres"
 	redismodule "github.com/testcontainers/testcontainers-go/modules/redis"
+	"github.com/testcontainers/testcontainers-go/wait"
 )
 
 // Where there is no engine, or no network behind it, tests must not wait for that to be certain.
@@ -24,7 +27,13 @@ const (
 	engineLimit   = 3 * time.Second
 	registryLimit = 5 * time.Second
 	createLimit   = 10 * time.Second // for an engine to finish what it began
-	sweepLimit    = 10 * time.Second
+	sweepLimit    = 4 * time.Second
+)
+
+// Where the servers listen inside their containers.
+var (
+	postgresPort = network.MustParsePort("5432/tcp")
+	redisPort    = network.MustParsePort("6379/tcp")
 )
 
 type images struct{ postgres, redis string }
@@ -36,36 +45,72 @@ func imagesFrom(getenv func(string) string) images {
 	}
 }
 
-// probe asks whether there is a Docker engine with these images, or that can pull them, and rids it of what earlier
-// runs left. The error is the reason why not, in a few words; the cause behind them would be a page about every
-// socket that was tried.
-func probe(want images) (version string, err error) {
+// found is a Docker engine that tests can use.
+type found struct {
+	version string // "Docker 28.2.2"
+	route   route  // to its containers
+}
+
+// probe asks whether there is a Docker engine with these images, or that can
+// pull them, and whose containers can be reached from here. It rids the engine
+// of what earlier runs left. The error is the reason why not, in one sentence;
+// the cause behind it would be a page about every socket that was tried.
+// Where the images are in the engine, it takes less than 20 seconds.
+func probe(ctx context.Context, want images) (found, error) {
 	log.SetDefault(log.NewNoopLogger()) // else it introduces itself on stderr in a dozen lines
-	ctx, cancel := context.WithTimeout(context.Background(), engineLimit)
-	defer cancel()
-	engine, err := testcontainers.NewDockerClientWithOpts(ctx)
+	engine, version, err := findEngine(ctx)
 	if err != nil {
-		return "", errors.New("no Docker engine answered")
+		return found{}, err
 	}
 	defer engine.Close()
-	about, err := engine.ServerVersion(ctx, client.ServerVersionOptions{})
-	if err != nil {
-		return "", errors.New("no Docker engine answered")
-	}
-	version = "Docker " + about.Version
 	reaper := reaperImage()
 	for _, image := range []string{want.postgres, want.redis, reaper} {
 		switch {
-		case image == "" || available(engine.Client, image):
+		case image == "" || available(ctx, engine, image):
 		case image == reaper:
-			return "", fmt.Errorf("%s has no image %s and cannot pull it; TESTCONTAINERS_RYUK_DISABLED=true does without it",
+			return found{}, fmt.Errorf("%s has no image %s and cannot pull it; TESTCONTAINERS_RYUK_DISABLED=true does without it",
 				version, image)
 		default:
-			return "", fmt.Errorf("%s has no image %s and cannot pull it", version, image)
+			return found{}, fmt.Errorf("%s has no image %s and cannot pull it", version, image)
 		}
 	}
-	sweep(engine.Client)
-	return version, nil
+	sweep(ctx, engine)
+	if err := pull(ctx, engine, want.redis); err != nil {
+		return found{}, fmt.Errorf("%s cannot pull %s: %s", version, want.redis, firstLine(err))
+	}
+	r, err := findRoute(ctx, engine, want.redis, surroundings{
+		override: os.Getenv(hostOverride),
+		engine:   engine.DaemonHost(),
+		asked:    os.Getenv("DOCKER_HOST"),
+		gateways: defaultGateways(),
+		direct:   reaper == "", // testcontainers reaches the reaper by a published port only
+	})
+	if err != nil {
+		return found{}, fmt.Errorf("%s %w", version, err)
+	}
+	if r.host != "" {
+		// The one way to tell testcontainers, which also has to reach its reaper.
+		if err := os.Setenv(hostOverride, r.host); err != nil {
+			return found{}, err
+		}
+	}
+	return found{version: version, route: r}, nil
+}
+
+// findEngine takes the engine that testcontainers will take.
+func findEngine(ctx context.Context) (engine *client.Client, version string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, engineLimit)
+	defer cancel()
+	c, err := testcontainers.NewDockerClientWithOpts(ctx)
+	if err != nil {
+		return nil, "", errors.New("no Docker engine answered")
+	}
+	about, err := c.ServerVersion(ctx, client.ServerVersionOptions{})
+	if err != nil {
+		c.Close()
+		return nil, "", errors.New("no Docker engine answered")
+	}
+	return c.Client, "Docker " + about.Version, nil
 }
 
 // reaperImage is what testcontainers starts beside the first container, to remove all of them should this process
@@ -77,8 +122,8 @@ func reaperImage() string {
 	return testcontainers.ReaperDefaultImage //nolint:staticcheck // deprecated in favour of an internal name
 }
 
-func available(engine *client.Client, image string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), registryLimit)
+func available(ctx context.Context, engine *client.Client, image string) bool {
+	ctx, cancel := context.WithTimeout(ctx, registryLimit)
 	defer cancel()
 	if _, err := engine.ImageInspect(ctx, image); err == nil {
 		return true
@@ -87,17 +132,38 @@ func available(engine *client.Client, image string) bool {
 	return err == nil
 }
 
-func postgresContainer(ctx context.Context, want images) (running, error) {
-	c, err := runContainer(ctx, postgres.Run, want.postgres,
-		postgres.WithDatabase("doorbuster"), postgres.WithUsername("doorbuster"), postgres.WithPassword("doorbuster"),
-		testcontainers.WithCmd("postgres", "-c", "fsync=off", "-c", "max_connections="+strconv.Itoa(privateConnections)),
-		postgres.BasicWaitStrategies())
-	return contain(ctx, c, err, func() (string, error) { return c.ConnectionString(ctx, "sslmode=disable") }, describePostgres)
+// pull does nothing if the image is in the engine.
+func pull(ctx context.Context, engine *client.Client, image string) error {
+	if _, err := engine.ImageInspect(ctx, image); err == nil {
+		return nil
+	}
+	provider, err := testcontainers.NewDockerProvider() // it knows the registry's credentials
+	if err != nil {
+		return err
+	}
+	defer provider.Close()
+	return provider.PullImage(ctx, image)
 }
 
-func redisContainer(ctx context.Context, want images) (running, error) {
-	c, err := runContainer(ctx, redismodule.Run, want.redis)
-	return contain(ctx, c, err, func() (string, error) { return c.ConnectionString(ctx) }, describeRedis)
+func postgresContainer(ctx context.Context, want images, by route) (running, error) {
+	const user, database = "doorbuster", "doorbuster"
+	password := rand.Text()
+	c, err := runContainer(ctx, postgres.Run, want.postgres,
+		postgres.WithDatabase(database), postgres.WithUsername(user), postgres.WithPassword(password),
+		testcontainers.WithCmd("postgres", "-c", "fsync=off", "-c", "max_connections="+strconv.Itoa(privateConnections)),
+		// It starts twice: the first time for initdb, and without a port.
+		by.wait(postgresPort, wait.ForLog("database system is ready to accept connections").WithOccurrence(2)))
+	url := func(address string) string {
+		return fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable", user, password, address, database)
+	}
+	return contain(ctx, by, c, err, postgresPort, url, describePostgres)
+}
+
+func redisContainer(ctx context.Context, want images, by route) (running, error) {
+	c, err := runContainer(ctx, redismodule.Run, want.redis,
+		by.wait(redisPort, wait.ForLog("* Ready to accept connections")))
+	url := func(address string) string { return "redis://" + address }
+	return contain(ctx, by, c, err, redisPort, url, describeRedis)
 }
 
 // runContainer is run(ctx, image, options...), and nothing left behind. An engine carries out a request to create a
@@ -144,17 +210,18 @@ func runContainer[C testcontainers.Container](ctx context.Context,
 }
 
 // contain finishes the start of a container: one that started and is of no use is removed again.
-func contain(ctx context.Context, c testcontainers.Container, err error,
-	connection func() (string, error), describe func(context.Context, string) (string, error),
+func contain(ctx context.Context, by route, c testcontainers.Container, err error, port network.Port,
+	url func(address string) string, describe func(context.Context, string) (string, error),
 ) (running, error) {
-	var r running
+	r := running{close: func() error { return testcontainers.TerminateContainer(c) }} // which copes with nil
+	var address string
 	if err == nil {
-		r.url, err = connection()
+		address, err = by.address(ctx, c, port)
 	}
 	if err == nil {
+		r.url = url(address)
 		r.what, err = describe(ctx, r.url)
 	}
-	r.close = func() error { return testcontainers.TerminateContainer(c) } // which copes with nil
 	if err != nil {
 		return running{}, errors.Join(fmt.Errorf("start container: %w", err), r.close())
 	}
@@ -173,8 +240,8 @@ func owner(pid int) string {
 }
 
 // sweep removes containers whose owner is gone. Whatever is not surely a leftover stays.
-func sweep(engine *client.Client) {
-	ctx, cancel := context.WithTimeout(context.Background(), sweepLimit)
+func sweep(ctx context.Context, engine *client.Client) {
+	ctx, cancel := context.WithTimeout(ctx, sweepLimit)
 	defer cancel()
 	found, err := engine.ContainerList(ctx, client.ContainerListOptions{
 		All: true, Filters: make(client.Filters).Add("label", ownerLabel),

@@ -2,8 +2,6 @@ package dbtest
 
 import (
 	"context"
-	"encoding/json"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,53 +17,6 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 )
 
-// engine is as much of a Docker engine as the probe asks of one.
-type engine struct {
-	local    []string          // images that are here
-	registry []string          // images that could be pulled
-	owners   map[string]string // of containers that are here, by their ids
-	removed  func(id string)
-}
-
-func (e engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Api-Version", "1.50")
-	w.Header().Set("Content-Type", "application/json")
-	path := r.URL.Path
-	if strings.HasPrefix(path, "/v1.") {
-		path = path[1+strings.IndexByte(path[1:], '/'):]
-	}
-	has := func(images []string, before, after string) bool {
-		for _, image := range images {
-			if path == before+image+after || path == before+"docker.io/library/"+image+after {
-				return true
-			}
-		}
-		return false
-	}
-	switch {
-	case path == "/_ping":
-		io.WriteString(w, "OK")
-	case path == "/info":
-		io.WriteString(w, `{"ServerVersion":"99.1","OperatingSystem":"Fake","MemTotal":1}`)
-	case path == "/version":
-		io.WriteString(w, `{"Version":"99.1","ApiVersion":"1.50","MinAPIVersion":"1.24"}`)
-	case r.Method == http.MethodDelete && r.URL.Query().Get("v") == "1" && r.URL.Query().Get("force") == "1":
-		e.removed(strings.TrimPrefix(path, "/containers/"))
-		w.WriteHeader(http.StatusNoContent)
-	case path == "/containers/json" && strings.Contains(r.URL.Query().Get("filters"), ownerLabel):
-		list := []map[string]any{}
-		for id, owner := range e.owners {
-			list = append(list, map[string]any{"Id": id, "Labels": map[string]string{ownerLabel: owner}})
-		}
-		_ = json.NewEncoder(w).Encode(list)
-	case has(e.local, "/images/", "/json"), has(e.registry, "/distribution/", "/json"):
-		io.WriteString(w, `{}`)
-	default:
-		w.WriteHeader(http.StatusNotFound)
-		io.WriteString(w, `{"message":"not here"}`)
-	}
-}
-
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	reaper := testcontainers.ReaperDefaultImage //nolint:staticcheck // deprecated in favour of an internal name
@@ -73,15 +24,7 @@ func TestProbe(t *testing.T) {
 	both, one := all[:2], all[:1]
 	ask := func(t *testing.T, host, reaperless string) string {
 		t.Helper()
-		cmd := exec.CommandContext(t.Context(), os.Args[0])
-		// A home of its own, so that no configuration of the machine's names another engine.
-		cmd.Env = append(os.Environ(), asProber+"=1", "HOME="+t.TempDir(), "DOCKER_CONFIG="+t.TempDir(),
-			"DOCKER_HOST="+host, "TEST_POSTGRES_IMAGE=", "TEST_REDIS_IMAGE=", "TESTCONTAINERS_RYUK_DISABLED="+reaperless)
-		out, err := cmd.CombinedOutput() // with stderr: it must be silent
-		if err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		return strings.TrimSpace(string(out))
+		return prober(t.Context(), t, "probe", "DOCKER_HOST="+host, "TESTCONTAINERS_RYUK_DISABLED="+reaperless)
 	}
 	// Where nobody answers at DOCKER_HOST, testcontainers takes the engine of this machine, if it has one.
 	usual := ask(t, "", "")
@@ -92,15 +35,15 @@ func TestProbe(t *testing.T) {
 		reaperless string
 		want       string
 	}{
-		{"has the images", engine{local: all}, "", "Docker 99.1|<nil>"},
-		{"can pull the images", engine{registry: all}, "", "Docker 99.1|<nil>"},
-		{"can pull one", engine{registry: one}, "", "|Docker 99.1 has no image redis:8.4-alpine and cannot pull it"},
-		{"has none", engine{}, "", "|Docker 99.1 has no image postgres:17.7-alpine and cannot pull it"},
-		{"has no reaper", engine{local: both}, "", "|Docker 99.1 has no image " + reaper +
+		{"has the images", &engine{local: all, container: serving(t, "127.0.0.1")}, "", "Docker 99.1|127.0.0.1|<nil>"},
+		{"can pull the images", &engine{registry: all, container: serving(t, "127.0.0.1")}, "", "Docker 99.1|127.0.0.1|<nil>"},
+		{"can pull one", &engine{registry: one}, "", "||Docker 99.1 has no image redis:8.4-alpine and cannot pull it"},
+		{"has none", &engine{}, "", "||Docker 99.1 has no image postgres:17.7-alpine and cannot pull it"},
+		{"has no reaper", &engine{local: both}, "", "||Docker 99.1 has no image " + reaper +
 			" and cannot pull it; TESTCONTAINERS_RYUK_DISABLED=true does without it"},
-		{"needs no reaper", engine{local: both}, "true", "Docker 99.1|<nil>"},
+		{"needs no reaper", &engine{local: both, container: serving(t, "127.0.0.1")}, "true", "Docker 99.1|127.0.0.1|<nil>"},
 		{"is something else", http.NotFoundHandler(), "", usual},
-		{"hangs", hangs, "", "|no Docker engine answered"},
+		{"hangs", hangs, "", "||no Docker engine answered"},
 		{"is not there", nil, "", usual},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -127,7 +70,7 @@ func TestSweep(t *testing.T) {
 		mu      sync.Mutex
 		removed []string
 	)
-	s := httptest.NewServer(engine{
+	s := httptest.NewServer(&engine{
 		owners: map[string]string{
 			"gone": owner(gone.Process.Pid), "alive": owner(os.Getpid()),
 			"elsewhere": "other" + owner(gone.Process.Pid), "strange": "owner", "empty": "",
@@ -144,7 +87,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	sweep(c)
+	sweep(t.Context(), c)
 	mu.Lock()
 	defer mu.Unlock()
 	if want := []string{"gone"}; !slices.Equal(removed, want) {

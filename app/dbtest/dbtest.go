@@ -19,6 +19,13 @@
 //  2. Containers, where a Docker engine answers and has or can pull the images (TEST_POSTGRES_IMAGE, by default
 //     postgres:17.7-alpine; TEST_REDIS_IMAGE, by default redis:8.4-alpine; and testcontainers/ryuk, which removes the
 //     containers of a run that was killed. With TESTCONTAINERS_RYUK_DISABLED=true the next run does that).
+//     Where the engine publishes ports is found by trying: a Redis is started, and the addresses that an engine can be
+//     reached by are connected to until it answers. These are TESTCONTAINERS_HOST_OVERRIDE alone, if set, else the
+//     host of DOCKER_HOST, the loopback address, the address that the ports are bound to, the gateways of the engine's
+//     bridge and of this process, and what Docker Desktop and Podman name their hosts; without the reaper, the
+//     container's own address as well. What answered becomes this process's TESTCONTAINERS_HOST_OVERRIDE, for
+//     testcontainers. Where nothing answers within 20 seconds, containers are of no use, and the reason says what was
+//     tried.
 //  3. The private servers of package devstack.
 //
 // TEST_SERVERS=containers or TEST_SERVERS=private insists on one of the last two.

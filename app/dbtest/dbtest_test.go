@@ -19,13 +19,26 @@ import (
 )
 
 // asProber makes this test binary ask for a Docker engine and print the answer: testcontainers asks once per
-// process, so a test with an engine of its own needs a process of its own.
+// process, so a test with an engine of its own needs a process of its own. With the value "servers" it starts
+// both servers and prints where; "redis" starts one.
 const asProber = "DBTEST_TEST_PROBE"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asProber) != "" {
-		version, err := probe(imagesFrom(os.Getenv))
-		fmt.Printf("%s|%v\n", version, err)
+	switch os.Getenv(asProber) {
+	case "probe":
+		engine, err := probe(context.Background(), imagesFrom(os.Getenv))
+		fmt.Printf("%s|%s|%v\n", engine.version, engine.route, err)
+		return
+	case "servers", "redis":
+		s := New(os.Getenv)
+		_, err := s.RedisURL(context.Background())
+		if err == nil && os.Getenv(asProber) == "servers" {
+			_, err = s.DatabaseURL(context.Background())
+		}
+		fmt.Printf("%s|%v\n", s, err)
+		if err := s.Close(); err != nil {
+			fmt.Println(err)
+		}
 		return
 	}
 	goleak.VerifyTestMain(runner{m})
@@ -172,26 +185,27 @@ func TestServersByVariableThatAreNotThere(t *testing.T) {
 
 func TestChoice(t *testing.T) {
 	t.Parallel()
-	engine := func(images) (string, error) { return "Docker 99", nil }
-	none := func(images) (string, error) { return "", errors.New("no Docker engine answered") }
+	near := route{host: "127.0.0.1"}
+	engine := func(context.Context, images) (found, error) { return found{version: "Docker 99", route: near}, nil }
+	none := func(context.Context, images) (found, error) { return found{}, errors.New("no Docker engine answered") }
 	for _, c := range []struct {
 		insist string
-		probe  func(images) (string, error)
+		probe  func(context.Context, images) (found, error)
 		want   choice
 		err    string
 	}{
-		{"", engine, choice{containers: true, why: "Docker 99"}, ""},
+		{"", engine, choice{containers: true, route: near, why: "Docker 99"}, ""},
 		{"", none, choice{why: "no Docker engine answered"}, ""},
-		{"containers", engine, choice{containers: true, why: "Docker 99", insisted: true}, ""},
+		{"containers", engine, choice{containers: true, route: near, why: "Docker 99", insisted: true}, ""},
 		{"containers", none, choice{}, "TEST_SERVERS=containers: no Docker engine answered"},
 		{"private", engine, choice{why: "TEST_SERVERS=private", insisted: true}, ""},
 		{"both", engine, choice{}, "TEST_SERVERS=both: it must be containers or private"},
 	} {
-		got, err := chooseBy(func(string) string { return c.insist }, c.probe)
+		got, err := chooseBy(t.Context(), func(string) string { return c.insist }, c.probe)
 		if (err == nil) != (c.err == "") || err != nil && err.Error() != c.err {
 			t.Errorf("TEST_SERVERS=%s: got error %v, want %q", c.insist, err, c.err)
 		}
-		if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(choice{})); diff != "" {
+		if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(choice{}, route{})); diff != "" {
 			t.Errorf("TEST_SERVERS=%s (-want +got):\n%s", c.insist, diff)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 // Servers are a PostgreSQL and a Redis to test on. Each is started when it is first asked for.
 type Servers struct {
 	getenv   func(string) string
-	choose   func() (choice, error) // containers or private, decided once
+	choose   func(context.Context) (choice, error) // containers or private, decided once
 	postgres server
 	redis    server
 
@@ -43,6 +43,7 @@ type running struct {
 // A choice is where servers come from when no variable names them.
 type choice struct {
 	containers bool
+	route      route  // to containers
 	why        string // "Docker 28.2.2", or why there are no containers
 	insisted   bool   // by TEST_SERVERS: then there is no second choice
 }
@@ -50,19 +51,30 @@ type choice struct {
 // New returns servers as the environment asks for them. It starts nothing.
 func New(getenv func(string) string) *Servers {
 	s := &Servers{getenv: getenv}
-	s.choose = sync.OnceValues(func() (choice, error) { return chooseBy(getenv, probe) })
+	var (
+		once sync.Once
+		made choice
+		err  error
+	)
+	// The first to ask waits for the answer, by its context.
+	s.choose = func(ctx context.Context) (choice, error) {
+		once.Do(func() { made, err = chooseBy(ctx, getenv, probe) })
+		return made, err
+	}
 	return s
 }
 
-func chooseBy(getenv func(string) string, probe func(images) (version string, err error)) (choice, error) {
+func chooseBy(ctx context.Context, getenv func(string) string,
+	probe func(context.Context, images) (found, error),
+) (choice, error) {
 	switch insist := getenv("TEST_SERVERS"); insist {
 	case "private":
 		return choice{why: "TEST_SERVERS=private", insisted: true}, nil
 	case "", "containers":
-		version, err := probe(imagesFrom(getenv))
+		engine, err := probe(ctx, imagesFrom(getenv))
 		switch {
 		case err == nil:
-			return choice{containers: true, why: version, insisted: insist != ""}, nil
+			return choice{containers: true, route: engine.route, why: engine.version, insisted: insist != ""}, nil
 		case insist != "":
 			return choice{}, fmt.Errorf("TEST_SERVERS=containers: %w", err)
 		default:
@@ -87,7 +99,7 @@ func (s *Servers) RedisURL(ctx context.Context) (string, error) {
 
 func (s *Servers) start(ctx context.Context, to *server, variable string,
 	describe func(context.Context, string) (string, error),
-	container func(context.Context, images) (running, error),
+	container func(context.Context, images, route) (running, error),
 	private func(context.Context) (running, error),
 ) (running, error) {
 	to.mu.Lock()
@@ -104,12 +116,12 @@ func (s *Servers) start(ctx context.Context, to *server, variable string,
 			}
 			return running{url: url, what: what, where: variable, close: func() error { return nil }}, nil
 		}
-		c, err := s.choose()
+		c, err := s.choose(ctx)
 		if err != nil {
 			return running{}, err
 		}
 		if c.containers {
-			r, err := container(ctx, imagesFrom(s.getenv))
+			r, err := container(ctx, imagesFrom(s.getenv), c.route)
 			if err == nil {
 				r.where = "containers (" + c.why + ")"
 				return r, nil

@@ -77,6 +77,20 @@ func TestStartCancelledLeavesNothing(t *testing.T) {
 	}
 }
 
+// The system's temporary directory of root may be one that nobody else enters.
+func TestPrivateTemporaryDirectory(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	s, err := devstack.Start(within(t), devstack.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := filepath.Dir(socketDir(t, s.Postgres.URL()))
+	mustClose(t, s)
+	if !missing(home) {
+		t.Errorf("%s is still there after Close", home)
+	}
+}
+
 // killedParent starts servers in a process of its own, kills that, and returns what was the URL of PostgreSQL and
 // the pid of the postmaster.
 func killedParent(t *testing.T, dir string) (url string, pid int) {

@@ -23,7 +23,8 @@
 // path must fit in 103 bytes (sun_path, on the strictest system), so under a long Dir, or one with a comma, the sockets go to /tmp.
 //
 // PostgreSQL refuses to run as root. Under root both servers therefore run as whoever owns the kept data, else as
-// "postgres", else as "nobody".
+// "postgres", else as "nobody". That user can enter the directories that are made, whatever the umask, and where it
+// can't enter the system's temporary directory (pam_tmpdir) /tmp takes its place.
 //
 // # What is guaranteed
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,7 +51,7 @@ func fetch(ctx context.Context, repository, cache string, say func(string)) (str
 		return bin, nil
 	}
 	say(fmt.Sprintf("downloading PostgreSQL %s from %s, once", fetchVersion, repository))
-	if err := os.MkdirAll(cache, 0o755); err != nil { //nolint:gosec // the server's user must be able to enter
+	if err := makeWay(cache); err != nil {
 		return "", fmt.Errorf("make cache directory: %w", err)
 	}
 	// Unpacked beside its place and then renamed, so that half an installation is never found there.
@@ -63,6 +64,9 @@ func fetch(ctx context.Context, repository, cache string, say func(string)) (str
 	done := make(chan error, 1)
 	go func() { // the library takes no context: when time is up it is left to end by itself
 		err := unpack(repository, work)
+		if err == nil {
+			err = openToAll(filepath.Join(work, "postgresql"))
+		}
 		if err == nil {
 			err = os.Rename(filepath.Join(work, "postgresql"), place)
 		}
@@ -79,6 +83,27 @@ func fetch(ctx context.Context, repository, cache string, say func(string)) (str
 	}
 }
 
+// openToAll lets everybody use what its owner may, whatever the umask was: root
+// unpacks the programs, and another user runs them.
+func openToAll(dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.Type()&fs.ModeSymlink != 0 {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		owner := info.Mode().Perm() & 0o500
+		return root.Chmod(path, info.Mode().Perm()|owner>>3|owner>>6)
+	})
+}
+
 func unpacked(bin string) bool {
 	_, err := os.Stat(filepath.Join(bin, "postgres"))
 	return err == nil
@@ -91,10 +116,7 @@ func unpacked(bin string) bool {
 // dot); that is the step right after unpacking, and its complaint is how we know that unpacking was complete.
 func unpack(repository, work string) error {
 	postgresql := filepath.Join(work, "postgresql")
-	if err := os.Mkdir(postgresql, 0o755); err != nil { //nolint:gosec // the server's user must be able to enter
-		return err
-	}
-	if err := os.Chmod(work, 0o755); err != nil { //nolint:gosec // as above
+	if err := os.Mkdir(postgresql, 0o755); err != nil { //nolint:gosec // the servers' user must be able to enter
 		return err
 	}
 	err := embeddedpostgres.NewDatabase(embeddedpostgres.DefaultConfig().

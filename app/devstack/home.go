@@ -49,7 +49,7 @@ func (h *home) open(ctx context.Context, dir, noun, socket string) (err error) {
 	if err := h.enter(); err != nil {
 		return err
 	}
-	sweep(os.TempDir(), h.as)
+	sweep(tempDir(h.as), h.as)
 	h.sockets = filepath.Join(h.dir, "s")
 	// A comma in a URL would separate two hosts, and there is no way to escape it.
 	if len(filepath.Join(h.sockets, socket)) <= maxSocket && !strings.Contains(h.sockets, ",") {
@@ -67,8 +67,18 @@ func (h *home) discard(noun string) (err error) {
 	if h.as, err = serverAccount(""); err != nil {
 		return err
 	}
-	h.dir, err = h.makeTemp(os.TempDir(), noun)
+	h.dir, err = h.makeTemp(tempDir(h.as), noun)
 	return err
+}
+
+// tempDir is the system's temporary directory. Root's may be a private one
+// (pam_tmpdir); then it is the one that everybody has.
+func tempDir(as *account) string {
+	dir := os.TempDir()
+	if as != nil && dir != shortTemp && as.enter(dir) != nil {
+		return shortTemp
+	}
+	return dir
 }
 
 // enter proves that the servers' user can reach the directory, by having it do so: modes, access lists and mounts
@@ -77,12 +87,8 @@ func (h *home) enter() error {
 	if h.as == nil {
 		return nil
 	}
-	cmd := exec.Command("/bin/sh", "-c", "true") //nolint:noctx // ends by itself
-	cmd.Dir, cmd.SysProcAttr = h.dir, attributes(h.as, 0)
-	if err := cmd.Run(); err != nil {
-		elsewhere := exec.Command("/bin/sh", "-c", "true") //nolint:noctx // ends by itself
-		elsewhere.Dir, elsewhere.SysProcAttr = "/", attributes(h.as, 0)
-		if err := elsewhere.Run(); err != nil { // a container without the capability, say
+	if err := h.as.enter(h.dir); err != nil {
+		if err := h.as.enter("/"); err != nil { // a container without the capability, say
 			return fmt.Errorf("running as root, the servers run as %s, and that is not permitted here: "+
 				"start as another user than root (%w)", h.as, err)
 		}
@@ -92,6 +98,13 @@ func (h *home) enter() error {
 	return nil
 }
 
+// enter has the account go to a directory, and says what keeps it out.
+func (a *account) enter(dir string) error {
+	cmd := exec.Command("/bin/sh", "-c", "true") //nolint:noctx // ends by itself
+	cmd.Dir, cmd.SysProcAttr = dir, attributes(a, 0)
+	return cmd.Run()
+}
+
 // keep opens the noun directory of a kept dir. Only that directory is made private and given away; dir itself may
 // be one that the user has other things in.
 func (h *home) keep(ctx context.Context, dir, noun string) error {
@@ -99,7 +112,7 @@ func (h *home) keep(ctx context.Context, dir, noun string) error {
 	if err != nil {
 		return fmt.Errorf("find data directory: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the server's user must be able to enter
+	if err := makeWay(dir); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
 	home := filepath.Join(dir, noun)
@@ -140,6 +153,24 @@ func (h *home) awaitOrphan(ctx context.Context) error {
 	}
 }
 
+// makeWay makes a directory, and those that lead to it. Under root the servers'
+// user must be able to enter all that are new, whatever the umask.
+func makeWay(dir string) error {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		if err := makeWay(filepath.Dir(dir)); err != nil {
+			return err
+		}
+	}
+	const mode = 0o755
+	switch err := os.Mkdir(dir, mode); {
+	case errors.Is(err, fs.ErrExist):
+		return os.MkdirAll(dir, mode) // refuses what is no directory
+	case err != nil || os.Geteuid() != 0:
+		return err
+	}
+	return os.Chmod(dir, mode)
+}
+
 func (h *home) mkdir(path string) error {
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make server directory: %w", err)
@@ -173,14 +204,14 @@ func (h *home) makeTemp(parent, noun string) (string, error) {
 	}
 }
 
-// TempDir makes a temporary directory, for what a program needs beside its servers. If the program is killed before it calls
-// remove, the next one that makes such a directory on the same account removes it.
-func TempDir(noun string) (dir string, remove func() error, err error) {
+// TempDir makes a temporary directory in another one, for what a program needs beside its servers. If the program is killed
+// before it calls remove, the next one that makes such a directory there on the same account removes it.
+func TempDir(parent, noun string) (dir string, remove func() error, err error) {
 	h := &home{temporary: true}
-	if h.dir, err = h.makeTemp(os.TempDir(), noun); err != nil {
+	if h.dir, err = h.makeTemp(parent, noun); err != nil {
 		return "", nil, err
 	}
-	sweep(os.TempDir(), nil)
+	sweep(parent, nil)
 	return h.dir, h.close, nil
 }
 

@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -159,13 +157,7 @@ func postmaster(t *testing.T, databaseURL string) int {
 }
 
 // running reports whether the process exists and is more than a zombie.
-func running(pid int) bool {
-	if syscall.Kill(pid, 0) != nil {
-		return false
-	}
-	out, err := exec.Command("ps", "-o", "stat=", "-p", strconv.Itoa(pid)).Output()
-	return err == nil && !strings.HasPrefix(strings.TrimSpace(string(out)), "Z")
-}
+func running(pid int) bool { return devstack.Alive(pid) }
 
 // eventually polls cond until it holds.
 func eventually(t *testing.T, what string, cond func() bool) {

@@ -32,6 +32,7 @@ func (c *devCommand) Run(env *environment) (err error) {
 	if err := c.check(ctx, env.log); err != nil {
 		return err
 	}
+	defer removeRuntimeDir()
 	say := func(format string, args ...any) { fmt.Fprintf(env.stdout, format+"\n", args...) }
 	stop, databases, err := c.start(ctx, func(msg string) { say("  %s", msg) })
 	if err != nil {

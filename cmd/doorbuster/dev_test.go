@@ -96,6 +96,20 @@ func TestDev(t *testing.T) {
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("%s is still there: %v", dir, err)
 	}
+	wantEmpty(t, runtimeDirOf(p))
+}
+
+// runtimeDirOf returns the folder that a process was given as the user's runtime
+// directory.
+func runtimeDirOf(p *process) string {
+	return strings.TrimPrefix(p.cmd.Env[2], "XDG_RUNTIME_DIR=")
+}
+
+func wantEmpty(t *testing.T, dir string) {
+	t.Helper()
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind in %s: %v, %v", dir, left, err)
+	}
 }
 
 // Ctrl-C while it is still starting leaves nothing behind either.
@@ -115,12 +129,27 @@ func TestDevInterruptedEarly(t *testing.T) {
 				t.Errorf("got exit code %d, want 0\n%s", code, p.stderr)
 			}
 			// PostgreSQL ends before its directory is removed, or it could not be.
-			left, err := os.ReadDir(temporary)
-			if err != nil || len(left) != 0 {
-				t.Errorf("it has left %v behind, %v", left, err)
-			}
+			wantEmpty(t, temporary)
+			wantEmpty(t, runtimeDirOf(p))
 		})
 	}
+}
+
+// A socket's path has a limit, and a temporary directory has none.
+func TestDevUnderALongTempDir(t *testing.T) {
+	t.Parallel()
+	temporary := filepath.Join(shortTempDir(t), strings.Repeat("long", 25))
+	if err := os.Mkdir(temporary, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, []string{"ADDR=127.0.0.1:0", "TMPDIR=" + temporary}, "dev")
+	p.until("Ctrl-C stops everything")
+	p.signal(os.Interrupt)
+	if code := p.wait(); code != 0 {
+		t.Errorf("got exit code %d, want 0\n%s", code, p.stderr)
+	}
+	wantEmpty(t, temporary)
+	wantEmpty(t, runtimeDirOf(p))
 }
 
 // shortTempDir is a directory whose path leaves room for a socket's name, and that every user may enter.

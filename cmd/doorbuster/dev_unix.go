@@ -27,7 +27,7 @@ func (c *devCommand) runShop(env *environment, databases databaseFlags, ready fu
 	if err != nil {
 		return fmt.Errorf("find the running program: %w", err)
 	}
-	dir, remove, err := devstack.TempDir("dev")
+	dir, remove, err := devstack.TempDir(notifyParent(), "dev")
 	if err != nil {
 		return fmt.Errorf("make a folder for the shop's word that it is open: %w", err)
 	}
@@ -93,6 +93,21 @@ func (c *devCommand) runShop(env *environment, databases databaseFlags, ready fu
 			return errSaid
 		}
 	}
+}
+
+const (
+	notifyFolder = "doorbuster-dev-"
+	maxSocket    = 103 // bytes of a socket's path: sun_path of macOS less its final zero; Linux has 107
+)
+
+// notifyParent is where the folder of the socket for the shop's word is made: the
+// system's temporary directory, or /tmp if a socket's path would be too long there.
+func notifyParent() string {
+	const random = "4294967295" // that os.MkdirTemp adds, at its longest
+	if dir := os.TempDir(); len(filepath.Join(dir, notifyFolder+random, "notify")) <= maxSocket {
+		return dir
+	}
+	return "/tmp"
 }
 
 // endedBy reports whether a signal has ended a process, which had nothing to say about it.

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
@@ -20,6 +22,7 @@ import (
 // crowd is clients that ask a shop one thing after the other, all at the same time, and take note of what fails.
 type crowd struct {
 	t     *testing.T
+	shop  *shop
 	stop  chan struct{}
 	done  sync.WaitGroup
 	kinds []*kind
@@ -30,12 +33,18 @@ type kind struct {
 	name     string
 	answered atomic.Int64
 	mu       sync.Mutex
-	failures []string
+	failures []failure
 }
 
-func newCrowd(t *testing.T) *crowd {
-	c := &crowd{t: t, stop: make(chan struct{})}
-	t.Cleanup(func() { c.leave() })
+// failure is a request that failed, at the moment at which its client knew.
+type failure struct {
+	at  time.Time
+	err error
+}
+
+func newCrowd(s *shop) *crowd {
+	c := &crowd{t: s.t, shop: s, stop: make(chan struct{})}
+	s.t.Cleanup(func() { c.leave() })
 	return c
 }
 
@@ -57,7 +66,7 @@ func (c *crowd) join(name string, n int, prepare func() func() (int, error)) {
 				k.answered.Add(int64(answered))
 				if err != nil {
 					k.mu.Lock()
-					k.failures = append(k.failures, err.Error())
+					k.failures = append(k.failures, failure{time.Now(), err})
 					k.mu.Unlock()
 				}
 			}
@@ -89,25 +98,42 @@ func (c *crowd) leave() {
 	c.done.Wait()
 }
 
-// allServed ends the crowd and reports what failed.
+// mostReported is how many failures of a kind are written out.
+const mostReported = 5
+
+// fewExcused is what part of the requests may be excused, as one of so many.
+const fewExcused = 50
+
+// allServed ends the crowd and reports what failed, with what the log says of it. A few failures are excused: see excused.
 func (c *crowd) allServed() {
 	c.t.Helper()
 	c.leave()
 	for _, k := range c.kinds {
-		c.t.Logf("%s: %d answers, %d failures", k.name, k.answered.Load(), len(k.failures))
-		if n := len(k.failures); n > 0 {
-			c.t.Errorf("%s: %d of %d failed, such as: %s", k.name, n, k.answered.Load(), strings.Join(k.failures[:min(n, 5)], "; "))
+		var failures, excusable []failure
+		for _, f := range k.failures {
+			if excused(f.err) {
+				excusable = append(excusable, f)
+			} else {
+				failures = append(failures, f)
+			}
+		}
+		answered := k.answered.Load()
+		c.t.Logf("%s: %d answers, %d failures, %d excused", k.name, answered, len(failures), len(excusable))
+		if int64(len(excusable)) > max(1, answered/fewExcused) {
+			failures = append(failures, excusable...)
+		}
+		if len(failures) == 0 {
+			continue
+		}
+		c.t.Errorf("%s: %d of %d failed, such as:", k.name, len(failures), answered)
+		for _, f := range failures[:min(len(failures), mostReported)] {
+			worker := ""
+			if bad := new(badAnswer); errors.As(f.err, &bad) {
+				worker = bad.worker
+			}
+			c.t.Logf("at %s: %v\nthe log about it:\n%s", f.at.Format(time.RFC3339Nano), f.err, strings.Join(c.shop.about(worker, f.at), "\n"))
 		}
 	}
-}
-
-func (c *crowd) answers(name string) int64 {
-	for _, k := range c.kinds {
-		if k.name == name {
-			return k.answered.Load()
-		}
-	}
-	return 0
 }
 
 // reads asks for a product with the client that each of them is given.
@@ -115,19 +141,30 @@ func reads(client func() *http.Client, page string) func() func() (int, error) {
 	return func() func() (int, error) {
 		c := client()
 		return func() (int, error) {
-			resp, err := c.Get(page)
+			req, err := http.NewRequest(http.MethodGet, page, nil)
 			if err != nil {
 				return 0, err
 			}
-			defer resp.Body.Close()
-			body, err := io.ReadAll(resp.Body)
-			return 1, errors.Join(err, wantStatus(resp, http.StatusOK, body))
+			return send(c, req, http.StatusOK)
 		}
 	}
 }
 
-// buys fills a cart and checks out, as somebody new each time, over a fresh connection each time.
-func buys(s *shop, sku string, keys *atomic.Int64) func() func() (int, error) {
+// send sends a request, and wants to be answered with a status.
+func send(client *http.Client, req *http.Request, status int) (answered int, err error) {
+	var conn connecting
+	began := time.Now()
+	resp, err := client.Do(conn.watch(req))
+	if err != nil {
+		return 0, unlessLate(err, conn.idle())
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return 1, errors.Join(err, unlessLate(wantStatus(resp, status, body, began), conn.idle()))
+}
+
+// buys fills a cart and checks out, as somebody new each time, over a fresh connection each time. It counts the orders.
+func buys(s *shop, sku string, keys, orders *atomic.Int64) func() func() (int, error) {
 	return func() func() (int, error) {
 		transport := &http.Transport{DisableKeepAlives: true}
 		return func() (answered int, err error) {
@@ -142,7 +179,7 @@ func buys(s *shop, sku string, keys *atomic.Int64) func() func() (int, error) {
 				status     int
 			}{
 				{"/v1/cart/items", `{"sku": "` + sku + `", "quantity": 1}`, http.StatusOK},
-				{"/v1/checkout", `{"email": "you@example.com", "payment_token": "tok_ok"}`, http.StatusCreated},
+				{checkoutPath, `{"email": "you@example.com", "payment_token": "tok_ok"}`, http.StatusCreated},
 			} {
 				req, err := http.NewRequest(http.MethodPost, s.url(step.path), strings.NewReader(step.body))
 				if err != nil {
@@ -150,33 +187,171 @@ func buys(s *shop, sku string, keys *atomic.Int64) func() func() (int, error) {
 				}
 				req.GetBody = nil // nothing to send it again from
 				req.Header.Set("Content-Type", "application/json")
-				if step.path == "/v1/checkout" {
+				if step.path == checkoutPath {
 					req.Header.Set("Idempotency-Key", key)
 				}
-				resp, err := client.Do(req)
+				n, err := send(client, req, step.status)
+				answered += n
 				if err != nil {
 					return answered, err
 				}
-				body, err := io.ReadAll(resp.Body)
-				resp.Body.Close()
-				answered++
-				if err := errors.Join(err, wantStatus(resp, step.status, body)); err != nil {
-					return answered, err
-				}
 			}
+			orders.Add(1)
 			return answered, nil
 		}
 	}
 }
 
-func wantStatus(resp *http.Response, status int, body []byte) error {
+// badAnswer is an answer that should have been another. It tells all that the answer says of itself: a drain, a crowd and a
+// database that is away have the same status, and differ in the body's code.
+type badAnswer struct {
+	request    string // "POST /v1/cart/items"
+	status     string
+	worker     string // pid of the one that gave it, or is known to have the connection; "" if nobody knows
+	retryAfter string
+	took       time.Duration
+	body       string
+}
+
+func (e *badAnswer) Error() string {
+	return fmt.Sprintf("%s: %s after %v (X-Worker %q, Retry-After %q): %s", e.request, e.status, e.took, e.worker, e.retryAfter, e.body)
+}
+
+// shortestLimit is the least that a worker waits for its databases: the time limit of a request.
+const shortestLimit = 3 * time.Second
+
+// excused reports whether a failure is one of a machine that has no time, and not of the shop. A worker that drains is no
+// excuse for anything that it could know of in time.
+func excused(err error) bool {
+	bad := new(badAnswer)
+	isAnswer := errors.As(err, &bad)
+	if late := new(lateRequest); errors.As(err, &late) {
+		return !isAnswer || bad.code() == "draining"
+	}
+	return isAnswer && bad.slow()
+}
+
+// slow reports whether this is what a shop in order answers where its databases are slow: that one did not answer in time,
+// after that time, and when to come back. A reload is no excuse to answer so any sooner. It does not excuse a checkout.
+func (e *badAnswer) slow() bool {
+	return e.code() == "unavailable" && strings.Contains(e.body, "did not answer in time") &&
+		e.retryAfter != "" && e.took >= shortestLimit && !strings.HasSuffix(e.request, " "+checkoutPath)
+}
+
+// code is the problem's, or "".
+func (e *badAnswer) code() string {
+	var problem struct {
+		Code string `json:"code"`
+	}
+	_ = json.Unmarshal([]byte(e.body), &problem) // the answer may be no problem
+	return problem.Code
+}
+
+// lateRequest is a request that failed on a connection that had been idle for as long as a drain keeps it, or longer: the
+// client was kept off the processor, and its server, which had to leave, could not know that anything would come. idle is at
+// least the time from the moment when the server may have begun to wait, to the one when the kernel had the request.
+type lateRequest struct {
+	idle time.Duration
+	err  error
+}
+
+func (e *lateRequest) Error() string { return fmt.Sprintf("%v (sent after %v)", e.err, e.idle) }
+func (e *lateRequest) Unwrap() error { return e.err }
+
+// unlessLate returns err, and as a *lateRequest where the client was late.
+func unlessLate(err error, idle time.Duration) error {
+	if err == nil || idle < softPhase {
+		return err
+	}
+	return &lateRequest{idle, err}
+}
+
+// connecting measures how long the client of a request leaves a new connection idle. net/http calls it from goroutines of
+// its own, also when the request has failed already.
+type connecting struct {
+	mu          sync.Mutex
+	began, sent time.Time
+}
+
+func (c *connecting) watch(req *http.Request) *http.Request {
+	note := func(at *time.Time) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		*at = time.Now()
+	}
+	return req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		ConnectStart: func(string, string) { note(&c.began) },
+		WroteRequest: func(httptrace.WroteRequestInfo) { note(&c.sent) },
+	}))
+}
+
+// idle is 0 when the connection was there before: then net/http repeats what was in vain, or it must not fail.
+func (c *connecting) idle() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.began.IsZero():
+		return 0
+	case c.sent.IsZero():
+		return time.Since(c.began)
+	}
+	return c.sent.Sub(c.began)
+}
+
+const checkoutPath = "/v1/checkout"
+
+// Of all that can fail, only what no shop could help is excused.
+func TestOnlySlownessIsExcused(t *testing.T) {
+	t.Parallel()
+	const (
+		slow     = `{"code": "unavailable", "detail": "A database of the shop did not answer in time. Try again."}`
+		away     = `{"code": "unavailable", "detail": "A database of the shop can't be used right now. Try again."}`
+		draining = `{"code": "draining", "detail": "This worker is shutting down"}`
+		busy     = `{"code": "busy", "detail": "Too many requests came at once."}`
+	)
+	const cart = "POST /v1/cart/items"
+	for _, test := range []struct {
+		name    string
+		answer  badAnswer
+		excused bool
+	}{
+		{"slow", badAnswer{request: cart, body: slow, retryAfter: "2", took: shortestLimit}, true},
+		{"slow, at once", badAnswer{request: cart, body: slow, retryAfter: "2", took: shortestLimit / 2}, false},
+		{"slow, until when?", badAnswer{request: cart, body: slow, took: shortestLimit}, false},
+		{"slow checkout", badAnswer{request: "POST " + checkoutPath, body: slow, retryAfter: "2", took: shortestLimit}, false},
+		{"away", badAnswer{request: cart, body: away, retryAfter: "2", took: shortestLimit}, false},
+		{"draining", badAnswer{request: cart, body: draining, retryAfter: "1", took: shortestLimit}, false},
+		{"busy", badAnswer{request: cart, body: busy, retryAfter: "1", took: shortestLimit}, false},
+		{"no problem", badAnswer{request: cart, body: "slow", retryAfter: "1", took: shortestLimit}, false},
+	} {
+		if got := excused(&test.answer); got != test.excused {
+			t.Errorf("%s: got %v, want %v", test.name, got, test.excused)
+		}
+		late := unlessLate(&test.answer, softPhase)
+		if got, want := excused(late), strings.Contains(test.answer.body, "draining"); got != want {
+			t.Errorf("%s, and late: got %v, want %v", test.name, got, want)
+		}
+	}
+	if excused(unlessLate(io.ErrUnexpectedEOF, softPhase-1)) {
+		t.Error("a connection that was closed under a request is excused")
+	}
+	if !excused(unlessLate(io.ErrUnexpectedEOF, softPhase)) {
+		t.Error("a request that came too late is not excused")
+	}
+}
+
+// wantStatus fails with a *badAnswer. The request was begun at a moment.
+func wantStatus(resp *http.Response, status int, body []byte, began time.Time) error {
 	if resp.StatusCode == status {
 		return nil
 	}
-	return fmt.Errorf("%s %s: %s: %s", resp.Request.Method, resp.Request.URL, resp.Status, body)
+	return &badAnswer{
+		request: resp.Request.Method + " " + resp.Request.URL.Path, status: resp.Status,
+		worker: resp.Header.Get("X-Worker"), retryAfter: resp.Header.Get("Retry-After"), took: time.Since(began), body: string(body),
+	}
 }
 
-// softPhase is how long a worker that leaves keeps idle connections at least (cluster.Server). Whoever thinks longer may
+// softPhase is how long a worker that leaves keeps idle connections at least (cluster.Server). Whoever is idle for longer may
 // find its connection closed, as on any server.
 const softPhase = time.Second
 
@@ -185,18 +360,18 @@ func browses(s *shop, method, path, body string, status int, think time.Duration
 	return func() func() (int, error) {
 		c := new(rawClient)
 		return func() (int, error) {
-			began := time.Now()
 			if think > 0 {
 				<-time.After(rand.N(think))
 			}
-			if time.Since(began) > softPhase/2 {
-				c.close() // this machine was too busy to think no longer than that
+			if time.Since(c.used) > softPhase/2 {
+				c.close() // this machine was too busy to be back sooner
 			}
-			resp, err := c.ask(s.addr, method, path, body)
+			sent := time.Now()
+			resp, got, err := c.ask(s.addr, method, path, body)
 			if err != nil {
-				return 0, err
+				return 0, unlessLate(err, c.idle)
 			}
-			return 1, wantStatus(resp, status, nil)
+			return 1, unlessLate(wantStatus(resp, status, got, sent), c.idle)
 		}
 	}
 }
@@ -206,34 +381,50 @@ func browses(s *shop, method, path, body string, status int, think time.Duration
 type rawClient struct {
 	conn   net.Conn
 	reader *bufio.Reader
+	worker string // X-Worker of the last answer on it
+	// used is when the last request was about to be sent, or the connection to be made: it was idle from then on at the
+	// earliest. idle is how long that was, when the last request was sent.
+	used time.Time
+	idle time.Duration
 }
 
-// ask sends a request and reads the answer to its end.
-func (c *rawClient) ask(addr, method, path, body string) (*http.Response, error) {
+// ask sends a request and reads the answer to its end. An answer that does not say which worker gave it, as that of a drain
+// that comes too late for the shop's own, is put down to the worker that gave the one before on the same connection.
+func (c *rawClient) ask(addr, method, path, body string) (*http.Response, []byte, error) {
 	state := "kept-alive"
 	if c.conn == nil {
+		dialled := time.Now()
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		c.conn, c.reader, state = conn, bufio.NewReader(conn), "fresh"
+		c.conn, c.reader, c.worker, c.used, state = conn, bufio.NewReader(conn), "", dialled, "fresh"
 	}
+	sending := time.Now()
 	_, err := fmt.Fprintf(c.conn, "%s %s HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", method, path, len(body), body)
+	c.idle, c.used = time.Since(c.used), sending
 	var resp *http.Response
+	var got []byte
 	if err == nil {
 		resp, err = http.ReadResponse(c.reader, &http.Request{Method: method, URL: &url.URL{Path: path}})
 	}
 	if err == nil {
-		_, err = io.Copy(io.Discard, resp.Body)
+		got, err = io.ReadAll(resp.Body)
 		err = errors.Join(err, resp.Body.Close())
 	}
 	if err != nil {
-		err = fmt.Errorf("%s %s on a %s connection from %v: %w", method, path, state, c.conn.LocalAddr(), err)
+		err = fmt.Errorf("%s %s on a %s connection from %v to worker %q: %w", method, path, state, c.conn.LocalAddr(), c.worker, err)
+		c.close()
+		return nil, nil, err
 	}
-	if err != nil || resp.Close {
+	if worker := resp.Header.Get("X-Worker"); worker != "" {
+		c.worker = worker
+	}
+	resp.Header.Set("X-Worker", c.worker)
+	if resp.Close {
 		c.close()
 	}
-	return resp, err
+	return resp, got, nil
 }
 
 func (c *rawClient) close() {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -179,6 +180,30 @@ func (p *process) records(from position, msg string) []record {
 		}
 	}
 	return found
+}
+
+// Bounds of what a failed request is shown of the log.
+const (
+	aboutWindow = 3 * time.Second // before and after it
+	aboutLines  = 60
+)
+
+// about returns the lines of the log that may explain what happened to a request: the life of the worker that had it, and all
+// warnings about that time. Nobody knowing the worker, it is every line of the time.
+func (p *process) about(worker string, at time.Time) []string {
+	pid, _ := strconv.Atoi(worker)
+	var lines []string
+	for _, line := range p.stderr.all() {
+		var r record
+		if json.Unmarshal([]byte(line), &r) != nil {
+			continue
+		}
+		near := r.Time.Sub(at).Abs() <= aboutWindow
+		if near && (pid == 0 || r.Level != "INFO") || pid != 0 && (r.PID == pid || r.WorkerPID == pid) {
+			lines = append(lines, line)
+		}
+	}
+	return lines[max(0, len(lines)-aboutLines):]
 }
 
 // journal is what a program and its children write to standard error. It can be read, and waited for, meanwhile.

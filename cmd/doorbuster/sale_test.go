@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -159,6 +158,7 @@ func (c *queue) buy(customer int) (answer string, err error) {
 	}
 	key := fmt.Sprintf("customer-%d", customer)
 	body := fmt.Sprintf(`{"email":"%s@example.com","payment_token":%q}`, key, token(customer))
+	var last string
 	for range maxTries {
 		status, code, raw := c.post("/v1/checkout", body, "Cookie", cookie, "Idempotency-Key", key)
 		order := struct {
@@ -174,6 +174,7 @@ func (c *queue) buy(customer int) (answer string, err error) {
 			}
 		}
 		c.note(key, status, code, order.ID, order.Total.Minor)
+		last = fmt.Sprintf("%d: %s", status, raw)
 		switch {
 		case order.Status == "confirmed":
 			c.orders.Add(1)
@@ -202,36 +203,44 @@ func (c *queue) buy(customer int) (answer string, err error) {
 			return "none", context.Cause(c.t0.Context())
 		}
 	}
-	return "none", errors.New("no definite answer")
+	return "none", fmt.Errorf("no definite answer; the last was %s", last)
 }
 
 // put puts a unit into a cart that is there.
 func (c *queue) put(cookie string) error {
+	var status int
+	var raw []byte
 	for range maxTries {
-		if status, _, _ := c.post("/v1/cart/items", fmt.Sprintf(`{"sku":%q,"quantity":1}`, c.sku), "Cookie", cookie); status == http.StatusOK {
+		status, _, raw = c.post("/v1/cart/items", fmt.Sprintf(`{"sku":%q,"quantity":1}`, c.sku), "Cookie", cookie)
+		if status == http.StatusOK {
 			return nil
 		}
 	}
-	return errors.New("the cart could not be filled again")
+	return fmt.Errorf("the cart could not be filled again; the last answer was %d: %s", status, raw)
 }
 
 // fill puts a unit into a new cart and returns its cookie.
 func (c *queue) fill() (cookie string, err error) {
+	var last string
 	for range maxTries {
 		req, err := http.NewRequestWithContext(c.t0.Context(), http.MethodPost, c.url("/v1/cart/items"), strings.NewReader(fmt.Sprintf(`{"sku":%q,"quantity":1}`, c.sku)))
 		if err != nil {
 			return "", err
 		}
 		req.Header.Set("Content-Type", "application/json")
-		if resp, err := c.client.Do(req); err == nil {
-			io.Copy(io.Discard, resp.Body)
-			resp.Body.Close()
-			if cookies := resp.Cookies(); resp.StatusCode == http.StatusOK && len(cookies) == 1 {
-				return cookies[0].Name + "=" + cookies[0].Value, nil
-			}
+		resp, err := c.client.Do(req)
+		if err != nil {
+			last = err.Error()
+			continue
 		}
+		raw, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if cookies := resp.Cookies(); resp.StatusCode == http.StatusOK && len(cookies) == 1 {
+			return cookies[0].Name + "=" + cookies[0].Value, nil
+		}
+		last = fmt.Sprintf("%s: %s", resp.Status, raw)
 	}
-	return "", errors.New("the cart could not be filled")
+	return "", fmt.Errorf("the cart could not be filled; the last answer was %s", last)
 }
 
 // post sends a request, once. Status 0 means that there was no answer.

@@ -94,6 +94,11 @@ func (c *serveCommand) supervise(env *environment) error {
 	if c.AlertCommand != "" {
 		cfg.AlertCommand = []string{"/bin/sh", "-c", c.AlertCommand}
 	}
+	if !c.StopWithStdin {
+		if err := leaveStdin(); err != nil {
+			return fmt.Errorf("close standard input: %w", err)
+		}
+	}
 	master, err := cluster.New(cfg)
 	if err != nil {
 		return err
@@ -210,6 +215,21 @@ func makeRuntimeDir(dir string) error {
 		return foreignDirError(dir)
 	}
 	return nil
+}
+
+// removeRuntimeDir removes the folder of [runtimeDir] if it is empty. A later
+// start makes it again. The folder of a service manager stays.
+func removeRuntimeDir() {
+	if os.Getenv("RUNTIME_DIRECTORY") != "" {
+		return
+	}
+	dir, err := runtimeDir()
+	if err != nil {
+		return
+	}
+	if info, err := os.Lstat(dir); err == nil && info.IsDir() {
+		os.Remove(dir) // fails while another shop has its socket there
+	}
 }
 
 // serveAdmin opens the admin address.

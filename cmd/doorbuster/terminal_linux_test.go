@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -47,14 +48,26 @@ func openPseudoterminal(t *testing.T) (person, programs *os.File) {
 	return person, programs
 }
 
-// dev opens the shop on a terminal with "stty tostop", in whose background its
-// child would be, and ends on Ctrl-C, with nothing scaled in between.
-func TestDevOnATerminal(t *testing.T) {
-	t.Parallel()
+// onTerminal is a program that was started on a terminal of its own.
+type onTerminal struct {
+	t      *testing.T
+	dir    string // its runtime directory
+	person *os.File
+	said   *journal
+	at     position
+	ended  chan error
+}
+
+// startOnTerminal runs a command, with a shop's settings, as the leader of a
+// session on a terminal with "stty tostop".
+func startOnTerminal(t *testing.T, command ...string) *onTerminal {
+	t.Helper()
 	person, programs := openPseudoterminal(t)
-	cmd := exec.Command(binary, "dev")
+	defer programs.Close()
+	p := &onTerminal{t: t, dir: shortTempDir(t), person: person, ended: make(chan error, 1)}
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "XDG_RUNTIME_DIR=" + shortTempDir(t), "TMPDIR=" + shortTempDir(t),
+		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "XDG_RUNTIME_DIR=" + p.dir, "TMPDIR=" + shortTempDir(t),
 		"ADMIN_ADDR=127.0.0.1:0", "ADDR=127.0.0.1:0", "WORKERS=2", "DATABASE_URL=" + dbtest.Database(t), "REDIS_URL=" + dbtest.Redis(t),
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = programs, programs, programs
@@ -62,35 +75,91 @@ func TestDevOnATerminal(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	programs.Close()
-	said := newJournal(person)
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	p.said = newJournal(person)
+	go func() { p.ended <- cmd.Wait() }()
 	t.Cleanup(func() {
-		cmd.Process.Kill() // its child has noticed by itself
+		cmd.Process.Kill()
 		if t.Failed() {
-			t.Log(said)
+			t.Log(p.said)
 		}
 	})
-	var at position
-	says := func(text string) {
-		t.Helper()
-		if !said.await(&at, func(line string) bool { return strings.Contains(line, text) }) {
-			t.Fatalf("it does not say %q", text)
+	return p
+}
+
+func (p *onTerminal) says(text string) {
+	p.t.Helper()
+	if !p.said.await(&p.at, func(line string) bool { return strings.Contains(line, text) }) {
+		p.t.Fatalf("it does not say %q", text)
+	}
+}
+
+// end waits until the program has ended in order.
+func (p *onTerminal) end() {
+	p.t.Helper()
+	p.says("master stopped")
+	if err := <-p.ended; err != nil {
+		p.t.Error(err)
+	}
+	for _, line := range p.said.all() {
+		if strings.Contains(line, "crash") {
+			p.t.Errorf("it says %q", line)
 		}
 	}
-	says("Ctrl-C stops everything")
-	if _, err := person.Write([]byte{3}); err != nil {
+}
+
+func (p *onTerminal) scaled() (times int) {
+	for _, line := range p.said.all() {
+		if strings.Contains(line, "msg=scaling") {
+			times++
+		}
+	}
+	return times
+}
+
+// dev opens the shop on a terminal with "stty tostop", in whose background its
+// child would be, and ends on Ctrl-C, with nothing scaled in between.
+func TestDevOnATerminal(t *testing.T) {
+	t.Parallel()
+	p := startOnTerminal(t, binary, "dev")
+	p.says("Ctrl-C stops everything")
+	if _, err := p.person.Write([]byte{3}); err != nil {
 		t.Fatal(err)
 	}
-	says("master stopped")
-	if err := <-ended; err != nil {
-		t.Errorf("dev: %v", err)
+	p.end()
+	if n := p.scaled(); n != 0 {
+		t.Errorf("it was scaled %d times", n)
 	}
-	for _, line := range said.all() {
-		if strings.Contains(line, "scal") || strings.Contains(line, "crash") {
-			t.Errorf("it says %q", line)
+}
+
+// serve opens the shop in the background of such a terminal, and takes a SIGTTIN
+// for the command that it is there: it does not read from the terminal.
+func TestServeInTheBackgroundOfATerminal(t *testing.T) {
+	t.Parallel()
+	p := startOnTerminal(t, "/bin/sh", "-mc", `"$0" serve & wait`, binary)
+	p.says("all workers are ready")
+	raw, err := os.ReadFile(filepath.Join(p.dir, "doorbuster", "doorbuster.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	master, err := strconv.Atoi(strings.TrimSpace(string(raw)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if len(p.ended) == 0 && t.Failed() {
+			syscall.Kill(master, syscall.SIGKILL)
 		}
+	})
+	if err := syscall.Kill(master, syscall.SIGTTIN); err != nil {
+		t.Fatal(err)
+	}
+	p.says("msg=scaling")
+	if code, stdout, stderr := do(t, []string{"XDG_RUNTIME_DIR=" + p.dir}, "stop"); code != 0 {
+		t.Errorf("stop: got exit code %d, output %q, errors %q", code, stdout, stderr)
+	}
+	p.end()
+	if n := p.scaled(); n != 1 {
+		t.Errorf("it was scaled %d times", n)
 	}
 }
 

@@ -47,12 +47,12 @@ func download(ctx context.Context, url, file string) error {
 		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s", url, resp.Status)
-	}
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: %s: %.500s", url, resp.Status, body)
 	}
 	return os.WriteFile(file, body, 0o600)
 }

@@ -141,7 +141,7 @@ func burst(ctx context.Context, addr string, connections int, counts map[string]
 			r, errs[i] = clients[i].Get(ctx, readPath)
 			workers[i] = r.Worker
 			if errs[i] == nil && r.Status != http.StatusOK {
-				errs[i] = fmt.Errorf("GET %s: %d, want 200", readPath, r.Status)
+				errs[i] = fmt.Errorf("GET %s: %d, want 200: %s", readPath, r.Status, r.Body)
 			}
 		})
 	}

@@ -48,7 +48,7 @@ func fetch(ctx context.Context, url string) (answer, error) {
 	case err != nil:
 		return answer{}, fmt.Errorf("GET %s: %w", url, err)
 	case resp.StatusCode != http.StatusOK:
-		return answer{}, fmt.Errorf("GET %s: %s, want 200", url, resp.Status)
+		return answer{}, fmt.Errorf("GET %s: %s, want 200: %.500s", url, resp.Status, body)
 	case len(body) == 0:
 		return answer{}, fmt.Errorf("GET %s: the body is empty", url)
 	}

@@ -374,6 +374,19 @@ func TestAnswerer(t *testing.T) {
 		c.pass(second / 4)
 		c.want("and so is the one after that", "stand")
 	})
+	t.Run("is tried at once after a reset", func(t *testing.T) {
+		c := dark(t, 2)
+		c.pass(second / 4)
+		c.step(AnswererEnded{Reason: "exited with code 1"})
+		c.step(AnswererEnded{Reason: "twice"})
+		c.did = nil
+		c.step(Reset{})
+		c.want("with those that wait", "fork 3: slot 1, release 1", "fork 4: slot 2, release 1", "stand")
+		c.step(AnswererEnded{Reason: "exited with code 1"})
+		if n := c.noted(NoteAnswererEnd); n.Wait != second {
+			t.Errorf("got %+v", n)
+		}
+	})
 	t.Run("and the end", func(t *testing.T) {
 		c := dark(t, 1)
 		c.pass(second / 4)
@@ -421,6 +434,21 @@ func TestAnswererMakesRoom(t *testing.T) {
 		c.want("all are taken", "kill 1", "kill 2", "fork 3: slot 1, release 1")
 		c.leaves(2)
 		c.want("now not", "stand")
+	})
+	t.Run("for the next slot", func(t *testing.T) {
+		cfg := defaults(3)
+		cfg.AnswerAfter, cfg.AnswerTimeout = second/4, 2*second
+		c := servingWith(t, cfg)
+		c.reload()
+		c.muted[1] = true
+		c.pass(30 * second)
+		c.want("two in slot 1 can't be killed", "fork 4: slot 1, release 2", "kill 1", "kill 4", "verdict 1: was not ready within 30s [4]")
+		c.ends(2, "exited with code 3")
+		c.ends(3, "exited with code 3")
+		c.pass(second * 5 / 4)
+		c.want("one is tried beside it, and it goes before the second is", "stand", "fork 5: slot 3, release 1", "stand down")
+		c.step(AnswererEnded{Reason: "exited with code 0"})
+		c.want("then there are as many as there may be", "fork 6: slot 2, release 1")
 	})
 	t.Run("for one who is tried", func(t *testing.T) {
 		c := dark(t, 2)

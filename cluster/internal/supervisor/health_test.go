@@ -66,7 +66,9 @@ func TestRecovery(t *testing.T) {
 		c.ends(1, "exited with code 3")
 		c.ready(3)
 		c.sick[3] = "slow"
-		c.pass(60 * second)
+		c.pass(30*second - 1)
+		c.wakes(1)
+		c.pass(30 * second)
 		c.want("the replacement has its place, whatever it says", "fork 3: slot 1, release 1")
 		c.settled(1)
 	})
@@ -133,7 +135,13 @@ func TestIncurable(t *testing.T) {
 	c.sick[4] = "ill"
 	c.want("one of them", "fork 4: slot 1, release 1")
 	c.pass(30*second - 1)
+	for _, n := range c.notes {
+		if n.Kind == NoteIncurable {
+			t.Errorf("too early: %+v", n)
+		}
+	}
 	c.want("it may take a while to be healthy")
+	c.wakes(1)
 	c.pass(1)
 	if n := c.noted(NoteIncurable); n.ID != 4 || n.Wait != 300*second {
 		t.Errorf("got %+v", n)
@@ -169,7 +177,7 @@ func TestIncurable(t *testing.T) {
 func TestCuresAreFewAndFarBetween(t *testing.T) {
 	c := serving(t, 3)
 	c.sick[1], c.sick[2], c.sick[3] = "ill", "ill", "ill"
-	c.pass(40 * second)
+	c.pass(60 * second)
 	c.ready(4)
 	c.beat(4)
 	c.leaves(1)
@@ -178,6 +186,53 @@ func TestCuresAreFewAndFarBetween(t *testing.T) {
 	c.want("which has to stay healthy")
 	c.pass(1)
 	c.want("before the next", "fork 5: slot 2, release 1")
+}
+
+// doc.go, Health: a replacement that was healthy for long enough was of use.
+func TestUnhealthyAgain(t *testing.T) {
+	c := serving(t, 1)
+	c.sick[1] = "ill"
+	c.pass(40 * second)
+	c.ready(2)
+	c.beat(2)
+	c.leaves(1)
+	c.pass(30 * second)
+	c.did, c.notes = nil, nil
+	c.sick[2] = "ill"
+	c.pass(39 * second)
+	for _, n := range c.notes {
+		if n.Kind == NoteIncurable {
+			t.Errorf("got %+v", n)
+		}
+	}
+	c.pass(second)
+	c.want("the next", "fork 3: slot 1, release 1")
+}
+
+// doc.go, Health: who leaves is nobody's concern.
+func TestUnhealthyWhileLeaving(t *testing.T) {
+	c := serving(t, 2)
+	c.step(Scale{Workers: 1})
+	c.want("one of them", "drain 2")
+	c.sick[2] = "ill"
+	c.beat(2)
+	if len(c.notes) > 0 || c.s.Process(2).Unhealthy != "" {
+		t.Errorf("got %+v", c.notes)
+	}
+}
+
+// doc.go, Orders: reset ends that pause too.
+func TestResetAndHealth(t *testing.T) {
+	c := serving(t, 2)
+	c.sick[1] = "ill"
+	c.pass(40 * second)
+	c.ready(3)
+	c.sick[3] = "ill"
+	c.pass(30 * second)
+	c.leaves(3)
+	c.want("of no use", "fork 3: slot 1, release 1", "drain 3")
+	c.step(Reset{})
+	c.want("again", "fork 4: slot 1, release 1")
 }
 
 // doc.go, Health: the first replacement of a rollout has to be healthy when it is
@@ -204,14 +259,22 @@ func TestUnhealthyInTheBake(t *testing.T) {
 	c.settled(3)
 }
 
-// doc.go, Health: a rollout replaces everyone anyway.
+// doc.go, Health: a rollout replaces everyone anyway, and nobody is replaced for his
+// health before it has ended.
 func TestUnhealthyDuringARollout(t *testing.T) {
-	c := serving(t, 2)
+	c := serving(t, 5)
 	c.reload()
-	c.ready(3)
-	c.sick[2] = "ill"
-	c.did = nil
-	c.muted[3] = true
-	c.pass(29 * second)
-	c.want("nobody else", "ask 3")
+	c.ready(6)
+	c.pass(5 * second)
+	c.beat(6)
+	c.sick[6] = "ill"
+	c.beat(6)
+	c.leaves(1)
+	for id := ID(7); id <= 10; id++ {
+		c.ready(id)
+		c.pass(10 * second)
+		c.did = nil
+		c.leaves(id - 5)
+	}
+	c.want("not before", "verdict 1: ok", "fork 11: slot 1, release 2", "retire 1")
 }

@@ -191,7 +191,7 @@ func (h *hostile) story() string { return (&world{s: h.s, record: h.record}).sto
 func TestNobodyReadyIsBounded(t *testing.T) {
 	t.Parallel()
 	longest, dark := time.Duration(0), 0
-	for seed := range 5 * *worlds {
+	for seed := range 2 * *worlds {
 		h := newHostile(randomly{rand.New(rand.NewPCG(uint64(seed), 1))})
 		if err := h.run(); err != nil {
 			t.Fatalf("seed %d: %v\n%s", seed, err, h.story())

@@ -67,7 +67,7 @@ func (s *State) orderable(slot int) (p *Process, refusal Verdict) {
 // Neither a back-off nor a breaker stops that, since the replacement is ready
 // first; only another probe has to end before.
 func (s *State) ordered(p *Process) bool {
-	return s.breaker(s.Serving).Probe == 0 && slices.ContainsFunc(s.Orders, func(o Order) bool { return o.ID == p.ID && !o.Leave })
+	return s.breaker(s.Serving).Probe == 0 && slices.ContainsFunc(s.Orders, func(o Order) bool { return o.ID == p.ID })
 }
 
 // judgeOrders answers those that are done, and those that get nowhere.

@@ -56,6 +56,33 @@ func TestRestart(t *testing.T) {
 		c.want("the replacement takes its place", "fork 3: slot 2, release 1", "verdict 1: ok")
 		c.settled(1)
 	})
+	t.Run("another one crashes meanwhile", func(t *testing.T) {
+		c := serving(t, 3)
+		c.restart(2)
+		c.ends(3, "exited with code 3")
+		c.pass(2 * second)
+		c.want("that is another matter", "fork 4: slot 2, release 1", "fork 5: slot 3, release 1")
+		c.ready(4, 5)
+		c.leaves(2)
+		c.want("and the restart goes on", "drain 2", "verdict 1: ok")
+	})
+	t.Run("many, and slowly", func(t *testing.T) {
+		c := serving(t, 4)
+		for slot := 1; slot <= 4; slot++ {
+			c.restart(slot)
+		}
+		for id := ID(5); id <= 8; id++ {
+			c.pass(29 * second)
+			c.ready(id)
+			c.pass(29 * second)
+			c.did = nil
+			c.leaves(id - 4)
+			if len(c.did) == 0 || c.did[0] != words(Verdict{Ticket: Ticket(id - 4)}) {
+				t.Errorf("the restart of slot %d: %q", id-4, c.did)
+			}
+		}
+		c.settled(1)
+	})
 	t.Run("although the breaker is open", func(t *testing.T) {
 		c := opened(t, 6)
 		c.restart(6)
@@ -75,6 +102,17 @@ func TestRestart(t *testing.T) {
 		c.leaves(6)
 		c.want("but then", "drain 6", "verdict 1: ok", "verdict 2: ok")
 	})
+	t.Run("beside a probe", func(t *testing.T) {
+		c := opened(t, 6)
+		c.pass(30 * second)
+		c.want("the probe", "fork 7: slot 1, release 1")
+		c.restart(6)
+		c.ready(7)
+		c.pass(10*second - 1)
+		c.want("there is no other")
+		c.ends(7, "exited with code 3")
+		c.want("until that one has failed", "fork 8: slot 6, release 1")
+	})
 	t.Run("it gets nowhere", func(t *testing.T) {
 		c := serving(t, 2)
 		c.muted[2] = true
@@ -83,6 +121,7 @@ func TestRestart(t *testing.T) {
 		c.restart(1)
 		c.pass(standstill(&c.s.Config) - 1)
 		c.want("patience")
+		c.wakes(1)
 		c.pass(1)
 		c.want("told", "verdict 1: stood still for 2m42.5s: it waited for ready workers, or for some to leave")
 	})

@@ -143,7 +143,7 @@ func (s *State) fill() {
 
 // shrink lets those leave whose slot is no more, and the surplus.
 func (s *State) shrink() {
-	surplus, goal := s.surplus(), s.goal()
+	surplus, goal := s.surplus(), s.Goal()
 	for _, p := range slices.Backward(s.Processes) {
 		if p.Slot > goal && p.Phase == Starting || (p.Slot > goal || p == surplus) && p.Phase == Ready && s.spare() {
 			reason := "another worker in its slot"
@@ -174,7 +174,7 @@ func (s *State) plan() {
 		return // one process above target is enough
 	}
 	for _, p := range s.Processes {
-		ordered := s.Rollout == nil && s.ordered(p)
+		ordered := s.ordered(p)
 		if p.Phase != Ready || p.Slot > s.Target || !s.forward() && !ordered && !s.mayFork(s.Serving, p.Slot) {
 			continue
 		}

@@ -78,8 +78,9 @@ func (s *State) scaleOn() {
 	}
 }
 
-// goal is the highest slot that there is or is about to be.
-func (s *State) goal() int {
+// Goal is how many processes there should be when a Scale under way has succeeded,
+// and else the target.
+func (s *State) Goal() int {
 	if s.Scaling != nil {
 		return max(s.Target, s.Scaling.Goal)
 	}

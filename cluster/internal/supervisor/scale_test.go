@@ -60,6 +60,18 @@ func TestScaleUp(t *testing.T) {
 		c.want("done", "verdict 1: ok")
 		c.settled(1)
 	})
+	t.Run("those beyond the gap stay", func(t *testing.T) {
+		c := serving(t, 20)
+		c.step(Scale{Workers: 1})
+		for id := ID(2); id <= 5; id++ {
+			c.ends(id, "exited with code 1")
+		}
+		c.want("one by one", "drain 20")
+		c.leaves(20)
+		c.did = nil
+		c.scale(18)
+		c.want("only what is missing is started", "fork 21: slot 2, release 1", "fork 22: slot 3, release 1", "fork 23: slot 4, release 1", "fork 24: slot 5, release 1")
+	})
 	t.Run("nothing to do", func(t *testing.T) {
 		c := serving(t, 2)
 		c.scale(2)
@@ -134,6 +146,21 @@ func TestScaleFails(t *testing.T) {
 			t.Errorf("the target is %d", c.s.Target)
 		}
 	})
+	t.Run("with the rollout that it runs into", func(t *testing.T) {
+		c := halfway(t)
+		c.scale(4) // ticket 2
+		c.ends(6, "exited with code 1")
+		c.want("both", "fork 6: slot 4, release 2", fmt.Sprintf("verdict 2: %s; the target is 3 now, and not 4 [6]", reason), "kill 5")
+	})
+	t.Run("it gets nowhere down", func(t *testing.T) {
+		c := serving(t, 3)
+		c.muted[1] = true
+		c.pass(30 * second)
+		c.scale(2)
+		c.pass(c.s.Scaling.Progress + standstill(&c.s.Config) - c.now)
+		c.want("one is missing, and the surplus is needed", "kill 1",
+			"verdict 1: stood still for 2m42.5s: it waited for ready workers, or for some to leave; the target is 2 now, and not 2")
+	})
 	t.Run("it gets nowhere", func(t *testing.T) {
 		c := serving(t, 2)
 		c.muted[2] = true
@@ -143,6 +170,7 @@ func TestScaleFails(t *testing.T) {
 		c.ready(3)
 		c.pass(c.s.Scaling.Progress + standstill(&c.s.Config) - c.now - 1)
 		c.want("patience", "fork 3: slot 3, release 1")
+		c.wakes(1)
 		c.pass(1)
 		c.want("told", "verdict 1: stood still for 2m42.5s: it waited for ready workers, or for some to leave; the target is 3 now, and not 3")
 	})
@@ -159,6 +187,14 @@ func TestScaleDown(t *testing.T) {
 	c.want("one that is killed serves nobody", "kill 2", "verdict 1: ok")
 	c.leaves(2)
 	c.settled(1)
+
+	c.step(Scale{Workers: 3})
+	c.ready(4, 5)
+	c.did = nil
+	c.scale(2)
+	c.ends(4, "exited with code 3")
+	c.leaves(5)
+	c.want("one that crashes meanwhile is another matter", "drain 5", "verdict 2: ok")
 }
 
 // doc.go, Scale: the newest wins.

@@ -190,6 +190,14 @@ func (c *scene) pass(d time.Duration) {
 	}
 }
 
+// wakes checks that the machine asks to be woken after some time.
+func (c *scene) wakes(after time.Duration) {
+	c.Helper()
+	if next := c.s.Next(); next != c.now+after {
+		c.Errorf("at %v: the next tick is at %v, and should be at %v", c.now, next, c.now+after)
+	}
+}
+
 // want compares what was done since it was last asked.
 func (c *scene) want(when string, want ...string) {
 	c.Helper()

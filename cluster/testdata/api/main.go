@@ -47,20 +47,25 @@ func supervise(ctx context.Context) error {
 	status, statusErr := m.Status(ctx)
 	show(status)
 	_, setErr := m.Set(ctx, "key", "value")
+	_, unsetErr := m.Unset(ctx, "key")
+	release, checkErr := m.Check(ctx)
+	fmt.Println(release)
 	resp, getErr := m.Get(ctx, 1, "/metrics")
 	if getErr == nil {
 		resp.Body.Close()
 	}
-	return errors.Join(statusErr, setErr, getErr, m.Reload(ctx, make(chan cluster.Event, 1)), m.Scale(ctx, 1), m.Kill(ctx, 1),
-		m.Stop(ctx), m.Run(ctx), m.Close())
+	return errors.Join(statusErr, setErr, unsetErr, checkErr, getErr, m.Reload(ctx, make(chan cluster.Event, 1)), m.Scale(ctx, 1),
+		m.Restart(ctx, 1), m.Drain(ctx, 1), m.Reset(ctx), m.Kill(ctx, 1), m.Stop(ctx), m.Run(ctx), m.Close())
 }
 
 func tell(e cluster.Event) string {
 	switch e.Kind {
 	case cluster.EventReady, cluster.EventLeft, cluster.EventCrashed, cluster.EventLate, cluster.EventSilent, cluster.EventStuck,
 		cluster.EventLag, cluster.EventRecycle, cluster.EventRollout, cluster.EventBaking, cluster.EventReplaced, cluster.EventRollback,
-		cluster.EventOpened, cluster.EventProbe, cluster.EventClosed, cluster.EventScaled, cluster.EventShutdown,
-		cluster.EventShutdownNow, cluster.EventAway:
+		cluster.EventOpened, cluster.EventProbe, cluster.EventForced, cluster.EventClosed, cluster.EventUnhealthy, cluster.EventHealthy,
+		cluster.EventCure, cluster.EventIncurable, cluster.EventScaled, cluster.EventScaleFailed, cluster.EventReset,
+		cluster.EventAnswering, cluster.EventAnswered, cluster.EventAnswererEnd, cluster.EventShutdown, cluster.EventShutdownNow,
+		cluster.EventAway:
 	}
 	kind := cluster.EventKind("new")
 	return fmt.Sprint(kind, e.Time, e.Slot, e.PID, e.Release, e.Reason, e.Wait, e.Done, e.Total, e.Missed)
@@ -81,7 +86,7 @@ func show(s cluster.Status) {
 	for _, w := range s.Workers {
 		show := func(w cluster.WorkerStatus) {
 			fmt.Println(w.Slot, w.PID, w.Release, w.State, w.UptimeSeconds, w.RSSBytes, w.Goroutines, w.InFlight, w.Connections,
-				w.RequestsTotal, w.LagSeconds)
+				w.RequestsTotal, w.AcceptErrors, w.LagSeconds, w.Unhealthy, w.SilentSeconds, w.MissedMessages, w.Protocol, w.Abilities)
 		}
 		show(w)
 	}
@@ -97,8 +102,13 @@ func work(ctx context.Context) error {
 	w.HandleAdmin(http.DefaultServeMux)
 	w.OnMessage(func(from int, data []byte) { fmt.Println(from, string(data)) })
 	server := &cluster.Server{
-		HTTP: &http.Server{ReadHeaderTimeout: time.Second}, ShutdownDelay: time.Second, DrainTimeout: time.Second, Log: slog.Default(),
+		HTTP: &http.Server{ReadHeaderTimeout: time.Second}, ShutdownDelay: time.Second, DrainTimeout: time.Second, LameDuck: time.Second,
+		StallTimeout: time.Second, Log: slog.Default(),
 	}
+	w.Healthy(func(context.Context) error { return nil })
+	w.Report(server)
+	server.OnDrain(func() {})()
+	fmt.Println(server.DrainBegan(), cluster.DrainBegan(ctx), server.AcceptErrors())
 	fmt.Println(server.Memory(), server.Unready(), server.Draining(), server.InFlight(), server.Requests(), server.Connections())
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", ":0")
 	return errors.Join(err, w.OnSetting(func(_, _ string) error { return nil }), w.Ready(), w.Broadcast(nil), w.Serve(server),
@@ -116,7 +126,8 @@ func command(ctx context.Context) error {
 	fmt.Println(release, checkErr)
 	_, statusErr := c.Status(ctx)
 	_, setErr := c.Set(ctx, "key", "value")
-	return errors.Join(statusErr, setErr, c.Reload(ctx, nil), c.Scale(ctx, 1), c.Kill(ctx, 1), c.Stop(ctx),
+	_, unsetErr := c.Unset(ctx, "key")
+	return errors.Join(statusErr, setErr, unsetErr, c.Reload(ctx, nil), c.Scale(ctx, 1), c.Kill(ctx, 1), c.Stop(ctx),
 		c.ScaleWith(ctx, 1, cluster.ScaleOptions{Force: true, NoWait: true}), c.Restart(ctx, 1), c.Drain(ctx, 1), c.Reset(ctx))
 }
 

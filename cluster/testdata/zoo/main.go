@@ -302,7 +302,7 @@ func work(w *cluster.Worker, found map[int]string) error {
 		l.Close()
 	}
 	happenUntil(w.Hurry(), "drain", w.Slot())
-	if err := server.Shutdown(w.Hurry()); err != nil {
+	if err := server.Shutdown(w.Hurry()); err != nil && !errors.Is(err, net.ErrClosed) { // the listeners, by us
 		return fmt.Errorf("cut: %w", context.Cause(w.Hurry()))
 	}
 	return nil
