@@ -52,8 +52,8 @@
 // open: every answer says Connection: close, or GOAWAY over HTTP/2. A connection that is idle is kept for the lame duck
 // (Server.LameDuck), counted from when the drain began or from when it became idle, whichever is later; after that, when
 // nothing is in flight, it is closed. So a connection ends without a notice only after its client has had that time, or when
-// the drain limit is near: the log counts both. What arrives even then is answered 503. Shortly before its drain limit the
-// contexts of requests end, so that those who only wait for their turn can be told; at the limit it cuts what is left, a
+// the drain limit is near: the log counts both. Shortly before its drain limit the contexts of requests end, so that those
+// who only wait for their turn can be told, and what arrives even then is answered 503; at the limit it cuts what is left, a
 // client that does not read included, says in the log what that is, and exits with 1.
 //
 // # The life of a master

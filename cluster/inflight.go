@@ -28,7 +28,7 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer t.end(c, r)
 	switch {
 	case phase < phaseClosing:
-	case phase == phaseLastCall && e.server.turnsAway(r):
+	case e.server.requests.Err() != nil: // called off: the limit is near
 		refuse(w, r)
 		return
 	default:
@@ -44,13 +44,6 @@ var closeConnection = []string{"close"}
 func tooLate(r *http.Request) bool {
 	c, ok := r.Context().Value(connKey).(*conn)
 	return ok && c.told.Load()
-}
-
-// turnsAway reports whether a request of the last call is refused. Over HTTP/2
-// it is not, unless contexts have ended: there the last call is a GOAWAY, and
-// what came before that is served.
-func (s *Server) turnsAway(r *http.Request) bool {
-	return r.ProtoMajor < 2 || s.requests.Err() != nil
 }
 
 // refuse answers a request that came too late. A sibling, or the next worker, is already accepting.

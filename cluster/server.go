@@ -81,7 +81,7 @@ const (
 	phaseServing  serverPhase = iota
 	phaseUnready              // told to stop, and serving on until load balancers have noticed
 	phaseClosing              // nothing more is accepted; every answer closes its connection
-	phaseLastCall             // what still arrives is answered 503
+	phaseLastCall             // idle connections are closed
 )
 
 // drainOrder is the cause of a stop that comes from the master. Its delay replaces ShutdownDelay: a rolling restart has
@@ -108,11 +108,11 @@ func (o drainOrder) Error() string {
 //     answer whose head had left before. A head that is arriving has as long to do so. As long as something is in flight,
 //     or a lame duck is not over, all that arrives is served like that.
 //  4. After that, or a second before the limit (a fifth of DrainTimeout if that is less), the last call: idle connections
-//     are closed, and what arrives is answered 503; for half a second, if heads are still arriving. At the limit's approach
-//     the contexts of requests that are at work end with [ErrLastCall]: a handler that only waits for its turn can still
-//     say so. The log says how many idle connections were closed without a notice, and how many of them before their
-//     lame duck was over.
-//  5. Connections that speak HTTP/2 are neither closed nor refused by the last call: they get a GOAWAY after it, finish what
+//     are closed. What has arrived on them by then is served, and heads that are still arriving have half a second. A second
+//     before the limit (as above) the contexts of requests end with [ErrLastCall], so that a handler that only waits for its
+//     turn can still say so, and what arrives from then on is answered 503. The log says how many idle connections were
+//     closed without a notice, and how many of them before their lame duck was over.
+//  5. Connections that speak HTTP/2 are not closed by the last call: they get a GOAWAY after it, finish what
 //     they have begun before, and have 1.5 s to go (a fifth of DrainTimeout if that is less).
 //
 // A client that takes its answer slowly, or not at all, is in flight until its write deadline, which [http.Server] sets if

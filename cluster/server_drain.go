@@ -68,10 +68,13 @@ func (s *Server) drain(ctx, hurry context.Context, listener net.Listener, ended 
 	d.await(end, func() bool { return isClosed(ended) })
 	d.keep()
 
-	s.makeLastCall()
-	if !time.Now().Before(d.late) { // or a request that has just begun would be called off for no reason
+	// Only the limit turns anybody away. A worker that had no processor for the length of the lame duck wakes up to a last
+	// call, with requests in its sockets that came in good time.
+	if !time.Now().Before(d.late) {
 		s.callOff(ErrLastCall)
 	}
+	defer time.AfterFunc(time.Until(d.late), func() { s.callOff(ErrLastCall) }).Stop()
+	s.makeLastCall()
 	d.await(time.Now().Add(min(lastCall, timeout/10)), s.traffic.kicked)
 	d.shutdown(min(goodbye, timeout/5))
 	return d.finish()

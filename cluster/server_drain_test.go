@@ -271,7 +271,7 @@ func TestDrainWaitsForTheHandler(t *testing.T) {
 }
 
 // W2: the end of a drain that has only idle connections: they go by the kick, and before net/http's Shutdown, which would
-// drop requests; what has half arrived is waited for, for half a second, and refused.
+// drop requests; what has half arrived is waited for, for half a second, and served.
 func TestEndOfADrain(t *testing.T) {
 	t.Parallel()
 	left := make(chan int, 1)
@@ -298,7 +298,7 @@ func TestEndOfADrain(t *testing.T) {
 		if _, err := dribbling.buf.Peek(1); err != nil && attempt < 4 {
 			continue
 		}
-		dribbling.refused("")
+		dribbling.answer(http.StatusOK, "hello", true)
 		p.mustEnd(nil)
 		break
 	}

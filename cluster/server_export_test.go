@@ -95,6 +95,9 @@ func DrainOrder(delay time.Duration) error { return drainOrder{delay: delay} }
 // LastCall makes the last call without a drain around it, and so without a limit.
 func (s *Server) LastCall() { s.makeLastCall() }
 
+// CallOff does what comes shortly before the limit of a drain.
+func (s *Server) CallOff() { s.callOff(ErrLastCall) }
+
 // Leftover is what a connection that has become idle takes net/http to hold after so many read deadlines, at a Read into
 // so much room.
 func Leftover(deadlines, room int) bool {

@@ -194,7 +194,7 @@ func TestDrainOfBothProtocols(t *testing.T) {
 		if _, err := dribbling.buf.Peek(1); err != nil && attempt < 4 {
 			continue
 		}
-		dribbling.refused("")
+		dribbling.answer(http.StatusOK, "hello", true)
 		f.told()
 		p.mustEnd(nil)
 		return
