@@ -102,6 +102,7 @@ func TestOnDrainAfterTheDelay(t *testing.T) {
 	default:
 	}
 	e.want(t)
+	until(t, p.Quiet) // the client may have an answer that the server is not done with
 	p.hurry()
 	p.mustEnd(nil)
 	e.want(t, "OnDrain", "RegisterOnShutdown")
