@@ -316,7 +316,7 @@ func (l *loop) shutdown(ctx context.Context) {
 func (l *loop) scale(ctx context.Context, workers int) {
 	l.asked(ctx, fmt.Sprintf("scale to %d", workers))
 	if workers < 1 || workers > maxWorkers {
-		l.cfg.Log.Warn("can't scale", "workers", workers, "least", 1, "most", maxWorkers)
+		l.cfg.Log.WarnContext(ctx, "can't scale", "workers", workers, "least", 1, "most", maxWorkers)
 		return
 	}
 	l.step(supervisor.Scale{Workers: workers})

@@ -147,5 +147,5 @@ func countOf(n int, one, many string) string {
 
 // inWords is a time that people read.
 func inWords(seconds float64) time.Duration {
-	return (time.Duration(seconds * float64(time.Second))).Round(100 * time.Millisecond)
+	return time.Duration(seconds * float64(time.Second)).Round(100 * time.Millisecond)
 }

@@ -35,8 +35,10 @@ func TestStatusSaysWhy(t *testing.T) {
 	}
 	s := z.status()
 	text := strings.Join(s.Master.Reasons, "\n")
-	for _, part := range []string{"the circuit breaker of release ", " is open, after 5 crashes within a minute; the next try is in ", "; the last: exited with code 3",
-		" has no worker since ", "; it is started in "} {
+	for _, part := range []string{
+		"the circuit breaker of release ", " is open, after 5 crashes within a minute; the next try is in ", "; the last: exited with code 3",
+		" has no worker since ", "; it is started in ",
+	} {
 		if !strings.Contains(text, part) {
 			t.Errorf("the reasons are %q, without %q", s.Master.Reasons, part)
 		}
