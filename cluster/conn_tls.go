@@ -82,10 +82,10 @@ func (c *carrier) Close() error {
 	delete(cs.open, c)
 	loose := c.loose
 	c.loose = false
-	cs.mu.Unlock()
-	if open {
+	if open { // within the lock: Serve, which ends by cut, must not end before, and the board with it
 		c.server.entry().closed()
 	}
+	cs.mu.Unlock()
 	if loose {
 		c.server.traffic.working.Add(-1)
 	}
