@@ -163,6 +163,7 @@ function checkOut(key, midnight) {
   if (r.status === 200 || r.status === 201) {
     told.order = field(r, 'id');
     told.total_minor = field(r, 'total.amount_minor');
+    told.order_status = field(r, 'status');
   } else if (r.status !== 0) {
     told.code = field(r, 'code') || `status-${r.status}`; // what is not the shop's own has none
   } else {

@@ -21,6 +21,9 @@ type Ack struct {
 	// Order is the order's id, TotalMinor its total in minor units: where the answer was an order.
 	Order      uuid.UUID `json:"order,omitzero"`
 	TotalMinor int64     `json:"total_minor,omitempty"`
+	// OrderStatus is the order's, such as pending: where the answer was an order.
+	// Without it the customer counts as told that the order stands.
+	OrderStatus string `json:"order_status,omitempty"`
 	// SKU and Quantity are what the customer wanted, where that was one line.
 	SKU      string `json:"sku,omitempty"`
 	Quantity int    `json:"quantity,omitempty"`
@@ -28,6 +31,10 @@ type Ack struct {
 
 // acknowledged reports whether the customer was told of an order.
 func (a *Ack) acknowledged() bool { return a.Status == 200 || a.Status == 201 }
+
+// promised reports whether the customer was told that the order stands. A pending
+// one may still be cancelled, which leaves its key free for another.
+func (a *Ack) promised() bool { return a.acknowledged() && a.OrderStatus != "pending" }
 
 // soldOut reports whether the customer was told that there is none left.
 func (a *Ack) soldOut() bool { return a.Status == 409 && a.Code == "out-of-stock" }

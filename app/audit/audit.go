@@ -193,14 +193,15 @@ type known struct {
 	Key        string
 	ID         uuid.UUID
 	TotalMinor int64
+	Status     string
 }
 
 // orders returns what stands in the books under keys, or was named by its id.
 func (a *audit) orders(ctx context.Context, keys []string, ids []uuid.UUID) (byKey map[string][]known, byID map[uuid.UUID]known, err error) {
 	rows, err := a.tx.Query(ctx, `-- name: audit.acknowledged
-SELECT coalesce(idempotency_key, ''), id, total_minor FROM orders WHERE id = ANY ($1)
+SELECT coalesce(idempotency_key, ''), id, total_minor, status FROM orders WHERE id = ANY ($1)
 UNION
-SELECT idempotency_key, id, total_minor FROM orders WHERE idempotency_key = ANY ($2)`, ids, keys)
+SELECT idempotency_key, id, total_minor, status FROM orders WHERE idempotency_key = ANY ($2)`, ids, keys)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -213,40 +214,55 @@ SELECT idempotency_key, id, total_minor FROM orders WHERE idempotency_key = ANY 
 	return byKey, byID, err
 }
 
+// acknowledged looks at every order that a customer was told of. A customer may be told of several under one key, if each but
+// the last was pending then and was cancelled later.
 func (a *audit) acknowledged(ctx context.Context) ([]string, error) {
-	told := map[string]Ack{}
+	told := map[string][]Ack{}
 	var ids []uuid.UUID
 	var keys []string
-	var wrong []string
 	for key, tries := range a.Acks {
 		for _, t := range tries {
-			if !t.acknowledged() {
-				continue
+			if t.acknowledged() {
+				told[key] = append(told[key], t)
+				ids, keys = append(ids, t.Order), append(keys, key)
 			}
-			if before, ok := told[key]; ok && (before.Order != t.Order || before.TotalMinor != t.TotalMinor) {
-				wrong = append(wrong, fmt.Sprintf("key %s: told of order %s over %d, and of order %s over %d", key, before.Order, before.TotalMinor, t.Order, t.TotalMinor))
-			}
-			told[key] = t
-			ids, keys = append(ids, t.Order), append(keys, key)
 		}
 	}
 	byKey, byID, err := a.orders(ctx, keys, ids)
 	if err != nil {
 		return nil, err
 	}
-	for key, t := range told {
-		switch o, ok := byID[t.Order]; {
-		case !ok:
-			wrong = append(wrong, fmt.Sprintf("key %s: order %s is not in the books", key, t.Order))
-		case o.TotalMinor != t.TotalMinor:
-			wrong = append(wrong, fmt.Sprintf("key %s: order %s has a total of %d, and the customer was told %d", key, t.Order, o.TotalMinor, t.TotalMinor))
-		case o.Key != "" && o.Key != key:
-			wrong = append(wrong, fmt.Sprintf("key %s: order %s has the key %s", key, t.Order, o.Key))
-		case len(byKey[key]) > 1:
-			wrong = append(wrong, fmt.Sprintf("key %s: %d orders", key, len(byKey[key])))
+	var wrong []string
+	for key, tellings := range told {
+		if problem := misled(key, tellings, byKey[key], byID); problem != "" {
+			wrong = append(wrong, fmt.Sprintf("key %s: %s", key, problem))
 		}
 	}
 	return wrong, nil
+}
+
+// misled says what is wrong with what the customer of a key was told; "" if nothing is.
+func misled(key string, tellings []Ack, underKey []known, byID map[uuid.UUID]known) string {
+	for i, t := range tellings {
+		o, ok := byID[t.Order]
+		switch {
+		case !ok:
+			return fmt.Sprintf("order %s is not in the books", t.Order)
+		case o.TotalMinor != t.TotalMinor:
+			return fmt.Sprintf("order %s has a total of %d, and the customer was told %d", t.Order, o.TotalMinor, t.TotalMinor)
+		case o.Key != "" && o.Key != key:
+			return fmt.Sprintf("order %s has the key %s", t.Order, o.Key)
+		case t.promised() && o.Status == "cancelled":
+			return fmt.Sprintf("order %s is cancelled, and the customer was told that it stands", t.Order)
+		}
+		if i > 0 && tellings[i-1].Order != t.Order && (tellings[i-1].promised() || byID[tellings[i-1].Order].Status != "cancelled") {
+			return fmt.Sprintf("told of order %s, and of order %s, though the former was not cancelled after it was told as pending", tellings[i-1].Order, t.Order)
+		}
+	}
+	if len(underKey) > 1 {
+		return fmt.Sprintf("%d orders", len(underKey))
+	}
+	return ""
 }
 
 // unanswered looks at checkouts whose last answer was lost, or was no answer about an order.

@@ -64,6 +64,7 @@ const told = `{"key": "key-1", "status": 0}
 {"key": "key-1", "status": 200, "order": "00000000-0000-7000-8000-000000000001", "total_minor": 1800}
 {"key": "key-2", "status": 503, "code": "busy"}
 {"key": "key-3", "status": 402, "code": "payment-declined"}
+{"key": "key-1", "status": 200, "order": "00000000-0000-7000-8000-000000000001", "total_minor": 1800, "order_status": "confirmed"}
 {"key": "key-4", "status": 409, "code": "out-of-stock", "sku": "MUG", "quantity": 9}
 {"key": "key-5", "status": 0}
 `
@@ -184,37 +185,40 @@ func TestCorruptBooks(t *testing.T) {
 		provider provider
 		says     string
 	}{
-		"oversold":               {check: "stock", sql: "UPDATE stock SET available = 9 WHERE sku_id = " + mug, says: "SKU MUG: received 10, available 9, held 1, sold 1"},
-		"a unit is lost":         {check: "stock", sql: "UPDATE stock SET available = 7 WHERE sku_id = " + mug, says: "available 7"},
-		"below zero":             {check: "stock", sql: "ALTER TABLE stock DROP CONSTRAINT stock_available_check; UPDATE stock SET available = -1 WHERE sku_id = " + mug + "; UPDATE stock_receipt SET quantity = quantity - 9 WHERE quantity = 4 AND sku_id = " + mug, says: "available -1"},
-		"no receipt":             {check: "stock", sql: "DELETE FROM stock_receipt WHERE sku_id = " + mug, says: "received 0"},
-		"no shelf":               {check: "stock", sql: "DELETE FROM stock WHERE sku_id = " + mug, says: "available 0"},
-		"an order is lost":       {check: "acknowledged", log: `{"key": "key-9", "status": 201, "order": "00000000-0000-7000-8000-000000000009", "total_minor": 1}`, says: "is not in the books"},
-		"another total":          {check: "acknowledged", log: `{"key": "key-1", "status": 201, "order": "00000000-0000-7000-8000-000000000001", "total_minor": 1700}`, says: "has a total of 1800, and the customer was told 1700"},
-		"another key":            {check: "acknowledged", log: `{"key": "key-9", "status": 201, "order": "00000000-0000-7000-8000-000000000001", "total_minor": 1800}`, says: "has the key key-1"},
-		"told of two":            {check: "acknowledged", log: `{"key": "key-1", "status": 201, "order": "00000000-0000-7000-8000-000000000001", "total_minor": 1800}` + "\n" + `{"key": "key-1", "status": 200, "order": "00000000-0000-7000-8000-000000000002", "total_minor": 1000}`, says: "told of order"},
-		"two orders for one key": {check: "acknowledged", sql: "UPDATE orders SET idempotency_key = 'key-1' WHERE idempotency_key = 'key-3'", says: "key key-1: 2 orders"},
-		"not paid":               {check: "paid", sql: "DELETE FROM payment", says: "confirmed, total 1800 USD, paid"},
-		"paid too little":        {check: "paid", sql: "UPDATE payment SET amount_minor = 1799", says: "paid 1799"},
-		"in another currency":    {check: "paid", sql: "UPDATE payment SET currency = 'EUR'", says: "paid 1800 EUR"},
-		"paid twice":             {check: "paid", sql: "ALTER TABLE payment DROP CONSTRAINT payment_pkey; INSERT INTO payment SELECT order_id, 'ref-2', 0, currency FROM payment", says: "paid 1800"},
-		"paid and not sold":      {check: "paid", sql: "INSERT INTO payment (order_id, provider_reference, amount_minor, currency) SELECT id, 'ref-3', total_minor, currency FROM orders WHERE status = 'cancelled'", says: "cancelled, total 1000"},
-		"paid for nothing":       {check: "paid", sql: "ALTER TABLE payment DROP CONSTRAINT payment_order_id_fkey; INSERT INTO payment (order_id, provider_reference, amount_minor, currency) VALUES (gen_random_uuid(), 'ref-4', 1, 'USD')", says: "paid 1 USD"},
-		"charged and cancelled":  {check: "paid", provider: provider{first: 1800, third: 1000}, says: "is cancelled with a total of 1000, and the provider has captured 1000"},
-		"never charged":          {check: "paid", provider: provider{}, says: "is confirmed with a total of 1800, and the provider has captured 0"},
-		"charged too much":       {check: "paid", provider: provider{first: 3600}, says: "captured 3600"},
-		"a key twice":            {check: "once", sql: "ALTER TABLE orders DROP CONSTRAINT orders_owner_id_idempotency_key_key; UPDATE orders SET idempotency_key = 'key-7', owner_id = '10000000-0000-4000-8000-000000000002' WHERE status <> 'confirmed'", says: "key key-7: 2 orders"},
-		"a cart twice":           {check: "once", sql: "ALTER TABLE orders DROP CONSTRAINT orders_cart_id_key; UPDATE orders SET cart_id = '20000000-0000-4000-8000-000000000001' WHERE status <> 'confirmed'", says: "2 orders"},
-		"left pending":           {check: "settled", sql: "UPDATE orders SET hold_expires_at = now() - interval '61 seconds' WHERE status = 'pending'", says: "pending, and its hold ended"},
-		"no lines":               {check: "settled", sql: "DELETE FROM order_line WHERE order_id = '00000000-0000-7000-8000-000000000003'", says: "subtotal 1000, lines ;"},
-		"another sum":            {check: "settled", sql: "UPDATE order_line SET unit_price_minor = 999 WHERE order_id = '00000000-0000-7000-8000-000000000003'", says: "lines 999"},
-		"unanswered, two orders": {check: "unanswered", sql: "UPDATE orders SET idempotency_key = 'key-5' WHERE idempotency_key IN ('key-2', 'key-3')", says: "key key-5: 2 orders"},
-		"refused, two orders":    {check: "unanswered", sql: "UPDATE orders SET idempotency_key = 'key-2' WHERE idempotency_key IN ('key-2', 'key-3')", says: "key key-2: 2 orders"},
-		"undersold":              {check: "undersold", log: `{"key": "key-4", "status": 409, "code": "out-of-stock", "sku": "MUG"}`, says: "SKU MUG: 8 units are left, and 1 customers were told that it is sold out"},
-		"over the limit":         {check: "limits", sql: "UPDATE sku SET max_per_customer = 2 WHERE code = 'MUG'; UPDATE order_line SET quantity = 3, unit_price_minor = 1000 WHERE limited; UPDATE allowance SET taken = 3", says: "email:a@example.com: 3, and 2 are allowed"},
-		"allowance not counted":  {check: "limits", sql: "DELETE FROM allowance WHERE customer LIKE 'email:%'", says: "email:a@example.com:  are counted, 1 are held"},
-		"allowance not returned": {check: "limits", sql: "INSERT INTO allowance SELECT id, 'email:c@example.com', 1 FROM sku WHERE code = 'LAMP'", says: "1 are counted,  are held"},
-		"use not counted":        {check: "limits", sql: "UPDATE discount SET uses = 0", says: "code TENTH: 0 uses are counted, 1 orders have it"},
+		"oversold":                  {check: "stock", sql: "UPDATE stock SET available = 9 WHERE sku_id = " + mug, says: "SKU MUG: received 10, available 9, held 1, sold 1"},
+		"a unit is lost":            {check: "stock", sql: "UPDATE stock SET available = 7 WHERE sku_id = " + mug, says: "available 7"},
+		"below zero":                {check: "stock", sql: "ALTER TABLE stock DROP CONSTRAINT stock_available_check; UPDATE stock SET available = -1 WHERE sku_id = " + mug + "; UPDATE stock_receipt SET quantity = quantity - 9 WHERE quantity = 4 AND sku_id = " + mug, says: "available -1"},
+		"no receipt":                {check: "stock", sql: "DELETE FROM stock_receipt WHERE sku_id = " + mug, says: "received 0"},
+		"no shelf":                  {check: "stock", sql: "DELETE FROM stock WHERE sku_id = " + mug, says: "available 0"},
+		"an order is lost":          {check: "acknowledged", log: `{"key": "key-9", "status": 201, "order": "00000000-0000-7000-8000-000000000009", "total_minor": 1}`, says: "is not in the books"},
+		"another total":             {check: "acknowledged", log: `{"key": "key-1", "status": 201, "order": "00000000-0000-7000-8000-000000000001", "total_minor": 1700}`, says: "has a total of 1800, and the customer was told 1700"},
+		"another key":               {check: "acknowledged", log: `{"key": "key-9", "status": 201, "order": "00000000-0000-7000-8000-000000000001", "total_minor": 1800}`, says: "has the key key-1"},
+		"told of two":               {check: "acknowledged", log: `{"key": "key-1", "status": 201, "order": "00000000-0000-7000-8000-000000000001", "total_minor": 1800}` + "\n" + `{"key": "key-1", "status": 200, "order": "00000000-0000-7000-8000-000000000002", "total_minor": 1000}`, sql: "UPDATE orders SET idempotency_key = NULL WHERE idempotency_key = 'key-2'", says: "told of order"},
+		"told of two, both pending": {check: "acknowledged", log: `{"key": "key-1", "status": 201, "order": "00000000-0000-7000-8000-000000000001", "total_minor": 1800, "order_status": "pending"}` + "\n" + `{"key": "key-1", "status": 200, "order": "00000000-0000-7000-8000-000000000003", "total_minor": 1000, "order_status": "pending"}`, sql: "UPDATE orders SET idempotency_key = NULL WHERE idempotency_key = 'key-3'", says: "told of order"},
+		"told and cancelled":        {check: "acknowledged", log: `{"key": "key-3", "status": 201, "order": "00000000-0000-7000-8000-000000000003", "total_minor": 1000, "order_status": "confirmed"}`, says: "is cancelled, and the customer was told that it stands"},
+		"cancelled, without status": {check: "acknowledged", log: `{"key": "key-3", "status": 201, "order": "00000000-0000-7000-8000-000000000003", "total_minor": 1000}`, says: "told that it stands"},
+		"two orders for one key":    {check: "acknowledged", sql: "UPDATE orders SET idempotency_key = 'key-1' WHERE idempotency_key = 'key-3'", says: "key key-1: 2 orders"},
+		"not paid":                  {check: "paid", sql: "DELETE FROM payment", says: "confirmed, total 1800 USD, paid"},
+		"paid too little":           {check: "paid", sql: "UPDATE payment SET amount_minor = 1799", says: "paid 1799"},
+		"in another currency":       {check: "paid", sql: "UPDATE payment SET currency = 'EUR'", says: "paid 1800 EUR"},
+		"paid twice":                {check: "paid", sql: "ALTER TABLE payment DROP CONSTRAINT payment_pkey; INSERT INTO payment SELECT order_id, 'ref-2', 0, currency FROM payment", says: "paid 1800"},
+		"paid and not sold":         {check: "paid", sql: "INSERT INTO payment (order_id, provider_reference, amount_minor, currency) SELECT id, 'ref-3', total_minor, currency FROM orders WHERE status = 'cancelled'", says: "cancelled, total 1000"},
+		"paid for nothing":          {check: "paid", sql: "ALTER TABLE payment DROP CONSTRAINT payment_order_id_fkey; INSERT INTO payment (order_id, provider_reference, amount_minor, currency) VALUES (gen_random_uuid(), 'ref-4', 1, 'USD')", says: "paid 1 USD"},
+		"charged and cancelled":     {check: "paid", provider: provider{first: 1800, third: 1000}, says: "is cancelled with a total of 1000, and the provider has captured 1000"},
+		"never charged":             {check: "paid", provider: provider{}, says: "is confirmed with a total of 1800, and the provider has captured 0"},
+		"charged too much":          {check: "paid", provider: provider{first: 3600}, says: "captured 3600"},
+		"a key twice":               {check: "once", sql: "ALTER TABLE orders DROP CONSTRAINT orders_owner_id_idempotency_key_key; UPDATE orders SET idempotency_key = 'key-7', owner_id = '10000000-0000-4000-8000-000000000002' WHERE status <> 'confirmed'", says: "key key-7: 2 orders"},
+		"a cart twice":              {check: "once", sql: "ALTER TABLE orders DROP CONSTRAINT orders_cart_id_key; UPDATE orders SET cart_id = '20000000-0000-4000-8000-000000000001' WHERE status <> 'confirmed'", says: "2 orders"},
+		"left pending":              {check: "settled", sql: "UPDATE orders SET hold_expires_at = now() - interval '61 seconds' WHERE status = 'pending'", says: "pending, and its hold ended"},
+		"no lines":                  {check: "settled", sql: "DELETE FROM order_line WHERE order_id = '00000000-0000-7000-8000-000000000003'", says: "subtotal 1000, lines ;"},
+		"another sum":               {check: "settled", sql: "UPDATE order_line SET unit_price_minor = 999 WHERE order_id = '00000000-0000-7000-8000-000000000003'", says: "lines 999"},
+		"unanswered, two orders":    {check: "unanswered", sql: "UPDATE orders SET idempotency_key = 'key-5' WHERE idempotency_key IN ('key-2', 'key-3')", says: "key key-5: 2 orders"},
+		"refused, two orders":       {check: "unanswered", sql: "UPDATE orders SET idempotency_key = 'key-2' WHERE idempotency_key IN ('key-2', 'key-3')", says: "key key-2: 2 orders"},
+		"undersold":                 {check: "undersold", log: `{"key": "key-4", "status": 409, "code": "out-of-stock", "sku": "MUG"}`, says: "SKU MUG: 8 units are left, and 1 customers were told that it is sold out"},
+		"over the limit":            {check: "limits", sql: "UPDATE sku SET max_per_customer = 2 WHERE code = 'MUG'; UPDATE order_line SET quantity = 3, unit_price_minor = 1000 WHERE limited; UPDATE allowance SET taken = 3", says: "email:a@example.com: 3, and 2 are allowed"},
+		"allowance not counted":     {check: "limits", sql: "DELETE FROM allowance WHERE customer LIKE 'email:%'", says: "email:a@example.com:  are counted, 1 are held"},
+		"allowance not returned":    {check: "limits", sql: "INSERT INTO allowance SELECT id, 'email:c@example.com', 1 FROM sku WHERE code = 'LAMP'", says: "1 are counted,  are held"},
+		"use not counted":           {check: "limits", sql: "UPDATE discount SET uses = 0", says: "code TENTH: 0 uses are counted, 1 orders have it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -235,6 +239,21 @@ func TestCorruptBooks(t *testing.T) {
 				t.Errorf("%q is not in what it found: %v", c.says, all)
 			}
 		})
+	}
+}
+
+// E3: an order that was told as pending and cancelled later is no broken promise, nor is the next one under its key.
+func TestPendingPromisesNothing(t *testing.T) {
+	t.Parallel()
+	pool := open(t)
+	if _, err := pool.Exec(t.Context(), "UPDATE orders SET idempotency_key = NULL WHERE idempotency_key = 'key-3'"); err != nil {
+		t.Fatal(err)
+	}
+	log := `{"key": "key-1", "status": 201, "order": "00000000-0000-7000-8000-000000000003", "total_minor": 1000, "order_status": "pending"}
+{"key": "key-1", "status": 201, "order": "00000000-0000-7000-8000-000000000001", "total_minor": 1800, "order_status": "confirmed"}
+`
+	if all := found(t, pool, audit.Options{Acks: readAcks(t, log), Provider: provider{first: 1800}}); len(all["acknowledged"]) > 0 {
+		t.Errorf("found %v", all)
 	}
 }
 
@@ -266,7 +285,7 @@ func TestDurable(t *testing.T) {
 func TestReadAcks(t *testing.T) {
 	t.Parallel()
 	acks := readAcks(t, told+`{"key": "key-6", "sta`)
-	if len(acks) != 5 || len(acks["key-1"]) != 3 || acks["key-6"] != nil {
+	if len(acks) != 5 || len(acks["key-1"]) != 4 || acks["key-6"] != nil {
 		t.Errorf("read %v", acks)
 	}
 	for log, want := range map[string]string{

@@ -173,7 +173,7 @@ func (c *queue) buy(customer int) (answer string, err error) {
 				return "none", fmt.Errorf("%s: %w", raw, err)
 			}
 		}
-		c.note(key, status, code, order.ID, order.Total.Minor)
+		c.note(key, status, code, order.ID, order.Status, order.Total.Minor)
 		last = fmt.Sprintf("%d: %s", status, raw)
 		switch {
 		case order.Status == "confirmed":
@@ -272,10 +272,10 @@ func (c *queue) post(path, body string, header ...string) (status int, code stri
 }
 
 // note writes down what a customer was told.
-func (c *queue) note(key string, status int, code, order string, total int64) {
+func (c *queue) note(key string, status int, code, order, orderStatus string, total int64) {
 	line := map[string]any{"key": key, "status": status, "code": code, "sku": c.sku, "quantity": 1}
 	if order != "" {
-		line["order"], line["total_minor"] = order, total
+		line["order"], line["order_status"], line["total_minor"] = order, orderStatus, total
 	}
 	raw, _ := json.Marshal(line)
 	c.mu.Lock()

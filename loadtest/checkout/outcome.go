@@ -60,7 +60,7 @@ func (o *outcome) count(t *told) {
 	switch {
 	case ordered(t.Status):
 		o.ordered++
-		if t.Pending {
+		if t.OrderStatus == "pending" { // its payment is not known yet
 			o.pending++
 		}
 		o.lastOrder = max(o.lastOrder, after)

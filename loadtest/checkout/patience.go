@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,9 +26,8 @@ type member struct {
 // told is what a member was told by one try: a line of the acknowledgement log, and what we want to know besides.
 type told struct {
 	audit.Ack
-	After   int64 `json:"after_us"`          // from the release to the answer
-	Last    bool  `json:"last,omitempty"`    // a definite answer, or the last that it waited for
-	Pending bool  `json:"pending,omitempty"` // it was told of an order whose payment is not known yet
+	After int64 `json:"after_us"`       // from the release to the answer
+	Last  bool  `json:"last,omitempty"` // a definite answer, or the last that it waited for
 }
 
 // How long a member is patient. An answer may take as long as the shop's own queue and everything after it; a customer
@@ -79,7 +79,7 @@ func read(r client.Reply, err error) (t told, again time.Duration) {
 	t.Status, t.Code = r.Status, body.Code
 	switch {
 	case ordered(r.Status):
-		t.Order, t.TotalMinor, t.Pending = body.ID, body.Total.AmountMinor, string(body.Status) != `"confirmed"`
+		t.Order, t.TotalMinor, t.OrderStatus = body.ID, body.Total.AmountMinor, strings.Trim(string(body.Status), `"`)
 		return t, 0
 	case r.Status == http.StatusServiceUnavailable, r.Status == http.StatusConflict && r.RetryAfter != "":
 		seconds, _ := strconv.Atoi(r.RetryAfter) // a date, or nothing, is 0
