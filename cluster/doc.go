@@ -76,8 +76,8 @@
 //	SIGTTIN, SIGTTOU   one worker more, one fewer
 //	SIGHUP             kept for replacing the master in place; says so in the log
 //
-// Each has its command on the control socket ([Client]). SIGINT and SIGHUP stay ignored where whoever started the master had it
-// ignore them: nohup(1), and shells without job control that run it in the background.
+// Each has its command on the control socket ([Client]). SIGHUP stays ignored where whoever started the master had it ignore
+// that, as nohup(1) does. SIGINT is taken even where a shell without job control had what it runs in the background ignore it.
 //
 // The kernel merges equal signals that wait: a burst of eight SIGTTIN may add one worker. [Master.Scale] counts. Terminals
 // send these two signals as well, to processes in their background that read or write; [RelayScaleSignals] says how the

@@ -126,7 +126,10 @@ func (m *Master) supervisorConfig() supervisor.Config {
 
 // listen takes the signals that a master answers to.
 func (m *Master) listen() {
-	signal.Notify(m.signals, append(notIgnored(syscall.SIGINT, syscall.SIGHUP), syscall.SIGUSR2, syscall.SIGTERM)...)
+	signal.Notify(m.signals, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGINT)
+	if !signal.Ignored(syscall.SIGHUP) { // by nohup(1)
+		signal.Notify(m.signals, syscall.SIGHUP)
+	}
 	m.stopRelay = RelayScaleSignals(m.signals, m.cfg.Log)
 	signal.Notify(m.deaths, syscall.SIGCHLD)
 	// Go ends a program that writes to a standard error which nobody holds any more, as when "serve 2>&1 | tee log" loses

@@ -90,17 +90,3 @@ func inBackground(fd int) bool {
 	foreground, err := foregroundGroup(fd)
 	return err == nil && foreground != unix.Getpgrp()
 }
-
-// notIgnored returns those signals that whoever started this process did not
-// have it ignore. nohup(1) does that with SIGHUP, and a shell without job
-// control does it with the SIGINT of what it runs in the background: a program
-// that takes such a signal nevertheless undoes that.
-func notIgnored(signals ...os.Signal) []os.Signal {
-	var taken []os.Signal
-	for _, s := range signals {
-		if !signal.Ignored(s) {
-			taken = append(taken, s)
-		}
-	}
-	return taken
-}

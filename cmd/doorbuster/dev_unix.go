@@ -53,11 +53,9 @@ func (c *devCommand) runShop(env *environment, databases databaseFlags, ready fu
 	}
 	defer lifeline.Close()
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGUSR2, syscall.SIGTERM)
-	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
-		if !signal.Ignored(s) { // as in notify
-			signal.Notify(signals, s)
-		}
+	signal.Notify(signals, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGINT)
+	if !signal.Ignored(syscall.SIGHUP) { // as in notify
+		signal.Notify(signals, syscall.SIGHUP)
 	}
 	defer signal.Stop(signals)
 	defer cluster.RelayScaleSignals(signals, env.log)()

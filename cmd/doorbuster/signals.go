@@ -29,17 +29,16 @@ func (s signals) settle() {
 	<-done
 }
 
-// notify listens to the process's signals for the rest of its life. SIGHUP and SIGINT stay ignored where whoever started this
-// process had it ignore them.
+// notify listens to the process's signals for the rest of its life. SIGHUP stays ignored where whoever started this process had it
+// ignore that, as nohup(1) does. SIGINT is taken in any case: a shell without job control has what it runs in the background
+// ignore it, and a script that says "kill -INT $!" then means it.
 func notify() signals {
 	stop, cancelStop := context.WithCancelCause(context.Background())
 	hurry, cancelHurry := context.WithCancelCause(context.Background())
 	received := make(chan os.Signal, 2)
-	signal.Notify(received, syscall.SIGTERM)
-	for _, s := range []os.Signal{syscall.SIGHUP, os.Interrupt} {
-		if !signal.Ignored(s) { // nohup(1), or a shell without job control that runs this in the background
-			signal.Notify(received, s)
-		}
+	signal.Notify(received, syscall.SIGTERM, os.Interrupt)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(received, syscall.SIGHUP)
 	}
 	flush := make(chan chan struct{})
 	go func() {

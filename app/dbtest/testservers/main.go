@@ -41,7 +41,7 @@ func main() {
 func run(args []string) (code int, err error) {
 	signals := make(chan os.Signal, 8)
 	for _, s := range passedOn {
-		if !signal.Ignored(s) { // nohup(1), or the background of a script
+		if s == os.Interrupt || !signal.Ignored(s) { // nohup(1) has SIGHUP ignored
 			signal.Notify(signals, s)
 		}
 	}
