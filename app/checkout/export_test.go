@@ -2,6 +2,7 @@ package checkout
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -19,7 +20,7 @@ type Placement struct {
 
 // PlaceAll is placeAll. An order that it places is what a worker leaves that dies after the first step.
 func (s *Service) PlaceAll(ctx context.Context, reqs ...Request) ([]Placement, error) {
-	all, err := s.placeAll(ctx, reqs)
+	all, err := s.placeAll(ctx, reqs, s.provider.admit(time.Now()))
 	out := make([]Placement, len(all))
 	for i, p := range all {
 		out[i] = Placement{p.order, p.resumed, p.err}
@@ -49,6 +50,7 @@ type Ending struct {
 	Order   uuid.UUID
 	Receipt payment.Receipt
 	Reason  CancelReason
+	Unasked time.Time // see settlement
 }
 
 // SettleAll is settleAll.
@@ -60,8 +62,16 @@ func settlements(ends []Ending) []settlement {
 	all := make([]settlement, len(ends))
 	for i, end := range ends {
 		all[i] = *settled(end.Order, end.Receipt, end.Reason)
+		all[i].unasked = end.Unasked
 	}
 	return all
+}
+
+// LoseProvider is what the Service learns from a provider that is away.
+func (s *Service) LoseProvider() {
+	for range breakerMisses {
+		s.provider.unknown(time.Now(), 0)
+	}
 }
 
 // MaxTries is how often a transaction is run.

@@ -84,6 +84,14 @@ var (
 	ErrBusy      = errors.New("the checkout is busy")
 )
 
+// ProviderAway is a refusal because the payment provider has not answered lately. It wraps [ErrProvider].
+type ProviderAway struct{ RetryIn time.Duration }
+
+func (e *ProviderAway) Error() string { return "the payment provider is away; nothing was charged" }
+
+// Unwrap makes it an [ErrProvider].
+func (e *ProviderAway) Unwrap() error { return ErrProvider }
+
 // ErrNotFound says that there is no such order, or that it is somebody else's.
 var ErrNotFound = errors.New("no such order")
 

@@ -23,6 +23,8 @@ type placed struct {
 	order   Order
 	lease   time.Time // where the order is pending: the end of this request's lease on its payment
 	resumed bool      // found pending, and this request is now the one that pays
+	waits   bool      // found pending, and nobody pays while the provider is away
+	trial   int64     // the breaker's: this order finds out whether the provider is back
 	err     error
 }
 
@@ -74,8 +76,17 @@ func (s *Service) placeBatch(reqs []Request) []answered[placed] {
 	if len(rest) == 0 {
 		return out
 	}
+	admitted := s.provider.admit(time.Now())
+	defer func() {
+		if !slices.ContainsFunc(out, func(a answered[placed]) bool { return a.err == nil && a.value.trial != 0 }) {
+			s.provider.giveBack(admitted.trial) // nobody has taken it
+		}
+	}()
 	err := inParts(rest, func(first int, reqs []Request) error {
-		all, err := s.placeAll(ctx, reqs)
+		all, err := s.placeAll(ctx, reqs, admitted)
+		if slices.ContainsFunc(all, func(p placed) bool { return p.trial != 0 }) {
+			admitted.trial = 0 // one, and no more in the other parts
+		}
 		for i, p := range all {
 			out[slots[first+i]] = answered[placed]{p, p.err}
 		}
@@ -89,11 +100,11 @@ func (s *Service) placeBatch(reqs []Request) []answered[placed] {
 
 // placeAll places many orders in one transaction and answers each request. When the transaction's fate is unknown it
 // looks the keys up; an error means that nothing is known to be placed and that a repeat with the same keys is safe.
-func (s *Service) placeAll(ctx context.Context, reqs []Request) ([]placed, error) {
+func (s *Service) placeAll(ctx context.Context, reqs []Request, admitted pass) ([]placed, error) {
 	var out []placed
 	var shelf *inventory.Shelf
 	err := s.transact(ctx, whenAsked, func(tx pgx.Tx) (err error) {
-		out, shelf, err = s.placeTx(ctx, tx, reqs)
+		out, shelf, err = s.placeTx(ctx, tx, reqs, admitted)
 		return err
 	})
 	if err == nil {
@@ -108,7 +119,7 @@ func (s *Service) placeAll(ctx context.Context, reqs []Request) ([]placed, error
 	// Only new orders matter: a refused or replayed request wrote nothing, and a resumed one no more than its lease.
 	var owners, ids []uuid.UUID
 	for i, p := range out {
-		if p.err == nil && !p.resumed && p.order.Status == Pending {
+		if p.err == nil && !p.resumed && !p.waits && p.order.Status == Pending {
 			owners, ids = append(owners, reqs[i].Owner), append(ids, p.order.ID)
 		}
 	}
@@ -135,11 +146,12 @@ type draft struct {
 	cart    cart.Cart
 	order   Order
 	lease   time.Time
+	trial   int64 // the breaker's
 	demand  inventory.Order
 }
 
 // placeTx returns one answer for each request, and the shelf as it is left, nil where nobody had to look at it.
-func (s *Service) placeTx(ctx context.Context, tx pgx.Tx, reqs []Request) ([]placed, *inventory.Shelf, error) {
+func (s *Service) placeTx(ctx context.Context, tx pgx.Tx, reqs []Request, admitted pass) ([]placed, *inventory.Shelf, error) {
 	out := make([]placed, len(reqs))
 	owners := make([]uuid.UUID, len(reqs))
 	for i := range reqs {
@@ -165,7 +177,11 @@ func (s *Service) placeTx(ctx context.Context, tx pgx.Tx, reqs []Request) ([]pla
 		case found && before.paying:
 			out[i].err = ErrInFlight
 		case found:
-			out[i].order, out[i].resumed = before.order, before.order.Status == Pending
+			out[i].order = before.order
+			if before.order.Status == Pending {
+				out[i].trial, out[i].resumed = admitted.take()
+				out[i].waits = !out[i].resumed
+			}
 			if out[i].resumed {
 				before.paying = true
 				prior[key] = before
@@ -179,7 +195,7 @@ func (s *Service) placeTx(ctx context.Context, tx pgx.Tx, reqs []Request) ([]pla
 	if err := s.resumeTx(ctx, tx, out); err != nil {
 		return nil, nil, err
 	}
-	shelf, err := s.orderTx(ctx, tx, drafts, out)
+	shelf, err := s.orderTx(ctx, tx, drafts, &admitted, out)
 	return out, shelf, err
 }
 
@@ -198,13 +214,16 @@ func lockFirstTx(ctx context.Context, tx pgx.Tx, carts map[uuid.UUID]cart.Cart) 
 }
 
 // orderTx prices the drafts, takes their units in the order of their arrival and writes those that got them.
-func (s *Service) orderTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out []placed) (*inventory.Shelf, error) {
+func (s *Service) orderTx(ctx context.Context, tx pgx.Tx, drafts []*draft, admitted *pass, out []placed) (*inventory.Shelf, error) {
 	if len(drafts) == 0 {
 		return nil, nil
 	}
 	drafts, err := s.priceTx(ctx, tx, drafts, out)
-	if err != nil || len(drafts) == 0 {
+	if err != nil {
 		return nil, err
+	}
+	if drafts = admitted.refuse(drafts, out); len(drafts) == 0 {
+		return nil, nil
 	}
 	codes, demands := make([]string, 0, len(drafts)), make([]inventory.Order, 0, len(drafts))
 	for _, d := range drafts {
@@ -258,7 +277,7 @@ func (s *Service) orderTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out [
 		return nil, fmt.Errorf("write orders: %w", err)
 	}
 	for _, d := range sold {
-		out[d.slot].order, out[d.slot].lease = d.order, d.lease
+		out[d.slot].order, out[d.slot].lease, out[d.slot].trial = d.order, d.lease, d.trial
 	}
 	return shelf, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -20,6 +21,9 @@ type settlement struct {
 	order   uuid.UUID
 	receipt payment.Receipt
 	reason  CancelReason // where nothing was captured
+	// unasked is the end of the payment lease under which the provider was not asked at all. The order is left as it is where
+	// somebody else has the lease now, who may be asking. The zero time: it was asked.
+	unasked time.Time
 }
 
 // settled is the settlement that a receipt stands for. Where the charge was cancelled, the caller knows why.
@@ -27,7 +31,7 @@ func settled(order uuid.UUID, receipt payment.Receipt, cancelled CancelReason) *
 	if receipt.Declined {
 		cancelled = ReasonDeclined
 	}
-	return &settlement{order, receipt, cancelled}
+	return &settlement{order: order, receipt: receipt, reason: cancelled}
 }
 
 var errSettleTimeout = errors.New("settling the order timed out")
@@ -112,6 +116,7 @@ func settleTx(ctx context.Context, tx pgx.Tx, ends []settlement) (map[uuid.UUID]
 		case o.order.Status == Pending && end.receipt.Captured:
 			confirmed.add(o.order, end.receipt)
 			o.order.Status = Confirmed
+		case o.order.Status == Pending && !end.unasked.IsZero() && !end.unasked.Equal(o.lease):
 		case o.order.Status == Pending:
 			if _, ours := carts[o.cart]; !ours {
 				return nil, nil, errAdopted
@@ -138,6 +143,7 @@ type lockedOrder struct {
 	order Order
 	owner uuid.UUID
 	cart  uuid.UUID // the owner of the cart that its lines would go back to
+	lease time.Time // the end of the payment lease; the zero time for one that was given back
 }
 
 // errAdopted says that an order got an account between the lock of its cart and its own. The next try finds the right cart.
@@ -164,7 +170,7 @@ SELECT DISTINCT coalesce(account_id, owner_id) FROM orders WHERE id = ANY ($1)`
 }
 
 const lockOrders = `-- name: checkout.lock_orders
-SELECT` + orderColumns + `, o.owner_id, coalesce(o.account_id, o.owner_id)
+SELECT` + orderColumns + `, o.owner_id, coalesce(o.account_id, o.owner_id), nullif(o.paying_until, '-infinity')
   FROM orders o WHERE o.id = ANY ($1) ORDER BY o.id FOR UPDATE OF o`
 
 func lockOrdersTx(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (map[uuid.UUID]lockedOrder, error) {
@@ -175,7 +181,11 @@ func lockOrdersTx(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (map[uuid.UUI
 	locked := map[uuid.UUID]lockedOrder{}
 	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (_ struct{}, err error) {
 		var o lockedOrder
-		o.order, err = scanOrder(row, &o.owner, &o.cart)
+		var lease *time.Time
+		o.order, err = scanOrder(row, &o.owner, &o.cart, &lease)
+		if lease != nil {
+			o.lease = *lease
+		}
 		locked[o.order.ID] = o
 		return struct{}{}, err
 	})
