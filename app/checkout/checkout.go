@@ -29,6 +29,9 @@ type Config struct {
 	// TransactionTimeout bounds Place and Settle each. A COMMIT whose answer is lost takes up to 2 s more to be looked
 	// up. Default 5 s.
 	TransactionTimeout time.Duration
+	// LockPatience is how long an order waits for a row that somebody holds for long: its stock, its cart, its discount. Others
+	// don't wait with it. Default 3 s.
+	LockPatience time.Duration
 	// ProviderPause is how long orders are refused when the provider has answered about none of three in a row, before one is
 	// let through to find out. It doubles while that one is not answered about either, up to five times as long. Default 1 s.
 	ProviderPause time.Duration
@@ -54,6 +57,10 @@ type Service struct {
 
 	placing  *batcher[Request, placed]
 	settling *batcher[settlement, Order]
+	// Where orders wait for a row that somebody holds for long.
+	placingLate  *batcher[Request, placed]
+	settlingLate *batcher[settlement, Order]
+	suspects     suspects
 
 	provider *breaker
 	sweeps   sweepCounters
@@ -63,6 +70,7 @@ type Service struct {
 func New(pool *pgxpool.Pool, gateway payment.Gateway, log *slog.Logger, cfg Config) *Service {
 	cfg.PaymentTimeout = cmp.Or(cfg.PaymentTimeout, 3*time.Second)
 	cfg.TransactionTimeout = cmp.Or(cfg.TransactionTimeout, 5*time.Second)
+	cfg.LockPatience = cmp.Or(cfg.LockPatience, 3*time.Second)
 	cfg.ProviderPause = cmp.Or(cfg.ProviderPause, time.Second)
 	cfg.HoldTTL = cmp.Or(cfg.HoldTTL, 2*time.Minute)
 	cfg.QueueTimeout = cmp.Or(cfg.QueueTimeout, 15*time.Second)
@@ -71,19 +79,24 @@ func New(pool *pgxpool.Pool, gateway payment.Gateway, log *slog.Logger, cfg Conf
 	cfg.SoldOut = cmp.Or(cfg.SoldOut, new(inventory.Hints))
 	s := &Service{pool: pool, gateway: gateway, log: log, cfg: cfg}
 	s.provider = &breaker{shortest: cfg.ProviderPause, longest: 5 * cfg.ProviderPause, trialTimeout: s.lease()}
+	s.suspects.lasts = suspicion
 	limits := batchLimits{queue: cfg.QueueLength, size: cfg.BatchSize, flights: 1, turn: new(sync.Mutex)}
 	if cfg.Plain {
 		limits.size, limits.flights, limits.turn = 1, math.MaxInt, noTurn{}
 	}
-	s.placing = newBatcher(limits, s.placeBatch)
-	limits.queue = math.MaxInt // whoever waits here has come through there
-	s.settling = newBatcher(limits, s.settleBatch)
+	late := limits
+	late.turn = new(sync.Mutex)
+	s.placing = newBatcher(limits, s.placeBatch(mainLane))
+	s.placingLate = newBatcher(late, s.placeBatch(patientLane))
+	limits.queue, late.queue = math.MaxInt, math.MaxInt // whoever waits here has come through there
+	s.settling = newBatcher(limits, s.settleBatch(mainLane))
+	s.settlingLate = newBatcher(late, s.settleBatch(patientLane))
 	return s
 }
 
 // Close waits until the orders that are being placed and settled are, or until ctx ends. Checkouts are refused from here on.
 func (s *Service) Close(ctx context.Context) error {
-	return errors.Join(s.placing.close(ctx), s.settling.close(ctx))
+	return errors.Join(s.placing.close(ctx), s.placingLate.close(ctx), s.settling.close(ctx), s.settlingLate.close(ctx))
 }
 
 // Healthy says whether batches of orders go on. It fails only when one stands still
@@ -91,10 +104,10 @@ func (s *Service) Close(ctx context.Context) error {
 // does not answer, is the reason then, and a new process is all that helps.
 func (s *Service) Healthy() error {
 	limit := batchLimit(s.cfg.TransactionTimeout)
-	if d := s.placing.standstill(); d > limit {
+	if d := max(s.placing.standstill(), s.placingLate.standstill()); d > limit {
 		return fmt.Errorf("no batch of orders was placed for %v, and one has to end within %v", d.Round(time.Second), limit)
 	}
-	if d := s.settling.standstill(); d > limit {
+	if d := max(s.settling.standstill(), s.settlingLate.standstill()); d > limit {
 		return fmt.Errorf("no batch of orders was settled for %v, and one has to end within %v", d.Round(time.Second), limit)
 	}
 	return nil

@@ -20,7 +20,7 @@ type Placement struct {
 
 // PlaceAll is placeAll. An order that it places is what a worker leaves that dies after the first step.
 func (s *Service) PlaceAll(ctx context.Context, reqs ...Request) ([]Placement, error) {
-	all, err := s.placeAll(ctx, reqs, s.provider.admit(time.Now()))
+	all, err := s.placeAll(ctx, reqs, mainLane, s.provider.admit(time.Now()))
 	out := make([]Placement, len(all))
 	for i, p := range all {
 		out[i] = Placement{p.order, p.resumed, p.err}
@@ -31,7 +31,7 @@ func (s *Service) PlaceAll(ctx context.Context, reqs ...Request) ([]Placement, e
 // PlaceBatch is what happens to requests that arrive together.
 func (s *Service) PlaceBatch(reqs ...Request) []Placement {
 	var out []Placement
-	for _, a := range s.placeBatch(reqs) {
+	for _, a := range s.placeTogether(reqs, mainLane) {
 		out = append(out, Placement{a.value.order, a.value.resumed, a.err})
 	}
 	return out
@@ -39,7 +39,7 @@ func (s *Service) PlaceBatch(reqs ...Request) []Placement {
 
 // SettleBatch is what happens to payments that end together. The error is that of each.
 func (s *Service) SettleBatch(ends ...Ending) (orders []Order, errs []error) {
-	for _, a := range s.settleBatch(settlements(ends)) {
+	for _, a := range s.settleTogether(settlements(ends), mainLane) {
 		orders, errs = append(orders, a.value), append(errs, a.err)
 	}
 	return orders, errs
@@ -55,7 +55,8 @@ type Ending struct {
 
 // SettleAll is settleAll.
 func (s *Service) SettleAll(ctx context.Context, ends ...Ending) (map[uuid.UUID]Order, error) {
-	return s.settleAll(ctx, settlements(ends))
+	orders, _, err := s.settleAll(ctx, settlements(ends), mainLane)
+	return orders, err
 }
 
 func settlements(ends []Ending) []settlement {
@@ -74,6 +75,12 @@ func (s *Service) LoseProvider() {
 	}
 }
 
+// Suspect makes suspicions of locked rows last.
+func (s *Service) Suspect(lasts time.Duration) { s.suspects.lasts = lasts }
+
+// ErrPutOff is what becomes of an order in a batch that goes around a locked row.
+var ErrPutOff = errPutOff
+
 // MaxTries is how often a transaction is run.
 const MaxTries = maxTries
 
@@ -81,4 +88,10 @@ const MaxTries = maxTries
 const (
 	SelectPrior  = selectPrior
 	ClaimExpired = claimExpired
+)
+
+// How the transactions of batches begin.
+const (
+	BeginBriefly = beginBriefly
+	BeginAround  = beginAround
 )

@@ -51,15 +51,19 @@ const lookupTimeout = 2 * time.Second
 func (s *Service) place(ctx context.Context, req Request) (placed, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.QueueTimeout, errQueueTimeout)
 	defer cancel()
-	p, err := s.placing.ask(ctx, req)
+	p, err := patiently(ctx, s.cfg.LockPatience, s.placing, s.placingLate, req)
 	if fault, ok := errors.AsType[*panicked](err); ok {
 		panic(fault) // here, where the request's own recovery is
 	}
 	return p, err
 }
 
-// placeBatch places orders together, and answers each.
-func (s *Service) placeBatch(reqs []Request) []answered[placed] {
+// placeBatch returns the function that places orders together in a lane, and answers each.
+func (s *Service) placeBatch(l lane) func([]Request) []answered[placed] {
+	return func(reqs []Request) []answered[placed] { return s.placeTogether(reqs, l) }
+}
+
+func (s *Service) placeTogether(reqs []Request, l lane) []answered[placed] {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), s.cfg.TransactionTimeout, errPlaceTimeout)
 	defer cancel()
 	out := make([]answered[placed], len(reqs))
@@ -83,7 +87,7 @@ func (s *Service) placeBatch(reqs []Request) []answered[placed] {
 		}
 	}()
 	err := inParts(rest, func(first int, reqs []Request) error {
-		all, err := s.placeAll(ctx, reqs, admitted)
+		all, err := s.placeAll(ctx, reqs, l, admitted)
 		if slices.ContainsFunc(all, func(p placed) bool { return p.trial != 0 }) {
 			admitted.trial = 0 // one, and no more in the other parts
 		}
@@ -100,11 +104,13 @@ func (s *Service) placeBatch(reqs []Request) []answered[placed] {
 
 // placeAll places many orders in one transaction and answers each request. When the transaction's fate is unknown it
 // looks the keys up; an error means that nothing is known to be placed and that a repeat with the same keys is safe.
-func (s *Service) placeAll(ctx context.Context, reqs []Request, admitted pass) ([]placed, error) {
+func (s *Service) placeAll(ctx context.Context, reqs []Request, l lane, admitted pass) ([]placed, error) {
 	var out []placed
 	var shelf *inventory.Shelf
-	err := s.transact(ctx, whenAsked, func(tx pgx.Tx) (err error) {
-		out, shelf, err = s.placeTx(ctx, tx, reqs, admitted)
+	err := s.around(ctx, whenAsked, func(tx pgx.Tx, around bool) (err error) {
+		t := &placing{Service: s, tx: tx, lane: l, around: around, admitted: admitted, out: make([]placed, len(reqs))}
+		shelf, err = t.place(ctx, reqs)
+		out = t.out
 		return err
 	})
 	if err == nil {
@@ -150,53 +156,119 @@ type draft struct {
 	demand  inventory.Order
 }
 
-// placeTx returns one answer for each request, and the shelf as it is left, nil where nobody had to look at it.
-func (s *Service) placeTx(ctx context.Context, tx pgx.Tx, reqs []Request, admitted pass) ([]placed, *inventory.Shelf, error) {
-	out := make([]placed, len(reqs))
-	owners := make([]uuid.UUID, len(reqs))
+// placing is one run of the transaction of Place.
+type placing struct {
+	*Service
+	tx       pgx.Tx
+	lane     lane
+	around   bool // what is held by others is put off, and not waited for
+	admitted pass
+	out      []placed // one answer for each request
+}
+
+// putOff puts requests off whose rows are held.
+func (t *placing) putOff(slot int) { t.out[slot] = placed{err: errPutOff} }
+
+// place answers each request, and returns the shelf as it is left, nil where nobody had to look at it.
+func (t *placing) place(ctx context.Context, reqs []Request) (*inventory.Shelf, error) {
+	if err := t.lookAtCarts(ctx, reqs); err != nil {
+		return nil, err
+	}
+	var some []Request
+	var owners []uuid.UUID
 	for i := range reqs {
-		owners[i] = reqs[i].Owner
+		if t.out[i].err == nil {
+			some, owners = append(some, reqs[i]), append(owners, reqs[i].Owner)
+		}
 	}
 	batch := new(pgx.Batch)
 	carts := cart.QueueLock(batch, owners)
-	prior := queuePrior(batch, reqs)
-	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return nil, nil, err
+	prior := queuePrior(batch, some)
+	if err := t.tx.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, err
 	}
-	if s.cfg.Plain {
-		if err := lockFirstTx(ctx, tx, carts); err != nil {
-			return nil, nil, err
+	if t.cfg.Plain {
+		if err := lockFirstTx(ctx, t.tx, carts); err != nil {
+			return nil, err
 		}
 	}
 	var drafts []*draft
 	for i, req := range reqs {
+		if t.out[i].err != nil {
+			continue
+		}
 		key := ownedKey{req.Owner, req.Key}
 		switch before, found := prior[key]; {
 		case found && !bytes.Equal(before.fingerprint, req.fingerprint()):
-			out[i].err = ErrKeyReused
+			t.out[i].err = ErrKeyReused
 		case found && before.paying:
-			out[i].err = ErrInFlight
+			t.out[i].err = ErrInFlight
 		case found:
-			out[i].order = before.order
+			t.out[i].order = before.order
 			if before.order.Status == Pending {
-				out[i].trial, out[i].resumed = admitted.take()
-				out[i].waits = !out[i].resumed
+				t.out[i].trial, t.out[i].resumed = t.admitted.take()
+				t.out[i].waits = !t.out[i].resumed
 			}
-			if out[i].resumed {
+			if t.out[i].resumed {
 				before.paying = true
 				prior[key] = before
 			}
 		case len(carts[req.Owner].Lines) == 0:
-			out[i].err = ErrCartEmpty
+			t.out[i].err = ErrCartEmpty
 		default:
 			drafts = append(drafts, &draft{request: req, slot: i, cart: carts[req.Owner]})
 		}
 	}
-	if err := s.resumeTx(ctx, tx, out); err != nil {
-		return nil, nil, err
+	if err := t.resume(ctx); err != nil {
+		return nil, err
 	}
-	shelf, err := s.orderTx(ctx, tx, drafts, &admitted, out)
-	return out, shelf, err
+	return t.order(ctx, drafts)
+}
+
+// lookAtCarts puts off the requests whose carts are held.
+func (t *placing) lookAtCarts(ctx context.Context, reqs []Request) error {
+	var held rows
+	if t.around {
+		owners := make([]uuid.UUID, len(reqs))
+		for i := range reqs {
+			owners[i] = reqs[i].Owner
+		}
+		var err error
+		if held, err = heldCartsTx(ctx, t.tx, owners); err != nil {
+			return err
+		}
+		t.suspects.found(held)
+	}
+	for i := range reqs {
+		if held.carts[reqs[i].Owner] || t.lane == mainLane && t.suspects.any(cartOf(reqs[i].Owner)) {
+			t.putOff(i)
+		}
+	}
+	return nil
+}
+
+// lookAtGoods puts off the drafts that need a stock row or a limited code that is held, and returns the others.
+func (t *placing) lookAtGoods(ctx context.Context, drafts []*draft) (rest []*draft, err error) {
+	var held rows
+	if t.around {
+		orders := make([]*Order, len(drafts))
+		for i, d := range drafts {
+			orders[i] = &d.order
+		}
+		if held, err = heldGoodsTx(ctx, t.tx, orders); err != nil {
+			return nil, err
+		}
+		t.suspects.found(held)
+	}
+	for _, d := range drafts {
+		o := &d.order
+		if held.holds(o.Lines, o.DiscountCode) || t.lane == mainLane && t.suspects.goods(o.Lines, o.DiscountCode) {
+			t.putOff(d.slot)
+			continue
+		}
+		rest = append(rest, d)
+	}
+	return rest, nil
 }
 
 // lockFirstTx is what makes [Config.Plain] plain: everything after it is done with the hot row in hand.
@@ -213,16 +285,20 @@ func lockFirstTx(ctx context.Context, tx pgx.Tx, carts map[uuid.UUID]cart.Cart) 
 	return err
 }
 
-// orderTx prices the drafts, takes their units in the order of their arrival and writes those that got them.
-func (s *Service) orderTx(ctx context.Context, tx pgx.Tx, drafts []*draft, admitted *pass, out []placed) (*inventory.Shelf, error) {
+// order prices the drafts, takes their units in the order of their arrival and writes those that got them.
+func (t *placing) order(ctx context.Context, drafts []*draft) (*inventory.Shelf, error) {
 	if len(drafts) == 0 {
 		return nil, nil
 	}
-	drafts, err := s.priceTx(ctx, tx, drafts, out)
+	tx, out := t.tx, t.out
+	drafts, err := t.priceTx(ctx, tx, drafts, out)
 	if err != nil {
 		return nil, err
 	}
-	if drafts = admitted.refuse(drafts, out); len(drafts) == 0 {
+	if drafts, err = t.lookAtGoods(ctx, drafts); err != nil {
+		return nil, err
+	}
+	if drafts = t.admitted.refuse(drafts, out); len(drafts) == 0 {
 		return nil, nil
 	}
 	codes, demands := make([]string, 0, len(drafts)), make([]inventory.Order, 0, len(drafts))
@@ -267,7 +343,7 @@ func (s *Service) orderTx(ctx context.Context, tx pgx.Tx, drafts []*draft, admit
 	batch := new(pgx.Batch)
 	pricing.QueueUses(batch, uses)
 	shelf.Queue(batch)
-	s.queueOrders(batch, sold)
+	t.queueOrders(batch, sold)
 	soldOwners := make([]uuid.UUID, len(sold))
 	for i, d := range sold {
 		soldOwners[i] = d.request.Owner

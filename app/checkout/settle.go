@@ -1,10 +1,13 @@
 package checkout
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -40,19 +43,26 @@ var errSettleTimeout = errors.New("settling the order timed out")
 func (s *Service) settle(ctx context.Context, end settlement) (Order, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.QueueTimeout, errQueueTimeout)
 	defer cancel()
-	return s.settling.ask(ctx, end)
+	return patiently(ctx, s.cfg.LockPatience, s.settling, s.settlingLate, end)
 }
 
-// settleBatch settles orders together, and answers each.
-func (s *Service) settleBatch(ends []settlement) []answered[Order] {
+// settleBatch returns the function that settles orders together in a lane, and answers each.
+func (s *Service) settleBatch(l lane) func([]settlement) []answered[Order] {
+	return func(ends []settlement) []answered[Order] { return s.settleTogether(ends, l) }
+}
+
+func (s *Service) settleTogether(ends []settlement, l lane) []answered[Order] {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), s.cfg.TransactionTimeout, errSettleTimeout)
 	defer cancel()
 	out := make([]answered[Order], len(ends))
 	err := inParts(ends, func(first int, ends []settlement) error {
-		orders, err := s.settleAll(ctx, ends)
+		orders, putOff, err := s.settleAll(ctx, ends, l)
 		if err == nil {
 			for i, end := range ends {
 				out[first+i].value = orders[end.order]
+				if putOff[end.order] {
+					out[first+i].err = errPutOff
+				}
 			}
 		}
 		return err
@@ -63,53 +73,51 @@ func (s *Service) settleBatch(ends []settlement) []answered[Order] {
 	return out
 }
 
-// settleAll settles many orders in one transaction and returns them as they are afterwards. Orders that are settled
-// already stay as they are, so it is repeated whatever went wrong, a lost COMMIT too: an order that was paid for should not
-// have to wait for the sweeper.
-func (s *Service) settleAll(ctx context.Context, ends []settlement) (map[uuid.UUID]Order, error) {
-	var orders map[uuid.UUID]Order
+// settleAll settles many orders in one transaction and returns them as they are afterwards, and which were put off. Orders that
+// are settled already stay as they are, so it is repeated whatever went wrong, a lost COMMIT too: an order that was paid for
+// should not have to wait for the sweeper.
+func (s *Service) settleAll(ctx context.Context, ends []settlement, l lane) (map[uuid.UUID]Order, map[uuid.UUID]bool, error) {
+	var t *settling
 	var shelf *inventory.Shelf
-	err := s.transact(ctx, untilDone, func(tx pgx.Tx) (err error) {
-		orders, shelf, err = settleTx(ctx, tx, ends)
+	err := s.around(ctx, untilDone, func(tx pgx.Tx, around bool) (err error) {
+		t = &settling{Service: s, tx: tx, lane: l, around: around, orders: map[uuid.UUID]Order{}, putOff: map[uuid.UUID]bool{}}
+		shelf, err = t.settle(ctx, ends)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("settle orders: %w", err)
+		return nil, nil, fmt.Errorf("settle orders: %w", err)
 	}
 	if shelf != nil {
 		s.cfg.SoldOut.Found(shelf.News())
 	}
 	for _, end := range ends {
-		if end.receipt.Captured && orders[end.order].Status == Cancelled {
+		if end.receipt.Captured && t.orders[end.order].Status == Cancelled {
 			s.log.ErrorContext(ctx, "the provider broke its promise", "order", end.order, "error", errFenceBroken)
 		}
 	}
-	return orders, nil
+	return t.orders, t.putOff, nil
 }
 
-// settleTx returns the orders as they then are, and the shelf, nil where nothing was put back.
-func settleTx(ctx context.Context, tx pgx.Tx, ends []settlement) (map[uuid.UUID]Order, *inventory.Shelf, error) {
-	ids := make([]uuid.UUID, len(ends))
-	var cancelling []uuid.UUID
-	for i, end := range ends {
-		ids[i] = end.order
-		if !end.receipt.Captured {
-			cancelling = append(cancelling, end.order)
-		}
-	}
-	carts, err := lockCartsTx(ctx, tx, cancelling)
+// settling is one run of the transaction of Settle.
+type settling struct {
+	*Service
+	tx     pgx.Tx
+	lane   lane
+	around bool                // what is held by others is put off, and not waited for
+	orders map[uuid.UUID]Order // as they then are
+	putOff map[uuid.UUID]bool  // orders that wait for a row
+}
+
+// settle returns the shelf, nil where nothing was put back.
+func (t *settling) settle(ctx context.Context, ends []settlement) (*inventory.Shelf, error) {
+	ends, carts, locked, err := t.lock(ctx, ends)
 	if err != nil {
-		return nil, nil, err
-	}
-	locked, err := lockOrdersTx(ctx, tx, ids)
-	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	confirmed, cancelled := new(confirmations), new(cancellations)
-	orders := map[uuid.UUID]Order{}
 	for _, end := range ends {
 		o, ok := locked[end.order]
-		if !ok {
+		if !ok || t.putOff[end.order] {
 			continue
 		}
 		switch { // where it is not pending, it was settled before, perhaps by another in this batch
@@ -119,23 +127,117 @@ func settleTx(ctx context.Context, tx pgx.Tx, ends []settlement) (map[uuid.UUID]
 		case o.order.Status == Pending && !end.unasked.IsZero() && !end.unasked.Equal(o.lease):
 		case o.order.Status == Pending:
 			if _, ours := carts[o.cart]; !ours {
-				return nil, nil, errAdopted
+				return nil, errAdopted
 			}
 			cancelled.add(o, end.reason)
 			o.order.Status, o.order.CancelReason = Cancelled, end.reason
 		}
-		locked[end.order], orders[end.order] = o, o.order
+		locked[end.order], t.orders[end.order] = o, o.order
 	}
 	batch := new(pgx.Batch)
 	confirmed.queue(batch)
-	shelf, err := cancelled.queueTx(ctx, tx, batch)
+	shelf, err := cancelled.queueTx(ctx, t.tx, batch)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return nil, nil, fmt.Errorf("write settlements: %w", err)
+	if err := t.tx.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, fmt.Errorf("write settlements: %w", err)
 	}
-	return orders, shelf, nil
+	return shelf, nil
+}
+
+// lock locks the carts and the orders of settlements, and puts off those that need a row that is held: an order that is
+// confirmed needs its own row alone. It returns the others.
+func (t *settling) lock(ctx context.Context, ends []settlement) ([]settlement, map[uuid.UUID]cart.Cart, map[uuid.UUID]lockedOrder, error) {
+	var ids, cancelling []uuid.UUID
+	for _, end := range ends {
+		if t.lane == mainLane && t.suspects.any(orderOf(end.order)) {
+			t.putOff[end.order] = true
+			continue
+		}
+		ids = append(ids, end.order)
+		if !end.receipt.Captured {
+			cancelling = append(cancelling, end.order)
+		}
+	}
+	owners, err := cartOwnersTx(ctx, t.tx, cancelling)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := t.lookAtCarts(ctx, owners); err != nil {
+		return nil, nil, nil, err
+	}
+	if t.around {
+		held, err := heldOrdersTx(ctx, t.tx, ids)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		t.suspects.found(held)
+		maps.Copy(t.putOff, held.orders)
+	}
+	isPutOff := func(id uuid.UUID) bool { return t.putOff[id] }
+	ids = slices.DeleteFunc(ids, isPutOff)
+	var free []uuid.UUID
+	for order, owner := range owners {
+		if !t.putOff[order] {
+			free = append(free, owner)
+		}
+	}
+	slices.SortFunc(free, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
+	carts, err := cart.LockTx(ctx, t.tx, slices.Compact(free))
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	locked, err := lockOrdersTx(ctx, t.tx, ids)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := t.lookAtGoods(ctx, ends, locked); err != nil {
+		return nil, nil, nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(ends), func(end settlement) bool { return t.putOff[end.order] }), carts, locked, nil
+}
+
+// lookAtCarts puts off the orders whose carts are held.
+func (t *settling) lookAtCarts(ctx context.Context, owners map[uuid.UUID]uuid.UUID) error {
+	var held rows
+	if t.around && len(owners) > 0 {
+		var err error
+		if held, err = heldCartsTx(ctx, t.tx, slices.Collect(maps.Values(owners))); err != nil {
+			return err
+		}
+		t.suspects.found(held)
+	}
+	for order, owner := range owners {
+		if held.carts[owner] || t.lane == mainLane && t.suspects.any(cartOf(owner)) {
+			t.putOff[order] = true
+		}
+	}
+	return nil
+}
+
+// lookAtGoods puts off the orders that would give something back to a row that is held.
+func (t *settling) lookAtGoods(ctx context.Context, ends []settlement, locked map[uuid.UUID]lockedOrder) error {
+	var returning []*Order
+	for _, end := range ends {
+		if o, ok := locked[end.order]; ok && !end.receipt.Captured && o.order.Status == Pending && !t.putOff[end.order] {
+			returning = append(returning, &o.order)
+		}
+	}
+	var held rows
+	if t.around && len(returning) > 0 {
+		var err error
+		if held, err = heldGoodsTx(ctx, t.tx, returning); err != nil {
+			return err
+		}
+		t.suspects.found(held)
+	}
+	for _, o := range returning {
+		if held.holds(o.Lines, o.DiscountCode) || t.lane == mainLane && t.suspects.goods(o.Lines, o.DiscountCode) {
+			t.putOff[o.ID] = true
+		}
+	}
+	return nil
 }
 
 // lockedOrder is an order under lock.
@@ -149,24 +251,25 @@ type lockedOrder struct {
 // errAdopted says that an order got an account between the lock of its cart and its own. The next try finds the right cart.
 var errAdopted = errors.New("the order was adopted by an account in this moment")
 
-// lockCartsTx locks the carts that the lines of cancelled orders go back to: the account's, where the order has one, since a
-// guest who has logged in does not see the guest's cart any more. Carts come before orders in the order of locks, so their
-// owners are read first, without one.
-func lockCartsTx(ctx context.Context, tx pgx.Tx, orders []uuid.UUID) (map[uuid.UUID]cart.Cart, error) {
+// cartOwnersTx returns, by order, whose carts the lines of cancelled orders go back to: the account's, where the order has one,
+// since a guest who has logged in does not see the guest's cart any more. Carts come before orders in the order of locks, so
+// their owners are read first, without one.
+func cartOwnersTx(ctx context.Context, tx pgx.Tx, orders []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
+	owners := map[uuid.UUID]uuid.UUID{}
 	if len(orders) == 0 {
-		return nil, nil
+		return owners, nil
 	}
 	const selectOwners = `-- name: checkout.cart_owners
-SELECT DISTINCT coalesce(account_id, owner_id) FROM orders WHERE id = ANY ($1)`
+SELECT id, coalesce(account_id, owner_id) FROM orders WHERE id = ANY ($1)`
 	rows, err := tx.Query(ctx, selectOwners, orders)
 	if err != nil {
 		return nil, fmt.Errorf("read owners: %w", err)
 	}
-	owners, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
-	if err != nil {
+	var order, owner uuid.UUID
+	if _, err := pgx.ForEachRow(rows, []any{&order, &owner}, func() error { owners[order] = owner; return nil }); err != nil {
 		return nil, fmt.Errorf("read owners: %w", err)
 	}
-	return cart.LockTx(ctx, tx, owners)
+	return owners, nil
 }
 
 const lockOrders = `-- name: checkout.lock_orders

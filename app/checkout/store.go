@@ -3,6 +3,7 @@ package checkout
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -104,8 +105,9 @@ WITH free AS (
 )
 UPDATE orders SET paying_until = clock_timestamp() + $2 FROM free WHERE orders.id = free.id RETURNING orders.id, paying_until`
 
-// resumeTx takes the payment lease of the orders that are resumed. Where somebody else has it, it refuses.
-func (s *Service) resumeTx(ctx context.Context, tx pgx.Tx, out []placed) error {
+// resume takes the payment lease of the orders that are resumed. Where somebody else has it, or the order itself, it refuses.
+func (t *placing) resume(ctx context.Context) error {
+	out := t.out
 	var ids []uuid.UUID
 	for _, p := range out {
 		if p.resumed {
@@ -115,7 +117,14 @@ func (s *Service) resumeTx(ctx context.Context, tx pgx.Tx, out []placed) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	rows, err := tx.Query(ctx, takeLeases, ids, s.lease())
+	if t.around {
+		held, err := heldOrdersTx(ctx, t.tx, ids)
+		if err != nil {
+			return err
+		}
+		ids = slices.DeleteFunc(ids, func(id uuid.UUID) bool { return held.orders[id] })
+	}
+	rows, err := t.tx.Query(ctx, takeLeases, ids, t.lease())
 	if err != nil {
 		return fmt.Errorf("resume orders: %w", err)
 	}
@@ -217,7 +226,7 @@ func (s *Service) committed(ctx context.Context, owners, ids []uuid.UUID) ([]uui
 SELECT id FROM orders WHERE id = ANY ($1)`
 	var found []uuid.UUID
 	fewTimes := func(n int, _ error) bool { return n < maxTries }
-	err := s.transact(ctx, fewTimes, func(tx pgx.Tx) error {
+	err := s.transact(ctx, "BEGIN", fewTimes, func(tx pgx.Tx) error {
 		if _, err := cart.LockTx(ctx, tx, owners); err != nil {
 			return err
 		}
