@@ -53,6 +53,16 @@ func QueueLock(batch *pgx.Batch, owners []uuid.UUID) map[uuid.UUID]Cart {
 	return carts
 }
 
+// MakeTx gives owners who have no cart an empty one.
+func MakeTx(ctx context.Context, tx pgx.Tx, owners []uuid.UUID) error {
+	const makeCarts = `-- name: cart.make
+INSERT INTO cart (owner_id) SELECT DISTINCT u FROM unnest($1::uuid[]) AS u ORDER BY u ON CONFLICT DO NOTHING`
+	if _, err := tx.Exec(ctx, makeCarts, owners); err != nil {
+		return fmt.Errorf("make carts: %w", err)
+	}
+	return nil
+}
+
 const heldCarts = `-- name: cart.held
 WITH free AS MATERIALIZED (SELECT owner_id FROM cart WHERE owner_id = ANY ($1) FOR UPDATE SKIP LOCKED)
 SELECT owner_id FROM cart WHERE owner_id = ANY ($1) AND owner_id NOT IN (SELECT owner_id FROM free)`

@@ -53,10 +53,14 @@ type Ending struct {
 	Unasked time.Time // see settlement
 }
 
-// SettleAll is settleAll.
+// SettleAll is settleAll, again and again until none is put off.
 func (s *Service) SettleAll(ctx context.Context, ends ...Ending) (map[uuid.UUID]Order, error) {
-	orders, _, err := s.settleAll(ctx, settlements(ends), mainLane)
-	return orders, err
+	for {
+		orders, putOff, err := s.settleAll(ctx, settlements(ends), patientLane)
+		if err != nil || len(putOff) == 0 {
+			return orders, err
+		}
+	}
 }
 
 func settlements(ends []Ending) []settlement {

@@ -110,7 +110,7 @@ type settling struct {
 
 // settle returns the shelf, nil where nothing was put back.
 func (t *settling) settle(ctx context.Context, ends []settlement) (*inventory.Shelf, error) {
-	ends, carts, locked, err := t.lock(ctx, ends)
+	ends, owners, locked, err := t.lock(ctx, ends)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func (t *settling) settle(ctx context.Context, ends []settlement) (*inventory.Sh
 			o.order.Status = Confirmed
 		case o.order.Status == Pending && !end.unasked.IsZero() && !end.unasked.Equal(o.lease):
 		case o.order.Status == Pending:
-			if _, ours := carts[o.cart]; !ours {
+			if o.cart != owners[end.order] {
 				return nil, errAdopted
 			}
 			cancelled.add(o, end.reason)
@@ -147,8 +147,8 @@ func (t *settling) settle(ctx context.Context, ends []settlement) (*inventory.Sh
 }
 
 // lock locks the carts and the orders of settlements, and puts off those that need a row that is held: an order that is
-// confirmed needs its own row alone. It returns the others.
-func (t *settling) lock(ctx context.Context, ends []settlement) ([]settlement, map[uuid.UUID]cart.Cart, map[uuid.UUID]lockedOrder, error) {
+// confirmed needs its own row alone. It returns the others, and whose carts are locked for the orders that may be cancelled.
+func (t *settling) lock(ctx context.Context, ends []settlement) ([]settlement, map[uuid.UUID]uuid.UUID, map[uuid.UUID]lockedOrder, error) {
 	var ids, cancelling []uuid.UUID
 	for _, end := range ends {
 		if t.lane == mainLane && t.suspects.any(orderOf(end.order)) {
@@ -184,8 +184,7 @@ func (t *settling) lock(ctx context.Context, ends []settlement) ([]settlement, m
 		}
 	}
 	slices.SortFunc(free, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
-	carts, err := cart.LockTx(ctx, t.tx, slices.Compact(free))
-	if err != nil {
+	if _, err := cart.LockTx(ctx, t.tx, slices.Compact(free)); err != nil {
 		return nil, nil, nil, err
 	}
 	locked, err := lockOrdersTx(ctx, t.tx, ids)
@@ -195,7 +194,7 @@ func (t *settling) lock(ctx context.Context, ends []settlement) ([]settlement, m
 	if err := t.lookAtGoods(ctx, ends, locked); err != nil {
 		return nil, nil, nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(ends), func(end settlement) bool { return t.putOff[end.order] }), carts, locked, nil
+	return slices.DeleteFunc(slices.Clone(ends), func(end settlement) bool { return t.putOff[end.order] }), owners, locked, nil
 }
 
 // lookAtCarts puts off the orders whose carts are held.
@@ -248,33 +247,49 @@ type lockedOrder struct {
 	lease time.Time // the end of the payment lease; the zero time for one that was given back
 }
 
-// errAdopted says that an order got an account between the lock of its cart and its own. The next try finds the right cart.
-var errAdopted = errors.New("the order was adopted by an account in this moment")
+// errAdopted says that a guest logged in between the look at whose cart it is and its lock. The next try finds the right cart.
+var errAdopted = errors.New("the order's customer logged in at this moment")
 
-// cartOwnersTx returns, by order, whose carts the lines of cancelled orders go back to: the account's, where the order has one,
-// since a guest who has logged in does not see the guest's cart any more. Carts come before orders in the order of locks, so
-// their owners are read first, without one.
+// cartOwner is whose cart an order's lines go back to: the account's, where the guest has logged in, since nobody sees the
+// guest's cart any more. A login merges the carts first, and hands the orders over in a transaction after that.
+const cartOwner = `coalesce(o.account_id, c.merged_into, o.owner_id)`
+
+// cartOwnersTx returns, by order, whose carts the lines of cancelled orders go back to. Carts come before orders in the order of
+// locks, so their owners are read first, without one. An owner whose cart is gone, as after a clean-up, gets one.
 func cartOwnersTx(ctx context.Context, tx pgx.Tx, orders []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
 	owners := map[uuid.UUID]uuid.UUID{}
 	if len(orders) == 0 {
 		return owners, nil
 	}
 	const selectOwners = `-- name: checkout.cart_owners
-SELECT id, coalesce(account_id, owner_id) FROM orders WHERE id = ANY ($1)`
+SELECT o.id, ` + cartOwner + `, EXISTS (SELECT FROM cart WHERE owner_id = ` + cartOwner + `)
+  FROM orders o LEFT JOIN cart c ON c.owner_id = o.owner_id WHERE o.id = ANY ($1)`
 	rows, err := tx.Query(ctx, selectOwners, orders)
 	if err != nil {
 		return nil, fmt.Errorf("read owners: %w", err)
 	}
 	var order, owner uuid.UUID
-	if _, err := pgx.ForEachRow(rows, []any{&order, &owner}, func() error { owners[order] = owner; return nil }); err != nil {
+	var there bool
+	var without []uuid.UUID
+	_, err = pgx.ForEachRow(rows, []any{&order, &owner, &there}, func() error {
+		owners[order] = owner
+		if !there {
+			without = append(without, owner)
+		}
+		return nil
+	})
+	if err != nil {
 		return nil, fmt.Errorf("read owners: %w", err)
 	}
-	return owners, nil
+	if without == nil {
+		return owners, nil
+	}
+	return owners, cart.MakeTx(ctx, tx, without)
 }
 
 const lockOrders = `-- name: checkout.lock_orders
-SELECT` + orderColumns + `, o.owner_id, coalesce(o.account_id, o.owner_id), nullif(o.paying_until, '-infinity')
-  FROM orders o WHERE o.id = ANY ($1) ORDER BY o.id FOR UPDATE OF o`
+SELECT` + orderColumns + `, o.owner_id, ` + cartOwner + `, nullif(o.paying_until, '-infinity')
+  FROM orders o LEFT JOIN cart c ON c.owner_id = o.owner_id WHERE o.id = ANY ($1) ORDER BY o.id FOR UPDATE OF o`
 
 func lockOrdersTx(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (map[uuid.UUID]lockedOrder, error) {
 	rows, err := tx.Query(ctx, lockOrders, ids)

@@ -90,7 +90,7 @@ func whenAsked(n int, err error) bool {
 // and a few times when it answers with an error: that may be there to stay.
 func untilDone(n int, err error) bool {
 	pgErr, answered := errors.AsType[*pgconn.PgError](err)
-	return n < maxTries || !answered || pgErr.SeverityUnlocalized != "ERROR"
+	return n < maxTries || !answered && !errors.Is(err, errAdopted) || answered && pgErr.SeverityUnlocalized != "ERROR"
 }
 
 // inParts does something for all, in one go if it can. Where PostgreSQL refuses what one of them brings along, or it makes
@@ -121,7 +121,7 @@ func inParts[T any](all []T, do func(first int, part []T) error, failed func(i i
 // "integrity constraint violation" and "PL/pgSQL error", which is what the triggers of others raise,
 // https://www.postgresql.org/docs/current/errcodes-appendix.html.
 func refusesContent(err error) bool {
-	if _, ok := errors.AsType[*panicked](err); ok {
+	if _, ok := errors.AsType[*panicked](err); ok || errors.Is(err, errAdopted) {
 		return true
 	}
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
