@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"doorbuster/app/inventory"
+	"doorbuster/app/money"
 	"doorbuster/app/payment"
 )
 
@@ -209,7 +210,7 @@ func (s *Service) Checkout(ctx context.Context, req Request) (Result, error) {
 func (s *Service) pay(ctx context.Context, p *placed, token string) *settlement {
 	o := p.order
 	if o.Total.Minor == 0 { // providers refuse to charge nothing
-		return settled(o.ID, payment.Receipt{Captured: true, Reference: "free_" + o.ID.String()}, ReasonFailed)
+		return settled(o.ID, o.Total, payment.Receipt{Captured: true, Amount: o.Total, Reference: "free_" + o.ID.String()}, ReasonFailed)
 	}
 	if p.trial == 0 && !p.resumed && !s.provider.closed() {
 		// The provider went away after this order was let in. Nobody has asked it about this order yet, and nobody else may while
@@ -221,15 +222,15 @@ func (s *Service) pay(ctx context.Context, p *placed, token string) *settlement 
 	})
 	if err == nil {
 		s.provider.answered()
-		return settled(o.ID, receipt, ReasonFailed)
+		return settled(o.ID, o.Total, receipt, ReasonFailed)
 	}
 	s.log.WarnContext(ctx, "charge failed, cancelling it", "order", o.ID, "error", err)
-	return s.fence(ctx, o.ID, ReasonFailed, p.trial)
+	return s.fence(ctx, o.ID, o.Total, ReasonFailed, p.trial)
 }
 
 // fence makes the outcome of a charge known by cancelling it, or returns nil when the provider does not answer. The trial is the
 // breaker's, or 0.
-func (s *Service) fence(ctx context.Context, order uuid.UUID, reason CancelReason, trial int64) *settlement {
+func (s *Service) fence(ctx context.Context, order uuid.UUID, total money.Money, reason CancelReason, trial int64) *settlement {
 	receipt, err := s.ask(ctx, func(ctx context.Context) (payment.Receipt, error) { return s.gateway.Cancel(ctx, order) })
 	if err != nil {
 		s.log.WarnContext(ctx, "cancelling a charge failed", "order", order, "error", err)
@@ -239,7 +240,7 @@ func (s *Service) fence(ctx context.Context, order uuid.UUID, reason CancelReaso
 		return nil
 	}
 	s.provider.answered()
-	return settled(order, receipt, reason)
+	return settled(order, total, receipt, reason)
 }
 
 var errPaymentTimeout = errors.New("payment provider timed out")

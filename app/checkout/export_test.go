@@ -1,11 +1,13 @@
 package checkout
 
 import (
+	"cmp"
 	"context"
 	"time"
 
 	"github.com/google/uuid"
 
+	"doorbuster/app/money"
 	"doorbuster/app/payment"
 )
 
@@ -48,6 +50,7 @@ func (s *Service) SettleBatch(ends ...Ending) (orders []Order, errs []error) {
 // Ending is how the payment of one order ended, for [Service.SettleAll].
 type Ending struct {
 	Order   uuid.UUID
+	Total   money.Money // of the order; the zero value: what was captured
 	Receipt payment.Receipt
 	Reason  CancelReason
 	Unasked time.Time // see settlement
@@ -66,7 +69,7 @@ func (s *Service) SettleAll(ctx context.Context, ends ...Ending) (map[uuid.UUID]
 func settlements(ends []Ending) []settlement {
 	all := make([]settlement, len(ends))
 	for i, end := range ends {
-		all[i] = *settled(end.Order, end.Receipt, end.Reason)
+		all[i] = *settled(end.Order, cmp.Or(end.Total, end.Receipt.Amount), end.Receipt, end.Reason)
 		all[i].unasked = end.Unasked
 	}
 	return all

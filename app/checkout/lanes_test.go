@@ -103,7 +103,7 @@ func TestLockedRowInSettle(t *testing.T) {
 		}
 	}
 	captured := func(o checkout.Order) checkout.Ending {
-		return checkout.Ending{Order: o.ID, Receipt: payment.Receipt{Captured: true, Reference: "ch_" + o.ID.String()}}
+		return checkout.Ending{Order: o.ID, Total: o.Total, Receipt: payment.Receipt{Captured: true, Amount: o.Total, Reference: "ch_" + o.ID.String()}}
 	}
 	expired := func(o checkout.Order) checkout.Ending {
 		return checkout.Ending{Order: o.ID, Reason: checkout.ReasonExpired}

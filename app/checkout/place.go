@@ -153,6 +153,7 @@ type draft struct {
 	order   Order
 	lease   time.Time
 	trial   int64 // the breaker's
+	counted bool  // the use of its code
 	demand  inventory.Order
 }
 
@@ -334,6 +335,7 @@ func (t *placing) order(ctx context.Context, drafts []*draft) (*inventory.Shelf,
 		}
 		if limited {
 			uses[code]++
+			d.counted = true
 		}
 		sold, buyers[d.request.Owner] = append(sold, d), d
 	}
@@ -420,7 +422,9 @@ func (d *draft) price(skus map[int64]*catalog.SKU, units map[int64]int, discount
 			short = append(short, ShortLine{sku.Code, l.Quantity, units[l.SKU]})
 		}
 		lines = append(lines, pricing.Line{Unit: offer.Price, Quantity: l.Quantity})
-		d.order.Lines = append(d.order.Lines, OrderLine{l.SKU, sku.Code, sku.Title(), l.Quantity, offer.Price, sku.MaxPerCustomer > 0})
+		d.order.Lines = append(d.order.Lines, OrderLine{
+			l.SKU, sku.Code, sku.Title(), l.Quantity, offer.Price, sku.MaxPerCustomer > 0, sku.MaxPerCustomer,
+		})
 		d.demand.Lines = append(d.demand.Lines, inventory.Line{SKU: l.SKU, Quantity: l.Quantity, Limit: sku.MaxPerCustomer})
 	}
 	if short != nil {

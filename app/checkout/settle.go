@@ -15,6 +15,7 @@ import (
 
 	"doorbuster/app/cart"
 	"doorbuster/app/inventory"
+	"doorbuster/app/money"
 	"doorbuster/app/payment"
 	"doorbuster/app/pricing"
 )
@@ -22,19 +23,23 @@ import (
 // settlement is how the payment of an order ended.
 type settlement struct {
 	order   uuid.UUID
+	total   money.Money // of the order
 	receipt payment.Receipt
-	reason  CancelReason // where nothing was captured
+	reason  CancelReason // where it was not paid
 	// unasked is the end of the payment lease under which the provider was not asked at all. The order is left as it is where
 	// somebody else has the lease now, who may be asking. The zero time: it was asked.
 	unasked time.Time
 }
 
-// settled is the settlement that a receipt stands for. Where the charge was cancelled, the caller knows why.
-func settled(order uuid.UUID, receipt payment.Receipt, cancelled CancelReason) *settlement {
+// paid reports whether an order is confirmed by this: another amount than its total pays for nothing, and has to go back.
+func (s *settlement) paid() bool { return s.receipt.Captured && s.receipt.Amount == s.total }
+
+// settled is the settlement that a receipt for an order stands for. Where the charge was cancelled, the caller knows why.
+func settled(order uuid.UUID, total money.Money, receipt payment.Receipt, cancelled CancelReason) *settlement {
 	if receipt.Declined {
 		cancelled = ReasonDeclined
 	}
-	return &settlement{order: order, receipt: receipt, reason: cancelled}
+	return &settlement{order: order, total: total, receipt: receipt, reason: cancelled}
 }
 
 var errSettleTimeout = errors.New("settling the order timed out")
@@ -90,10 +95,9 @@ func (s *Service) settleAll(ctx context.Context, ends []settlement, l lane) (map
 	if shelf != nil {
 		s.cfg.SoldOut.Found(shelf.News())
 	}
-	for _, end := range ends {
-		if end.receipt.Captured && t.orders[end.order].Status == Cancelled {
-			s.log.ErrorContext(ctx, "the provider broke its promise", "order", end.order, "error", errFenceBroken)
-		}
+	for _, r := range t.refunds.all {
+		s.log.ErrorContext(ctx, "the provider broke its promise: money has to go back", "order", r.order, "reference", r.receipt.Reference,
+			"captured", r.receipt.Amount.String(), "reason", r.reason)
 	}
 	return t.orders, t.putOff, nil
 }
@@ -101,11 +105,12 @@ func (s *Service) settleAll(ctx context.Context, ends []settlement, l lane) (map
 // settling is one run of the transaction of Settle.
 type settling struct {
 	*Service
-	tx     pgx.Tx
-	lane   lane
-	around bool                // what is held by others is put off, and not waited for
-	orders map[uuid.UUID]Order // as they then are
-	putOff map[uuid.UUID]bool  // orders that wait for a row
+	tx      pgx.Tx
+	lane    lane
+	around  bool                // what is held by others is put off, and not waited for
+	orders  map[uuid.UUID]Order // as they then are
+	putOff  map[uuid.UUID]bool  // orders that wait for a row
+	refunds refunds
 }
 
 // settle returns the shelf, nil where nothing was put back.
@@ -121,13 +126,18 @@ func (t *settling) settle(ctx context.Context, ends []settlement) (*inventory.Sh
 			continue
 		}
 		switch { // where it is not pending, it was settled before, perhaps by another in this batch
-		case o.order.Status == Pending && end.receipt.Captured:
+		case o.order.Status == Cancelled && end.receipt.Captured:
+			t.refunds.add(end, capturedAfterCancel)
+		case o.order.Status == Pending && end.paid():
 			confirmed.add(o.order, end.receipt)
 			o.order.Status = Confirmed
 		case o.order.Status == Pending && !end.unasked.IsZero() && !end.unasked.Equal(o.lease):
 		case o.order.Status == Pending:
 			if o.cart != owners[end.order] {
 				return nil, errAdopted
+			}
+			if end.receipt.Captured {
+				t.refunds.add(end, wrongAmount)
 			}
 			cancelled.add(o, end.reason)
 			o.order.Status, o.order.CancelReason = Cancelled, end.reason
@@ -136,6 +146,7 @@ func (t *settling) settle(ctx context.Context, ends []settlement) (*inventory.Sh
 	}
 	batch := new(pgx.Batch)
 	confirmed.queue(batch)
+	t.refunds.queue(batch)
 	shelf, err := cancelled.queueTx(ctx, t.tx, batch)
 	if err != nil {
 		return nil, err
@@ -156,7 +167,7 @@ func (t *settling) lock(ctx context.Context, ends []settlement) ([]settlement, m
 			continue
 		}
 		ids = append(ids, end.order)
-		if !end.receipt.Captured {
+		if !end.paid() {
 			cancelling = append(cancelling, end.order)
 		}
 	}
@@ -219,7 +230,7 @@ func (t *settling) lookAtCarts(ctx context.Context, owners map[uuid.UUID]uuid.UU
 func (t *settling) lookAtGoods(ctx context.Context, ends []settlement, locked map[uuid.UUID]lockedOrder) error {
 	var returning []*Order
 	for _, end := range ends {
-		if o, ok := locked[end.order]; ok && !end.receipt.Captured && o.order.Status == Pending && !t.putOff[end.order] {
+		if o, ok := locked[end.order]; ok && !end.paid() && o.order.Status == Pending && !t.putOff[end.order] {
 			returning = append(returning, &o.order)
 		}
 	}
@@ -245,6 +256,8 @@ type lockedOrder struct {
 	owner uuid.UUID
 	cart  uuid.UUID // the owner of the cart that its lines would go back to
 	lease time.Time // the end of the payment lease; the zero time for one that was given back
+	// counted says that the use of the code was. Where a release wrote the order that did not note it, the code of today decides.
+	counted bool
 }
 
 // errAdopted says that a guest logged in between the look at whose cart it is and its lock. The next try finds the right cart.
@@ -288,7 +301,8 @@ SELECT o.id, ` + cartOwner + `, EXISTS (SELECT FROM cart WHERE owner_id = ` + ca
 }
 
 const lockOrders = `-- name: checkout.lock_orders
-SELECT` + orderColumns + `, o.owner_id, ` + cartOwner + `, nullif(o.paying_until, '-infinity')
+SELECT` + orderColumns + `, o.owner_id, ` + cartOwner + `, nullif(o.paying_until, '-infinity'),
+       coalesce(o.discount_counted, EXISTS (SELECT FROM discount d WHERE d.code = o.discount_code AND d.max_uses IS NOT NULL))
   FROM orders o LEFT JOIN cart c ON c.owner_id = o.owner_id WHERE o.id = ANY ($1) ORDER BY o.id FOR UPDATE OF o`
 
 func lockOrdersTx(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (map[uuid.UUID]lockedOrder, error) {
@@ -300,7 +314,7 @@ func lockOrdersTx(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (map[uuid.UUI
 	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (_ struct{}, err error) {
 		var o lockedOrder
 		var lease *time.Time
-		o.order, err = scanOrder(row, &o.owner, &o.cart, &lease)
+		o.order, err = scanOrder(row, &o.owner, &o.cart, &lease, &o.counted)
 		if lease != nil {
 			o.lease = *lease
 		}
@@ -336,6 +350,39 @@ INSERT INTO payment (order_id, provider_reference, amount_minor, currency)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[])`, c.ids, c.references, c.amounts, c.currencies)
 }
 
+// refundReason says why money has to go back.
+type refundReason string
+
+const (
+	wrongAmount         refundReason = "wrong_amount"          // captured, but not what the order costs
+	capturedAfterCancel refundReason = "captured_after_cancel" // captured for an order that is cancelled
+)
+
+// refunds are captured charges that nobody owes: a provider has broken its promise. They are kept for people to pay back, and
+// an audit finds them until somebody has.
+type refunds struct{ all []refund }
+
+type refund struct {
+	order   uuid.UUID
+	receipt payment.Receipt
+	reason  refundReason
+}
+
+func (r *refunds) add(end settlement, reason refundReason) {
+	if end.receipt.Amount.Minor > 0 {
+		r.all = append(r.all, refund{end.order, end.receipt, reason})
+	}
+}
+
+func (r *refunds) queue(batch *pgx.Batch) {
+	for _, due := range r.all { // never many
+		batch.Queue(`-- name: checkout.refund_due
+INSERT INTO refund_due (order_id, provider_reference, amount_minor, currency, reason) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (order_id, provider_reference) DO NOTHING`,
+			due.order, due.receipt.Reference, due.receipt.Amount.Minor, due.receipt.Amount.Currency, string(due.reason))
+	}
+}
+
 // cancellations are what has to be undone for unpaid orders.
 type cancellations struct {
 	ids     []uuid.UUID
@@ -352,7 +399,7 @@ func (c *cancellations) add(p lockedOrder, reason CancelReason) {
 	}
 	c.ids, c.reasons = append(c.ids, p.order.ID), append(c.reasons, string(reason))
 	c.units = append(c.units, p.order.onShelf(p.owner))
-	if code := p.order.DiscountCode; code != "" {
+	if code := p.order.DiscountCode; code != "" && p.counted {
 		c.codes = append(c.codes, code)
 		c.uses[code]--
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"doorbuster/app/money"
 )
 
 // sweepAtOnce is how many orders a sweeper claims, and asks the provider about, at once: 1,000 orders and a provider that takes
@@ -31,12 +33,13 @@ const claimExpired = `-- name: checkout.claim_expired
 UPDATE orders SET paying_until = clock_timestamp() + $1, hold_expires_at = clock_timestamp() + $1
  WHERE id IN (SELECT id FROM orders WHERE status = 'pending' AND hold_expires_at < statement_timestamp() AND paying_until < statement_timestamp()
               ORDER BY hold_expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-RETURNING id, paying_until`
+RETURNING id, paying_until, total_minor, currency`
 
 // claimed is an order on which a sweeper has the payment lease.
 type claimed struct {
 	id    uuid.UUID
 	lease time.Time
+	total money.Money
 }
 
 // Sweep settles pending orders whose hold has expired: it asks the provider to cancel each charge and confirms the order
@@ -93,7 +96,7 @@ func (s *Service) sweepClaims(ctx context.Context, claims []claimed, trial int64
 
 // sweepOne reports whether it has settled an order. That it could not ask the provider is no error.
 func (s *Service) sweepOne(ctx context.Context, c claimed, trial int64) (bool, error) {
-	outcome := s.fence(ctx, c.id, ReasonExpired, trial)
+	outcome := s.fence(ctx, c.id, c.total, ReasonExpired, trial)
 	if outcome == nil {
 		s.sweeps.left.Add(1)
 		return false, s.endTurn(ctx, c.id, c.lease)
@@ -120,7 +123,7 @@ func (s *Service) claimExpired(ctx context.Context, atMost int) ([]claimed, erro
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c claimed, err error) {
-		err = row.Scan(&c.id, &c.lease)
+		err = row.Scan(&c.id, &c.lease, &c.total.Minor, &c.total.Currency)
 		return c, err
 	})
 }

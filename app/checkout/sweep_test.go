@@ -420,7 +420,7 @@ func TestCancelledWithoutACart(t *testing.T) {
 	s.exec("DELETE FROM cart WHERE owner_id = $1", gone.Owner)
 	got, errs := s.worker(s.provider, patient).SettleBatch(
 		checkout.Ending{Order: orders[0].ID, Reason: checkout.ReasonDeclined},
-		checkout.Ending{Order: orders[1].ID, Receipt: payment.Receipt{Captured: true, Reference: "ch_1"}})
+		checkout.Ending{Order: orders[1].ID, Total: orders[1].Total, Receipt: payment.Receipt{Captured: true, Amount: orders[1].Total, Reference: "ch_1"}})
 	if errs[0] != nil || errs[1] != nil || got[0].Status != checkout.Cancelled || got[1].Status != checkout.Confirmed {
 		t.Errorf("got %+v, %v, want one cancelled and one confirmed", got, errs)
 	}

@@ -99,10 +99,11 @@ func QueueHeld(batch *pgx.Batch, codes []string) map[string]bool {
 	return held
 }
 
-// greatest, since a code may have become limited after the order was placed: its uses were not counted then.
+// greatest, since a use that is given back may not have been counted, in an order that does not say so. A code that is not
+// limited any more gets back what was counted while it was.
 const addUses = `-- name: pricing.add_uses
 UPDATE discount d SET uses = greatest(d.uses + u.n, 0) FROM unnest($1::text[], $2::integer[]) AS u (code, n)
- WHERE d.code = u.code AND d.max_uses IS NOT NULL`
+ WHERE d.code = u.code AND (d.max_uses IS NOT NULL OR u.n < 0)`
 
 // QueueUses adds the statement that counts uses of limited codes, or gives them back where the number is negative. The
 // transaction holds the locks of [QueueLock].
