@@ -412,7 +412,7 @@ func (d *draft) price(skus map[int64]*catalog.SKU, units map[int64]int, discount
 	for _, l := range d.cart.Lines {
 		sku, ok := skus[l.SKU]
 		if !ok {
-			return fmt.Errorf("SKU %d of a cart: %w", l.SKU, catalog.ErrNotFound)
+			return fmt.Errorf("SKU %d: %w", l.SKU, ErrGone)
 		}
 		offer := sku.At(now)
 		if !sku.Buyable(offer) {
