@@ -19,7 +19,7 @@ import (
 type Order struct {
 	ID           uuid.UUID     `json:"id" format:"uuid"`
 	Number       string        `json:"number" doc:"For people" example:"100001"`
-	Status       string        `json:"status" enum:"pending,confirmed,cancelled" doc:"pending: the payment provider has not answered yet"`
+	Status       string        `json:"status" enum:"pending,confirmed,cancelled" doc:"pending: the payment provider has not answered yet. Repeat the request with the same Idempotency-Key, or read the order"`
 	CancelReason string        `json:"cancel_reason,omitempty" enum:"declined,payment_failed,expired" doc:"Nothing was charged in any case"`
 	Email        string        `json:"email"`
 	Lines        []OrderLine   `json:"lines" nullable:"false" minItems:"1"`
@@ -95,10 +95,15 @@ func (e secondKey) ErrorDetail() *huma.ErrorDetail {
 }
 
 type checkoutOutput struct {
-	Location string `header:"Location"`
-	Replayed string `header:"Idempotent-Replayed" doc:"true: this answer repeats an earlier one"`
-	Body     Order
+	Status     int
+	Location   string `header:"Location"`
+	Replayed   string `header:"Idempotent-Replayed" doc:"true: this answer repeats an earlier one"`
+	RetryAfter string `header:"Retry-After" doc:"Seconds; with 202 alone"`
+	Body       Order
 }
+
+// pendingPause is when whoever was told of a pending order may ask again.
+const pendingPause = 2 * time.Second
 
 // placeOrder is POST /v1/checkout.
 func (a *App) placeOrder(ctx context.Context, in *checkoutInput) (*checkoutOutput, error) {
@@ -130,6 +135,9 @@ func (a *App) placeOrder(ctx context.Context, in *checkoutInput) (*checkoutOutpu
 	out := &checkoutOutput{Location: "/v1/orders/" + result.Order.ID.String(), Body: orderView(&result.Order)}
 	if result.Replayed {
 		out.Replayed = "true"
+	}
+	if out.Status = http.StatusCreated; result.Order.Status == checkout.Pending {
+		out.Status, out.RetryAfter = http.StatusAccepted, strconv.Itoa(int(pendingPause.Seconds()))
 	}
 	return out, nil
 }

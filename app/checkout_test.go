@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"doorbuster/app"
+	"doorbuster/app/payment"
 )
 
 // E3, E4: from the cart to an order that can be seen afterwards, by its buyer alone.
@@ -134,10 +135,38 @@ func TestUnknownOutcome(t *testing.T) {
 	v := open(t, func(c *app.Config) { c.Checkout.PaymentTimeout = 1 }).visitor() // a nanosecond: over at once
 	v.add(kettle, 1)
 	var o, read app.Order
-	r := v.buy("late", "tok_timeout", "").want(http.StatusCreated, &o)
+	r := v.buy("late", "tok_timeout", "").want(http.StatusAccepted, &o)
 	v.do("GET", r.header.Get("Location"), nil).want(http.StatusOK, &read)
-	if o.Status != "pending" || read.Status != "pending" {
-		t.Errorf("got status %q, then %q, want pending", o.Status, read.Status)
+	if o.Status != "pending" || read.Status != "pending" || r.header.Get("Retry-After") == "" {
+		t.Errorf("got status %q, then %q, Retry-After %q, want pending and a time to come back at", o.Status, read.Status, r.header.Get("Retry-After"))
+	}
+}
+
+// A payment provider that is away takes three orders with it, not the shop's whole stock: the fourth customer is told to come
+// back, and everything that needs no provider goes on.
+func TestProviderAway(t *testing.T) {
+	t.Parallel()
+	s := open(t, func(c *app.Config) {
+		c.Payment = payment.SimulatorConfig{Outage: true}
+		c.Checkout.ProviderPause = time.Hour
+	})
+	for range 3 {
+		v := s.visitor()
+		v.add(kettle, 1)
+		v.buy("away", "tok_ok", "").want(http.StatusAccepted, nil)
+	}
+	units := s.units(kettle)
+	v := s.visitor()
+	v.add(kettle, 1)
+	r := v.buy("away", "tok_ok", "")
+	if r.problem(http.StatusServiceUnavailable, "payment-unavailable"); r.header.Get("Retry-After") == "" {
+		t.Error("nobody says when to come back")
+	}
+	if n, items := s.units(kettle), v.cart().Items; n != units || len(items) != 1 {
+		t.Errorf("got %d units and the cart %+v, want %d units and the cart as it was", n, items, units)
+	}
+	if got := s.gauge("shop_payment_provider_away"); got != 1 {
+		t.Errorf("the metrics say %v", got)
 	}
 }
 

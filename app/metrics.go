@@ -6,6 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"doorbuster/app/checkout"
 )
 
 // metrics are what an App counts. Reads of the catalogue are counted by the server as a whole: at their rate, a histogram
@@ -51,7 +53,34 @@ func (a *App) newMetrics() *metrics {
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "postgres_acquire_timeouts_total", Help: "How often work waited for a PostgreSQL connection in vain."},
 			func() float64 { return float64(pool.Stat().CanceledAcquireCount()) }),
 	)
+	m.checkout(a.checkout)
 	return m
+}
+
+// checkout adds what tells of a checkout that is in trouble.
+func (m *metrics) checkout(service *checkout.Service) {
+	gauge := func(name, help string, value func(checkout.Stats) float64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
+			func() float64 { return value(service.Stats()) }))
+	}
+	gauge("shop_payment_provider_away", "1 while orders are refused because the payment provider does not answer.", func(s checkout.Stats) float64 {
+		if s.ProviderAway {
+			return 1
+		}
+		return 0
+	})
+	gauge("shop_orders_expired", "Orders that waited for a sweep after the last one of this worker; 100,000 are as far as it counts.",
+		func(s checkout.Stats) float64 { return float64(s.Expired) })
+	counter := func(name, help string, labels prometheus.Labels, value func(checkout.Stats) int64) {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels},
+			func() float64 { return float64(value(service.Stats())) }))
+	}
+	counter("shop_payment_provider_lost_total", "How often the payment provider has stopped to answer.", nil,
+		func(s checkout.Stats) int64 { return s.ProviderLost })
+	const swept, help = "shop_swept_orders_total", "Expired orders that the sweeper took up, by what became of them; one that is left is taken up again."
+	counter(swept, help, prometheus.Labels{"outcome": "confirmed"}, func(s checkout.Stats) int64 { return s.SweptConfirmed })
+	counter(swept, help, prometheus.Labels{"outcome": "cancelled"}, func(s checkout.Stats) int64 { return s.SweptCancelled })
+	counter(swept, help, prometheus.Labels{"outcome": "left"}, func(s checkout.Stats) int64 { return s.SweptLeft })
 }
 
 // Metrics returns what Prometheus scrapes. It is for an address that customers can't reach.

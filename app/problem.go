@@ -235,6 +235,12 @@ func classifyRefusal(err error) *Problem {
 		p.Lines = []ProblemLine{{SKU: e.Code, Available: e.Left}}
 		return p
 	}
+	if e, ok := errors.AsType[*checkout.ProviderAway](err); ok {
+		p := problem(http.StatusServiceUnavailable, "payment-unavailable", "The payment provider is away",
+			"The payment provider does not answer. Nothing was ordered or charged, and the cart is as it was; try again.")
+		p.retryAfter = e.RetryIn + soon()
+		return p
+	}
 	if e, ok := errors.AsType[*checkout.PriceChanged](err); ok {
 		p := conflict("price-changed", "The price has changed")
 		p.Total = &e.Now

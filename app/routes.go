@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -107,6 +108,10 @@ func (a *App) checkoutRoute(api huma.API) {
 		http.StatusPaymentRequired, http.StatusConflict)
 	op.DefaultStatus = http.StatusCreated
 	handle(a, api, op, a.placeOrder)
+	responses := api.OpenAPI().Paths[op.Path].Post.Responses
+	pending := *responses[strconv.Itoa(http.StatusCreated)]
+	pending.Description = "The order stands, and its units are held, but the payment provider has not answered yet"
+	responses[strconv.Itoa(http.StatusAccepted)] = &pending
 	for _, p := range api.OpenAPI().Paths[op.Path].Post.Parameters {
 		p.Required = true // its one parameter, the key: see checkoutInput for why huma must not know
 	}

@@ -45,13 +45,23 @@ func TestCheckoutsWaitForTheirTurn(t *testing.T) {
 	}
 	for range customers {
 		var order app.Order
-		if (<-done).want(http.StatusCreated, &order); order.Status != "pending" {
+		if (<-done).want(http.StatusAccepted, &order); order.Status != "pending" {
 			t.Errorf("got %+v", order)
 		}
 	}
 	if away := s.gate("shop_turned_away_total", "checkout"); away != 0 {
 		t.Errorf("%v were turned away", away)
 	}
+}
+
+// gauge is the value of a metric without labels.
+func (s *shop) gauge(name string) float64 {
+	s.t.Helper()
+	for _, m := range s.scrape()[name].GetMetric() {
+		return m.GetGauge().GetValue() + m.GetCounter().GetValue()
+	}
+	s.t.Fatalf("there is no %s", name)
+	return 0
 }
 
 // gate is a value of one of the turnstiles.

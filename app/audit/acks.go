@@ -30,11 +30,13 @@ type Ack struct {
 }
 
 // acknowledged reports whether the customer was told of an order.
-func (a *Ack) acknowledged() bool { return a.Status == 200 || a.Status == 201 }
+func (a *Ack) acknowledged() bool { return a.Status == 200 || a.Status == 201 || a.Status == 202 }
 
 // promised reports whether the customer was told that the order stands. A pending
 // one may still be cancelled, which leaves its key free for another.
-func (a *Ack) promised() bool { return a.acknowledged() && a.OrderStatus != "pending" }
+func (a *Ack) promised() bool {
+	return a.acknowledged() && a.Status != 202 && a.OrderStatus != "pending"
+}
 
 // soldOut reports whether the customer was told that there is none left.
 func (a *Ack) soldOut() bool { return a.Status == 409 && a.Code == "out-of-stock" }

@@ -2,9 +2,7 @@ package audit
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -59,13 +57,16 @@ func (r *Report) Findings() int {
 type audit struct {
 	Options
 	tx pgx.Tx
+	// found takes in a line about something that is wrong. The books of a long night are long, and so may be what is wrong
+	// with them: lines are counted, and not kept.
+	found func(line string)
 }
 
-// checks are the nine, in the order of the report. Each returns a line for everything that is wrong.
+// checks are the nine, in the order of the report.
 var checks = []struct {
 	name, rule string
 	needsAcks  bool
-	look       func(*audit, context.Context) ([]string, error)
+	look       func(*audit, context.Context) error
 }{
 	{"stock", "received = available + held + sold, nothing below zero", false, queries(stockQuery)},
 	{"acknowledged", "every order that a customer was told of is there, once, with its total", true, (*audit).acknowledged},
@@ -85,7 +86,7 @@ func Run(ctx context.Context, pool *pgxpool.Pool, o Options) (*Report, error) {
 	}
 	report := &Report{}
 	err := pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		a := &audit{o, tx}
+		a := &audit{Options: o, tx: tx}
 		// The books of a long night are long, and the provider is asked about all of them while the snapshot is open.
 		if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"); err != nil {
 			return err
@@ -98,11 +99,14 @@ func Run(ctx context.Context, pool *pgxpool.Pool, o Options) (*Report, error) {
 			if c.needsAcks && o.Acks == nil {
 				check.Skipped = "it takes an acknowledgement log"
 			} else {
-				wrong, err := c.look(a, ctx)
-				if err != nil {
+				a.found = func(line string) {
+					if check.Findings++; check.Findings <= maxExamples {
+						check.Examples = append(check.Examples, line)
+					}
+				}
+				if err := c.look(a, ctx); err != nil {
 					return fmt.Errorf("%s: %w", c.name, err)
 				}
-				check.Findings, check.Examples = len(wrong), wrong[:min(len(wrong), maxExamples)]
 			}
 			report.Checks = append(report.Checks, check)
 		}
@@ -115,77 +119,105 @@ func Run(ctx context.Context, pool *pgxpool.Pool, o Options) (*Report, error) {
 }
 
 // queries is a check that is made in SQL: each row of each query is a finding, in words.
-func queries(all ...string) func(*audit, context.Context) ([]string, error) {
-	return func(a *audit, ctx context.Context) ([]string, error) {
-		var wrong []string
-		var errs []error
+func queries(all ...string) func(*audit, context.Context) error {
+	return func(a *audit, ctx context.Context) error {
 		for _, sql := range all {
-			found, err := a.lines(ctx, sql)
-			wrong, errs = append(wrong, found...), append(errs, err)
+			if err := a.lines(ctx, sql); err != nil {
+				return err
+			}
 		}
-		return wrong, errors.Join(errs...)
+		return nil
 	}
 }
 
-func (a *audit) lines(ctx context.Context, sql string, args ...any) ([]string, error) {
+func (a *audit) lines(ctx context.Context, sql string, args ...any) error {
 	rows, err := a.tx.Query(ctx, sql, args...)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
+	var line string
+	_, err = pgx.ForEachRow(rows, []any{&line}, func() error { a.found(line); return nil })
+	return err
 }
 
 // askedAtOnce is how many orders the provider is asked about in one go.
 const askedAtOnce = 1000
 
-// paid compares the shop's payments with its orders, and its orders with what the provider has captured. Of a pending order
-// the shop may not know yet.
-func (a *audit) paid(ctx context.Context) ([]string, error) {
-	wrong, err := a.lines(ctx, paidQuery)
-	if err != nil || a.Provider == nil {
-		return wrong, err
-	}
-	rows, err := a.tx.Query(ctx, `-- name: audit.orders
-SELECT id, status, total_minor FROM orders WHERE status <> 'pending'`)
-	if err != nil {
-		return nil, err
-	}
-	type order struct {
-		ID         uuid.UUID
-		Status     string
-		TotalMinor int64
-	}
-	orders, err := pgx.CollectRows(rows, pgx.RowToStructByPos[order])
-	if err != nil {
-		return nil, err
-	}
-	for some := range slices.Chunk(orders, askedAtOnce) {
-		ids := make([]uuid.UUID, len(some))
-		for i, o := range some {
-			ids[i] = o.ID
-		}
-		amounts, err := a.Provider.Captured(ctx, ids)
-		if err != nil {
-			return nil, err
-		}
-		for _, o := range some {
-			amount, captured := amounts[o.ID]
-			// What is free is not charged.
-			if expected := o.Status == "confirmed" && o.TotalMinor > 0; captured != expected || captured && amount != o.TotalMinor {
-				wrong = append(wrong, fmt.Sprintf("order %s is %s with a total of %d, and the provider has captured %d", o.ID, o.Status, o.TotalMinor, amount))
-			}
-		}
-	}
-	return wrong, nil
+// charged is an order that the provider is asked about.
+type charged struct {
+	ID         uuid.UUID
+	Status     string
+	TotalMinor int64
+	DueMinor   int64 // what is noted to go back, or has gone back
 }
 
-func (a *audit) settled(ctx context.Context) ([]string, error) {
-	late, err := a.lines(ctx, lateQuery, a.Grace)
-	if err != nil {
-		return nil, err
+// paid compares the shop's payments with its orders, and its orders with what the provider has captured. Of a pending order
+// the shop may not know yet.
+func (a *audit) paid(ctx context.Context) error {
+	for _, sql := range []string{paidQuery, refundsQuery} {
+		if err := a.lines(ctx, sql); err != nil {
+			return err
+		}
 	}
-	sums, err := a.lines(ctx, sumsQuery)
-	return append(late, sums...), err
+	if a.Provider == nil {
+		return nil
+	}
+	rows, err := a.tx.Query(ctx, `-- name: audit.orders
+SELECT o.id, o.status, o.total_minor, coalesce((SELECT sum(r.amount_minor) FROM refund_due r WHERE r.order_id = o.id), 0)::bigint
+  FROM orders o WHERE o.status <> 'pending'`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	some := make([]charged, 0, askedAtOnce)
+	for rows.Next() {
+		var o charged
+		if err := rows.Scan(&o.ID, &o.Status, &o.TotalMinor, &o.DueMinor); err != nil {
+			return err
+		}
+		if some = append(some, o); len(some) == askedAtOnce {
+			if err := a.ask(ctx, some); err != nil {
+				return err
+			}
+			some = some[:0]
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	return a.ask(ctx, some)
+}
+
+// ask compares orders with what the provider has captured for them.
+func (a *audit) ask(ctx context.Context, some []charged) error {
+	if len(some) == 0 {
+		return nil
+	}
+	ids := make([]uuid.UUID, len(some))
+	for i, o := range some {
+		ids[i] = o.ID
+	}
+	amounts, err := a.Provider.Captured(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for _, o := range some {
+		expected := o.DueMinor
+		if o.Status == "confirmed" { // what is free is not charged
+			expected += o.TotalMinor
+		}
+		if amount := amounts[o.ID]; amount != expected {
+			a.found(fmt.Sprintf("order %s is %s with a total of %d, and the provider has captured %d", o.ID, o.Status, o.TotalMinor, amount))
+		}
+	}
+	return nil
+}
+
+func (a *audit) settled(ctx context.Context) error {
+	if err := a.lines(ctx, lateQuery, a.Grace); err != nil {
+		return err
+	}
+	return a.lines(ctx, sumsQuery)
 }
 
 // known are the orders under the keys of a log.
@@ -216,7 +248,7 @@ SELECT idempotency_key, id, total_minor, status FROM orders WHERE idempotency_ke
 
 // acknowledged looks at every order that a customer was told of. A customer may be told of several under one key, if each but
 // the last was pending then and was cancelled later.
-func (a *audit) acknowledged(ctx context.Context) ([]string, error) {
+func (a *audit) acknowledged(ctx context.Context) error {
 	told := map[string][]Ack{}
 	var ids []uuid.UUID
 	var keys []string
@@ -230,15 +262,14 @@ func (a *audit) acknowledged(ctx context.Context) ([]string, error) {
 	}
 	byKey, byID, err := a.orders(ctx, keys, ids)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var wrong []string
 	for key, tellings := range told {
 		if problem := misled(key, tellings, byKey[key], byID); problem != "" {
-			wrong = append(wrong, fmt.Sprintf("key %s: %s", key, problem))
+			a.found(fmt.Sprintf("key %s: %s", key, problem))
 		}
 	}
-	return wrong, nil
+	return nil
 }
 
 // misled says what is wrong with what the customer of a key was told; "" if nothing is.
@@ -266,7 +297,7 @@ func misled(key string, tellings []Ack, underKey []known, byID map[uuid.UUID]kno
 }
 
 // unanswered looks at checkouts whose last answer was lost, or was no answer about an order.
-func (a *audit) unanswered(ctx context.Context) ([]string, error) {
+func (a *audit) unanswered(ctx context.Context) error {
 	var keys []string
 	for key, tries := range a.Acks {
 		if last := tries[len(tries)-1]; last.Status == 0 || last.Status >= 500 {
@@ -275,19 +306,18 @@ func (a *audit) unanswered(ctx context.Context) ([]string, error) {
 	}
 	byKey, _, err := a.orders(ctx, keys, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var wrong []string
 	for _, key := range keys {
 		if n := len(byKey[key]); n > 1 {
-			wrong = append(wrong, fmt.Sprintf("key %s: %d orders", key, n))
+			a.found(fmt.Sprintf("key %s: %d orders", key, n))
 		}
 	}
-	return wrong, nil
+	return nil
 }
 
 // undersold looks at customers who went away with "sold out" as the last thing that they were told.
-func (a *audit) undersold(ctx context.Context) ([]string, error) {
+func (a *audit) undersold(ctx context.Context) error {
 	refused := map[string]int{} // customers by SKU
 	least := map[string]int{}   // units that one of them wanted
 	for _, tries := range a.Acks {
@@ -308,16 +338,15 @@ func (a *audit) undersold(ctx context.Context) ([]string, error) {
 	rows, err := a.tx.Query(ctx, `-- name: audit.left
 SELECT k.code, s.available FROM stock s JOIN sku k ON k.id = s.sku_id WHERE k.code = ANY ($1)`, codes)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var wrong []string
 	var code string
 	var left int
 	_, err = pgx.ForEachRow(rows, []any{&code, &left}, func() error {
 		if left >= least[code] {
-			wrong = append(wrong, fmt.Sprintf("SKU %s: %d units are left, and %d customers were told that it is sold out", code, left, refused[code]))
+			a.found(fmt.Sprintf("SKU %s: %d units are left, and %d customers were told that it is sold out", code, left, refused[code]))
 		}
 		return nil
 	})
-	return wrong, err
+	return err
 }

@@ -215,7 +215,7 @@ func TestCorruptBooks(t *testing.T) {
 		"unanswered, two orders":    {check: "unanswered", sql: "UPDATE orders SET idempotency_key = 'key-5' WHERE idempotency_key IN ('key-2', 'key-3')", says: "key key-5: 2 orders"},
 		"refused, two orders":       {check: "unanswered", sql: "UPDATE orders SET idempotency_key = 'key-2' WHERE idempotency_key IN ('key-2', 'key-3')", says: "key key-2: 2 orders"},
 		"undersold":                 {check: "undersold", log: `{"key": "key-4", "status": 409, "code": "out-of-stock", "sku": "MUG"}`, says: "SKU MUG: 8 units are left, and 1 customers were told that it is sold out"},
-		"over the limit":            {check: "limits", sql: "UPDATE sku SET max_per_customer = 2 WHERE code = 'MUG'; UPDATE order_line SET quantity = 3, unit_price_minor = 1000 WHERE limited; UPDATE allowance SET taken = 3", says: "email:a@example.com: 3, and 2 are allowed"},
+		"over the limit":            {check: "limits", sql: "UPDATE sku SET max_per_customer = 2 WHERE code = 'MUG'; UPDATE order_line SET quantity = 3, unit_price_minor = 1000 WHERE limited; UPDATE allowance SET taken = 3", says: "email:a@example.com: 3, and 2 were allowed"},
 		"allowance not counted":     {check: "limits", sql: "DELETE FROM allowance WHERE customer LIKE 'email:%'", says: "email:a@example.com:  are counted, 1 are held"},
 		"allowance not returned":    {check: "limits", sql: "INSERT INTO allowance SELECT id, 'email:c@example.com', 1 FROM sku WHERE code = 'LAMP'", says: "1 are counted,  are held"},
 		"use not counted":           {check: "limits", sql: "UPDATE discount SET uses = 0", says: "code TENTH: 0 uses are counted, 1 orders have it"},
@@ -254,6 +254,77 @@ func TestPendingPromisesNothing(t *testing.T) {
 `
 	if all := found(t, pool, audit.Options{Acks: readAcks(t, log), Provider: provider{first: 1800}}); len(all["acknowledged"]) > 0 {
 		t.Errorf("found %v", all)
+	}
+}
+
+// E3: orders are judged by what was agreed when they were placed. An owner who lowers a limit, or limits a code, makes no
+// finding of them.
+func TestAgreedThen(t *testing.T) {
+	t.Parallel()
+	for name, sql := range map[string]string{
+		"a lower limit": `UPDATE order_line SET quantity = 2, unit_price_minor = 500, agreed_limit = 2 WHERE limited; UPDATE allowance SET taken = 2;
+			UPDATE stock SET available = available - 1 FROM sku k WHERE k.id = sku_id AND k.code = 'LAMP'; UPDATE sku SET max_per_customer = 1 WHERE code = 'LAMP'`,
+		"no limit any more":      "UPDATE order_line SET agreed_limit = 1 WHERE limited; UPDATE sku SET max_per_customer = NULL",
+		"a code that is limited": "UPDATE discount SET uses = 0; UPDATE orders SET discount_counted = false WHERE discount_code IS NOT NULL",
+		"a code without limit":   "UPDATE discount SET max_uses = NULL; UPDATE orders SET discount_counted = true WHERE discount_code IS NOT NULL",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := open(t)
+			if _, err := pool.Exec(t.Context(), sql); err != nil {
+				t.Fatal(err)
+			}
+			if all := found(t, pool, audit.Options{Acks: audit.Acks{}}); len(all) > 0 {
+				t.Errorf("found %v", all)
+			}
+		})
+	}
+}
+
+// E3: money that was captured by mistake is a finding until it has gone back.
+func TestRefundsDue(t *testing.T) {
+	t.Parallel()
+	pool := open(t)
+	books := provider{first: 1800, third: 900}
+	if _, err := pool.Exec(t.Context(), "INSERT INTO refund_due (order_id, provider_reference, amount_minor, currency, reason) VALUES ($1, 'ref-3', 900, 'USD', 'wrong_amount')", third); err != nil {
+		t.Fatal(err)
+	}
+	all := found(t, pool, audit.Options{Acks: audit.Acks{}, Provider: books})
+	if got := fmt.Sprint(all["paid"]); len(all["paid"]) != 1 || !strings.Contains(got, "900 USD (ref-3) have to be refunded") {
+		t.Errorf("found %v", all)
+	}
+	if _, err := pool.Exec(t.Context(), "UPDATE refund_due SET refunded_at = now()"); err != nil {
+		t.Fatal(err)
+	}
+	if all := found(t, pool, audit.Options{Acks: audit.Acks{}, Provider: books}); len(all) > 0 {
+		t.Errorf("when it was refunded: found %v", all)
+	}
+	books[third] = 1000 // more than was noted
+	if all := found(t, pool, audit.Options{Acks: audit.Acks{}, Provider: books}); len(all["paid"]) != 1 {
+		t.Errorf("found %v", all)
+	}
+}
+
+// Findings are counted, and not all of them are kept.
+func TestManyFindings(t *testing.T) {
+	t.Parallel()
+	pool := open(t)
+	const many = 2_500 // more than the provider is asked about at once
+	if _, err := pool.Exec(t.Context(), `INSERT INTO orders (id, owner_id, cart_id, fingerprint, paying_until, email, status, cancel_reason, currency, subtotal_minor,
+		discount_minor, total_minor, hold_expires_at, settled_at)
+		SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), '', now(), 'x@example.com', 'confirmed', NULL, 'USD', 100, 0, 100, now(), now()
+		  FROM generate_series(1, $1)`, many); err != nil {
+		t.Fatal(err)
+	}
+	report, err := audit.Run(t.Context(), pool, audit.Options{Provider: provider{first: 1800}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range report.Checks {
+		want := map[string]int{"paid": 2 * many, "settled": many}[c.Name] // not in the shop's payments nor in the provider's; no lines
+		if c.Name != "durable" && (c.Findings != want || len(c.Examples) != min(want, 20)) {
+			t.Errorf("%s: got %d findings and %d examples, want %d", c.Name, c.Findings, len(c.Examples), want)
+		}
 	}
 }
 

@@ -22,6 +22,11 @@ SELECT format('order %s: %s, total %s %s, paid %s %s', coalesce(o.id, p.order_id
     ON p.order_id = o.id
  WHERE o.id IS NULL OR (o.status = 'confirmed') <> (p.n IS NOT NULL) OR p.n > 1 OR o.total_minor <> p.amount OR o.currency <> p.currencies`
 
+// Money that was captured and that nobody owes stays a finding until somebody has paid it back.
+const refundsQuery = `-- name: audit.refunds
+SELECT format('order %s: %s %s (%s) have to be refunded since %s: %s', order_id, amount_minor, currency, provider_reference, noted_at, reason)
+  FROM refund_due WHERE refunded_at IS NULL`
+
 const keysQuery = `-- name: audit.keys
 SELECT format('owner %s, key %s: %s orders', owner_id, idempotency_key, count(*))
   FROM orders WHERE idempotency_key IS NOT NULL GROUP BY owner_id, idempotency_key HAVING count(*) > 1`
@@ -39,9 +44,11 @@ SELECT format('order %s: subtotal %s, lines %s; total %s, discount %s', o.id, o.
   LEFT JOIN (SELECT order_id, sum(quantity * unit_price_minor) AS subtotal FROM order_line GROUP BY order_id) l ON l.order_id = o.id
  WHERE o.subtotal_minor IS DISTINCT FROM l.subtotal OR o.total_minor <> o.subtotal_minor - o.discount_minor`
 
+// A customer may have as much as the most generous of these orders was allowed when it was placed: the shop may have lowered
+// the limit since.
 const limitsQuery = `-- name: audit.limits
-SELECT format('SKU %s, %s: %s, and %s are allowed', k.code, h.customer, h.n, k.max_per_customer)
-  FROM ` + held + ` AS h JOIN sku k ON k.id = h.sku_id WHERE h.n > k.max_per_customer`
+SELECT format('SKU %s, %s: %s, and %s were allowed', coalesce(k.code, h.sku_id::text), h.customer, h.n, coalesce(h.agreed, k.max_per_customer))
+  FROM ` + held + ` AS h LEFT JOIN sku k ON k.id = h.sku_id WHERE h.n > coalesce(h.agreed, k.max_per_customer)`
 
 const allowancesQuery = `-- name: audit.allowances
 SELECT format('SKU %s, %s: %s are counted, %s are held', coalesce(a.sku_id, h.sku_id), coalesce(a.customer, h.customer), a.taken, h.n)
@@ -50,15 +57,18 @@ SELECT format('SKU %s, %s: %s are counted, %s are held', coalesce(a.sku_id, h.sk
 
 // held are the units of limited lines that each customer, by both names, has or may still get.
 const held = `(
-       SELECT l.sku_id, c.customer, sum(l.quantity) AS n
+       SELECT l.sku_id, c.customer, sum(l.quantity) AS n, max(l.agreed_limit) AS agreed
          FROM order_line l JOIN orders o ON o.id = l.order_id
         CROSS JOIN LATERAL (VALUES ('owner:' || o.owner_id), ('email:' || o.email)) AS c (customer)
         WHERE l.limited AND o.status <> 'cancelled' GROUP BY l.sku_id, c.customer)`
 
+// Whether a use was counted is on the order: a code may have become limited since. Orders of a release that did not note it
+// are counted as the code is today.
 const usesQuery = `-- name: audit.uses
 SELECT format('code %s: %s uses are counted, %s orders have it', d.code, d.uses, count(o.id))
-  FROM discount d LEFT JOIN orders o ON o.discount_code = d.code AND o.status <> 'cancelled'
- WHERE d.max_uses IS NOT NULL GROUP BY d.code HAVING d.uses <> count(o.id)`
+  FROM discount d
+  LEFT JOIN orders o ON o.discount_code = d.code AND o.status <> 'cancelled' AND coalesce(o.discount_counted, d.max_uses IS NOT NULL)
+ GROUP BY d.code HAVING d.uses <> count(o.id)`
 
 // https://www.postgresql.org/docs/current/runtime-config-wal.html
 const durableQuery = `-- name: audit.durable

@@ -199,9 +199,7 @@ const maxMerged = 2 * MaxLines
 // say so never make a circle.
 func (s *Store) Merge(ctx context.Context, from, into uuid.UUID) error {
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		const makeCart = `-- name: cart.merge_into
-INSERT INTO cart (owner_id) VALUES ($1) ON CONFLICT DO NOTHING`
-		if _, err := tx.Exec(ctx, makeCart, into); err != nil {
+		if err := MakeTx(ctx, tx, []uuid.UUID{into}); err != nil {
 			return err
 		}
 		carts, err := LockTx(ctx, tx, []uuid.UUID{from, into})

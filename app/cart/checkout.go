@@ -53,6 +53,34 @@ func QueueLock(batch *pgx.Batch, owners []uuid.UUID) map[uuid.UUID]Cart {
 	return carts
 }
 
+// MakeTx gives owners who have no cart an empty one.
+func MakeTx(ctx context.Context, tx pgx.Tx, owners []uuid.UUID) error {
+	const makeCarts = `-- name: cart.make
+INSERT INTO cart (owner_id) SELECT DISTINCT u FROM unnest($1::uuid[]) AS u ORDER BY u ON CONFLICT DO NOTHING`
+	if _, err := tx.Exec(ctx, makeCarts, owners); err != nil {
+		return fmt.Errorf("make carts: %w", err)
+	}
+	return nil
+}
+
+const heldCarts = `-- name: cart.held
+WITH free AS MATERIALIZED (SELECT owner_id FROM cart WHERE owner_id = ANY ($1) FOR UPDATE SKIP LOCKED)
+SELECT owner_id FROM cart WHERE owner_id = ANY ($1) AND owner_id NOT IN (SELECT owner_id FROM free)`
+
+// QueueHeld adds the statement that locks those of the owners' carts that nobody else holds. The map is filled in when the
+// batch is read: whose carts somebody else holds now. It never waits.
+func QueueHeld(batch *pgx.Batch, owners []uuid.UUID) map[uuid.UUID]bool {
+	held := map[uuid.UUID]bool{}
+	batch.Queue(heldCarts, owners).Query(func(rows pgx.Rows) error {
+		var owner uuid.UUID
+		if _, err := pgx.ForEachRow(rows, []any{&owner}, func() error { held[owner] = true; return nil }); err != nil {
+			return fmt.Errorf("look for locked carts: %w", err)
+		}
+		return nil
+	})
+	return held
+}
+
 // QueueEmpty adds the statements that end this filling of the owners' carts: no lines, no discount, a new id. The
 // transaction holds the locks of [LockTx].
 func QueueEmpty(batch *pgx.Batch, owners []uuid.UUID) {

@@ -330,6 +330,8 @@ func TestServiceHealthy(t *testing.T) {
 		limits := batchLimits{queue: 10, size: 1, flights: 1, turn: noTurn{}}
 		s.placing = newBatcher(limits, func(all []Request) []answered[placed] { <-hold; return make([]answered[placed], len(all)) })
 		s.settling = newBatcher(limits, func(all []settlement) []answered[Order] { <-hold; return make([]answered[Order], len(all)) })
+		s.placingLate = newBatcher(limits, func(all []Request) []answered[placed] { return nil })
+		s.settlingLate = newBatcher(limits, func(all []settlement) []answered[Order] { return nil })
 		if err := s.Healthy(); err != nil {
 			t.Error(err)
 		}

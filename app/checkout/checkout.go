@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"doorbuster/app/inventory"
+	"doorbuster/app/money"
 	"doorbuster/app/payment"
 )
 
@@ -29,6 +30,12 @@ type Config struct {
 	// TransactionTimeout bounds Place and Settle each. A COMMIT whose answer is lost takes up to 2 s more to be looked
 	// up. Default 5 s.
 	TransactionTimeout time.Duration
+	// LockPatience is how long an order waits for a row that somebody holds for long: its stock, its cart, its discount. Others
+	// don't wait with it. Default 3 s.
+	LockPatience time.Duration
+	// ProviderPause is how long orders are refused when the provider has answered about none of three in a row, before one is
+	// let through to find out. It doubles while that one is not answered about either, up to five times as long. Default 1 s.
+	ProviderPause time.Duration
 	// HoldTTL is how long an unpaid order keeps its units. Default 2 min; at least the two above together.
 	HoldTTL time.Duration
 	// SoldOut is the memory of what is gone. Default: one of the Service's own.
@@ -51,31 +58,46 @@ type Service struct {
 
 	placing  *batcher[Request, placed]
 	settling *batcher[settlement, Order]
+	// Where orders wait for a row that somebody holds for long.
+	placingLate  *batcher[Request, placed]
+	settlingLate *batcher[settlement, Order]
+	suspects     suspects
+
+	provider *breaker
+	sweeps   sweepCounters
 }
 
 // New returns a Service on a pool and a gateway that it does not close.
 func New(pool *pgxpool.Pool, gateway payment.Gateway, log *slog.Logger, cfg Config) *Service {
 	cfg.PaymentTimeout = cmp.Or(cfg.PaymentTimeout, 3*time.Second)
 	cfg.TransactionTimeout = cmp.Or(cfg.TransactionTimeout, 5*time.Second)
+	cfg.LockPatience = cmp.Or(cfg.LockPatience, 3*time.Second)
+	cfg.ProviderPause = cmp.Or(cfg.ProviderPause, time.Second)
 	cfg.HoldTTL = cmp.Or(cfg.HoldTTL, 2*time.Minute)
 	cfg.QueueTimeout = cmp.Or(cfg.QueueTimeout, 15*time.Second)
 	cfg.QueueLength = cmp.Or(cfg.QueueLength, 20_000)
 	cfg.BatchSize = cmp.Or(cfg.BatchSize, 128)
 	cfg.SoldOut = cmp.Or(cfg.SoldOut, new(inventory.Hints))
 	s := &Service{pool: pool, gateway: gateway, log: log, cfg: cfg}
+	s.provider = &breaker{shortest: cfg.ProviderPause, longest: 5 * cfg.ProviderPause, trialTimeout: s.lease()}
+	s.suspects.lasts = suspicion
 	limits := batchLimits{queue: cfg.QueueLength, size: cfg.BatchSize, flights: 1, turn: new(sync.Mutex)}
 	if cfg.Plain {
 		limits.size, limits.flights, limits.turn = 1, math.MaxInt, noTurn{}
 	}
-	s.placing = newBatcher(limits, s.placeBatch)
-	limits.queue = math.MaxInt // whoever waits here has come through there
-	s.settling = newBatcher(limits, s.settleBatch)
+	late := limits
+	late.turn = new(sync.Mutex)
+	s.placing = newBatcher(limits, s.placeBatch(mainLane))
+	s.placingLate = newBatcher(late, s.placeBatch(patientLane))
+	limits.queue, late.queue = math.MaxInt, math.MaxInt // whoever waits here has come through there
+	s.settling = newBatcher(limits, s.settleBatch(mainLane))
+	s.settlingLate = newBatcher(late, s.settleBatch(patientLane))
 	return s
 }
 
 // Close waits until the orders that are being placed and settled are, or until ctx ends. Checkouts are refused from here on.
 func (s *Service) Close(ctx context.Context) error {
-	return errors.Join(s.placing.close(ctx), s.settling.close(ctx))
+	return errors.Join(s.placing.close(ctx), s.placingLate.close(ctx), s.settling.close(ctx), s.settlingLate.close(ctx))
 }
 
 // Healthy says whether batches of orders go on. It fails only when one stands still
@@ -83,13 +105,33 @@ func (s *Service) Close(ctx context.Context) error {
 // does not answer, is the reason then, and a new process is all that helps.
 func (s *Service) Healthy() error {
 	limit := batchLimit(s.cfg.TransactionTimeout)
-	if d := s.placing.standstill(); d > limit {
+	if d := max(s.placing.standstill(), s.placingLate.standstill()); d > limit {
 		return fmt.Errorf("no batch of orders was placed for %v, and one has to end within %v", d.Round(time.Second), limit)
 	}
-	if d := s.settling.standstill(); d > limit {
+	if d := max(s.settling.standstill(), s.settlingLate.standstill()); d > limit {
 		return fmt.Errorf("no batch of orders was settled for %v, and one has to end within %v", d.Round(time.Second), limit)
 	}
 	return nil
+}
+
+// Stats are what a Service has counted so far.
+type Stats struct {
+	// Swept orders, by what became of them. Left ones could not be settled at that sweep.
+	SweptConfirmed, SweptCancelled, SweptLeft int64
+	// Expired is how many orders waited for a sweep after the last one of this Service.
+	Expired int64
+	// ProviderAway says that orders are refused since the provider does not answer; ProviderLost, how often that has begun.
+	ProviderAway bool
+	ProviderLost int64
+}
+
+// Stats returns what this Service has counted.
+func (s *Service) Stats() Stats {
+	lost, away := s.provider.times()
+	return Stats{
+		SweptConfirmed: s.sweeps.confirmed.Load(), SweptCancelled: s.sweeps.cancelled.Load(), SweptLeft: s.sweeps.left.Load(),
+		Expired: s.sweeps.backlog.Load(), ProviderAway: away, ProviderLost: lost,
+	}
 }
 
 // batchLimit is how long a batch may take. Twice the transaction is what it takes with
@@ -123,7 +165,8 @@ type Result struct {
 	Replayed bool
 }
 
-// Checkout orders the cart of the request's owner and pays for it. The errors are those of this package and
+// Checkout orders the cart of the request's owner and pays for it. While the payment provider is away, no new order that costs
+// something is placed: the error is a *[ProviderAway]. The other errors are those of this package and
 // *[pricing.RefusedDiscount]. Any other means that the database could not be asked, or that the catalogue is broken (two
 // currencies in one cart); a repeat with the same key is safe in all cases.
 //
@@ -135,10 +178,11 @@ func (s *Service) Checkout(ctx context.Context, req Request) (Result, error) {
 		return Result{}, err
 	}
 	ctx = context.WithoutCancel(ctx)
-	if placed.order.Status != Pending {
+	if placed.order.Status != Pending || placed.waits {
 		return Result{placed.order, true}, nil
 	}
-	outcome := s.pay(ctx, placed.order, req.PaymentToken)
+	defer s.provider.giveBack(placed.trial)
+	outcome := s.pay(ctx, &placed, req.PaymentToken)
 	if outcome == nil {
 		// Not even the fence could be asked: the order stands as pending, and the sweeper goes on.
 		s.log.WarnContext(ctx, "payment outcome unknown, order left pending", "order", placed.order.ID)
@@ -163,28 +207,40 @@ func (s *Service) Checkout(ctx context.Context, req Request) (Result, error) {
 }
 
 // pay charges for an order and returns what to settle, or nil when the outcome can't be known now.
-func (s *Service) pay(ctx context.Context, o Order, token string) *settlement {
+func (s *Service) pay(ctx context.Context, p *placed, token string) *settlement {
+	o := p.order
 	if o.Total.Minor == 0 { // providers refuse to charge nothing
-		return settled(o.ID, payment.Receipt{Captured: true, Reference: "free_" + o.ID.String()}, ReasonFailed)
+		return settled(o.ID, o.Total, payment.Receipt{Captured: true, Amount: o.Total, Reference: "free_" + o.ID.String()}, ReasonFailed)
+	}
+	if p.trial == 0 && !p.resumed && !s.provider.closed() {
+		// The provider went away after this order was let in. Nobody has asked it about this order yet, and nobody else may while
+		// the lease is ours: the units go back at once.
+		return &settlement{order: o.ID, reason: ReasonFailed, unasked: p.lease}
 	}
 	receipt, err := s.ask(ctx, func(ctx context.Context) (payment.Receipt, error) {
 		return s.gateway.Charge(ctx, payment.Charge{Order: o.ID, Amount: o.Total, Token: token})
 	})
 	if err == nil {
-		return settled(o.ID, receipt, ReasonFailed)
+		s.provider.answered()
+		return settled(o.ID, o.Total, receipt, ReasonFailed)
 	}
 	s.log.WarnContext(ctx, "charge failed, cancelling it", "order", o.ID, "error", err)
-	return s.fence(ctx, o.ID, ReasonFailed)
+	return s.fence(ctx, o.ID, o.Total, ReasonFailed, p.trial)
 }
 
-// fence makes the outcome of a charge known by cancelling it, or returns nil when the provider does not answer.
-func (s *Service) fence(ctx context.Context, order uuid.UUID, reason CancelReason) *settlement {
+// fence makes the outcome of a charge known by cancelling it, or returns nil when the provider does not answer. The trial is the
+// breaker's, or 0.
+func (s *Service) fence(ctx context.Context, order uuid.UUID, total money.Money, reason CancelReason, trial int64) *settlement {
 	receipt, err := s.ask(ctx, func(ctx context.Context) (payment.Receipt, error) { return s.gateway.Cancel(ctx, order) })
 	if err != nil {
 		s.log.WarnContext(ctx, "cancelling a charge failed", "order", order, "error", err)
+		if s.provider.unknown(time.Now(), trial) {
+			s.log.ErrorContext(ctx, "the payment provider is away: orders are refused until it answers one again", "error", err)
+		}
 		return nil
 	}
-	return settled(order, receipt, reason)
+	s.provider.answered()
+	return settled(order, total, receipt, reason)
 }
 
 var errPaymentTimeout = errors.New("payment provider timed out")

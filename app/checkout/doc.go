@@ -29,8 +29,11 @@
 // inside the batch. Where PostgreSQL refuses the transaction for what is in it, or it panics, it is run again in halves, until
 // the one at fault is alone.
 //
-// What turns cost: where a batch of Place waits for a stock row that somebody else holds, settlements of this worker wait
-// with it, for the lock time-out at the longest. An order whose settlement gives up stays pending, and the sweeper settles it.
+// A row that somebody else holds for long, such as a psql that was left open, is the trouble of the orders that need it. A batch
+// waits for its locks for 250 ms, is then run again around the rows that can't be had, and puts their orders off: these go on in
+// a lane of their own, with batches, turn and connection apart, and are given up with [ErrBusy] after [Config].LockPatience. Held
+// rows are remembered for a second, so that the others pay the 250 ms once a second at the most. A settlement that gives up
+// leaves its order pending, and the sweeper settles it.
 //
 // A request that gives up while it waits was never placed. Once a batch has it, it is answered with what became of it.
 //
@@ -57,6 +60,12 @@
 //
 // # When things break
 //
+// The provider is away: after three orders in a row about which it answered neither the charge nor the cancellation, new ones
+// that cost something are refused with [ProviderAway] before they take a unit. After [Config].ProviderPause one order at a time
+// is let through to find out whether it is back; any answer about any order, also to a sweeper, ends the refusals. What was let in
+// before, and has not asked the provider yet, gives its units back at once. So an outage keeps the units of the orders that were
+// at the provider when it began, the places of the turnstile before the checkout at the most, and of one order for each trial.
+//
 // The provider's answer is missing: the outcome is unknown, so it is asked to cancel. That is a fence (see package payment):
 // afterwards the charge is either captured, and the order is confirmed, or impossible, and the order is cancelled. If the
 // provider can't be asked even that, the order stays pending and is answered as such; the sweeper goes on asking.
@@ -69,7 +78,8 @@
 // The gateway panics: that too is an unknown outcome.
 //
 // The worker dies: before COMMIT, nothing happened; after it, the order is pending and its hold expires; the sweeper of
-// any worker settles it by the fence. Sweepers share the work by SKIP LOCKED, one order at a time.
+// any worker settles it by the fence. Sweepers share the work by SKIP LOCKED, and each asks about 32
+// orders at once.
 //
 // Locks are taken in one order everywhere: carts by owner, orders by id, discounts by code, stock by SKU,
 // whose rows stand for the allowances too. Serialization failures and deadlocks (40001, 40P01) are retried a few times all the same.

@@ -1,10 +1,13 @@
 package checkout
 
 import (
+	"cmp"
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
+	"doorbuster/app/money"
 	"doorbuster/app/payment"
 )
 
@@ -19,7 +22,7 @@ type Placement struct {
 
 // PlaceAll is placeAll. An order that it places is what a worker leaves that dies after the first step.
 func (s *Service) PlaceAll(ctx context.Context, reqs ...Request) ([]Placement, error) {
-	all, err := s.placeAll(ctx, reqs)
+	all, err := s.placeAll(ctx, reqs, mainLane, s.provider.admit(time.Now()))
 	out := make([]Placement, len(all))
 	for i, p := range all {
 		out[i] = Placement{p.order, p.resumed, p.err}
@@ -30,7 +33,7 @@ func (s *Service) PlaceAll(ctx context.Context, reqs ...Request) ([]Placement, e
 // PlaceBatch is what happens to requests that arrive together.
 func (s *Service) PlaceBatch(reqs ...Request) []Placement {
 	var out []Placement
-	for _, a := range s.placeBatch(reqs) {
+	for _, a := range s.placeTogether(reqs, mainLane) {
 		out = append(out, Placement{a.value.order, a.value.resumed, a.err})
 	}
 	return out
@@ -38,7 +41,7 @@ func (s *Service) PlaceBatch(reqs ...Request) []Placement {
 
 // SettleBatch is what happens to payments that end together. The error is that of each.
 func (s *Service) SettleBatch(ends ...Ending) (orders []Order, errs []error) {
-	for _, a := range s.settleBatch(settlements(ends)) {
+	for _, a := range s.settleTogether(settlements(ends), mainLane) {
 		orders, errs = append(orders, a.value), append(errs, a.err)
 	}
 	return orders, errs
@@ -47,22 +50,43 @@ func (s *Service) SettleBatch(ends ...Ending) (orders []Order, errs []error) {
 // Ending is how the payment of one order ended, for [Service.SettleAll].
 type Ending struct {
 	Order   uuid.UUID
+	Total   money.Money // of the order; the zero value: what was captured
 	Receipt payment.Receipt
 	Reason  CancelReason
+	Unasked time.Time // see settlement
 }
 
-// SettleAll is settleAll.
+// SettleAll is settleAll, again and again until none is put off.
 func (s *Service) SettleAll(ctx context.Context, ends ...Ending) (map[uuid.UUID]Order, error) {
-	return s.settleAll(ctx, settlements(ends))
+	for {
+		orders, putOff, err := s.settleAll(ctx, settlements(ends), patientLane)
+		if err != nil || len(putOff) == 0 {
+			return orders, err
+		}
+	}
 }
 
 func settlements(ends []Ending) []settlement {
 	all := make([]settlement, len(ends))
 	for i, end := range ends {
-		all[i] = *settled(end.Order, end.Receipt, end.Reason)
+		all[i] = *settled(end.Order, cmp.Or(end.Total, end.Receipt.Amount), end.Receipt, end.Reason)
+		all[i].unasked = end.Unasked
 	}
 	return all
 }
+
+// LoseProvider is what the Service learns from a provider that is away.
+func (s *Service) LoseProvider() {
+	for range breakerMisses {
+		s.provider.unknown(time.Now(), 0)
+	}
+}
+
+// Suspect makes suspicions of locked rows last.
+func (s *Service) Suspect(lasts time.Duration) { s.suspects.lasts = lasts }
+
+// ErrPutOff is what becomes of an order in a batch that goes around a locked row.
+var ErrPutOff = errPutOff
 
 // MaxTries is how often a transaction is run.
 const MaxTries = maxTries
@@ -71,4 +95,10 @@ const MaxTries = maxTries
 const (
 	SelectPrior  = selectPrior
 	ClaimExpired = claimExpired
+)
+
+// How the transactions of batches begin.
+const (
+	BeginBriefly = beginBriefly
+	BeginAround  = beginAround
 )

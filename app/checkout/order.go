@@ -53,6 +53,8 @@ type OrderLine struct {
 	Quantity  int
 	UnitPrice money.Money
 	Limited   bool // counts against the customer's allowance
+	// Limit is how many units a customer could have when the order was placed. It is set while it is placed.
+	Limit int
 }
 
 // parties are the two customers of a limited line: the owner of the cart, and the address that the order goes to.
@@ -84,11 +86,16 @@ var (
 	ErrBusy      = errors.New("the checkout is busy")
 )
 
+// ProviderAway is a refusal because the payment provider has not answered lately. It wraps [ErrProvider].
+type ProviderAway struct{ RetryIn time.Duration }
+
+func (e *ProviderAway) Error() string { return "the payment provider is away; nothing was charged" }
+
+// Unwrap makes it an [ErrProvider].
+func (e *ProviderAway) Unwrap() error { return ErrProvider }
+
 // ErrNotFound says that there is no such order, or that it is somebody else's.
 var ErrNotFound = errors.New("no such order")
-
-// errFenceBroken is what a provider does that captures after it was asked to cancel. It is logged, for people to refund.
-var errFenceBroken = errors.New("a charge was captured for a cancelled order")
 
 // OutOfStock is a refusal that lists the lines that can't be served.
 type OutOfStock struct{ Lines []ShortLine }

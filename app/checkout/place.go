@@ -23,6 +23,8 @@ type placed struct {
 	order   Order
 	lease   time.Time // where the order is pending: the end of this request's lease on its payment
 	resumed bool      // found pending, and this request is now the one that pays
+	waits   bool      // found pending, and nobody pays while the provider is away
+	trial   int64     // the breaker's: this order finds out whether the provider is back
 	err     error
 }
 
@@ -49,15 +51,19 @@ const lookupTimeout = 2 * time.Second
 func (s *Service) place(ctx context.Context, req Request) (placed, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.QueueTimeout, errQueueTimeout)
 	defer cancel()
-	p, err := s.placing.ask(ctx, req)
+	p, err := patiently(ctx, s.cfg.LockPatience, s.placing, s.placingLate, req)
 	if fault, ok := errors.AsType[*panicked](err); ok {
 		panic(fault) // here, where the request's own recovery is
 	}
 	return p, err
 }
 
-// placeBatch places orders together, and answers each.
-func (s *Service) placeBatch(reqs []Request) []answered[placed] {
+// placeBatch returns the function that places orders together in a lane, and answers each.
+func (s *Service) placeBatch(l lane) func([]Request) []answered[placed] {
+	return func(reqs []Request) []answered[placed] { return s.placeTogether(reqs, l) }
+}
+
+func (s *Service) placeTogether(reqs []Request, l lane) []answered[placed] {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), s.cfg.TransactionTimeout, errPlaceTimeout)
 	defer cancel()
 	out := make([]answered[placed], len(reqs))
@@ -74,8 +80,17 @@ func (s *Service) placeBatch(reqs []Request) []answered[placed] {
 	if len(rest) == 0 {
 		return out
 	}
+	admitted := s.provider.admit(time.Now())
+	defer func() {
+		if !slices.ContainsFunc(out, func(a answered[placed]) bool { return a.err == nil && a.value.trial != 0 }) {
+			s.provider.giveBack(admitted.trial) // nobody has taken it
+		}
+	}()
 	err := inParts(rest, func(first int, reqs []Request) error {
-		all, err := s.placeAll(ctx, reqs)
+		all, err := s.placeAll(ctx, reqs, l, admitted)
+		if slices.ContainsFunc(all, func(p placed) bool { return p.trial != 0 }) {
+			admitted.trial = 0 // one, and no more in the other parts
+		}
 		for i, p := range all {
 			out[slots[first+i]] = answered[placed]{p, p.err}
 		}
@@ -89,11 +104,13 @@ func (s *Service) placeBatch(reqs []Request) []answered[placed] {
 
 // placeAll places many orders in one transaction and answers each request. When the transaction's fate is unknown it
 // looks the keys up; an error means that nothing is known to be placed and that a repeat with the same keys is safe.
-func (s *Service) placeAll(ctx context.Context, reqs []Request) ([]placed, error) {
+func (s *Service) placeAll(ctx context.Context, reqs []Request, l lane, admitted pass) ([]placed, error) {
 	var out []placed
 	var shelf *inventory.Shelf
-	err := s.transact(ctx, whenAsked, func(tx pgx.Tx) (err error) {
-		out, shelf, err = s.placeTx(ctx, tx, reqs)
+	err := s.around(ctx, whenAsked, func(tx pgx.Tx, around bool) (err error) {
+		t := &placing{Service: s, tx: tx, lane: l, around: around, admitted: admitted, out: make([]placed, len(reqs))}
+		shelf, err = t.place(ctx, reqs)
+		out = t.out
 		return err
 	})
 	if err == nil {
@@ -108,7 +125,7 @@ func (s *Service) placeAll(ctx context.Context, reqs []Request) ([]placed, error
 	// Only new orders matter: a refused or replayed request wrote nothing, and a resumed one no more than its lease.
 	var owners, ids []uuid.UUID
 	for i, p := range out {
-		if p.err == nil && !p.resumed && p.order.Status == Pending {
+		if p.err == nil && !p.resumed && !p.waits && p.order.Status == Pending {
 			owners, ids = append(owners, reqs[i].Owner), append(ids, p.order.ID)
 		}
 	}
@@ -135,52 +152,124 @@ type draft struct {
 	cart    cart.Cart
 	order   Order
 	lease   time.Time
+	trial   int64 // the breaker's
+	counted bool  // the use of its code
 	demand  inventory.Order
 }
 
-// placeTx returns one answer for each request, and the shelf as it is left, nil where nobody had to look at it.
-func (s *Service) placeTx(ctx context.Context, tx pgx.Tx, reqs []Request) ([]placed, *inventory.Shelf, error) {
-	out := make([]placed, len(reqs))
-	owners := make([]uuid.UUID, len(reqs))
+// placing is one run of the transaction of Place.
+type placing struct {
+	*Service
+	tx       pgx.Tx
+	lane     lane
+	around   bool // what is held by others is put off, and not waited for
+	admitted pass
+	out      []placed // one answer for each request
+}
+
+// putOff puts requests off whose rows are held.
+func (t *placing) putOff(slot int) { t.out[slot] = placed{err: errPutOff} }
+
+// place answers each request, and returns the shelf as it is left, nil where nobody had to look at it.
+func (t *placing) place(ctx context.Context, reqs []Request) (*inventory.Shelf, error) {
+	if err := t.lookAtCarts(ctx, reqs); err != nil {
+		return nil, err
+	}
+	var some []Request
+	var owners []uuid.UUID
 	for i := range reqs {
-		owners[i] = reqs[i].Owner
+		if t.out[i].err == nil {
+			some, owners = append(some, reqs[i]), append(owners, reqs[i].Owner)
+		}
 	}
 	batch := new(pgx.Batch)
 	carts := cart.QueueLock(batch, owners)
-	prior := queuePrior(batch, reqs)
-	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return nil, nil, err
+	prior := queuePrior(batch, some)
+	if err := t.tx.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, err
 	}
-	if s.cfg.Plain {
-		if err := lockFirstTx(ctx, tx, carts); err != nil {
-			return nil, nil, err
+	if t.cfg.Plain {
+		if err := lockFirstTx(ctx, t.tx, carts); err != nil {
+			return nil, err
 		}
 	}
 	var drafts []*draft
 	for i, req := range reqs {
+		if t.out[i].err != nil {
+			continue
+		}
 		key := ownedKey{req.Owner, req.Key}
 		switch before, found := prior[key]; {
 		case found && !bytes.Equal(before.fingerprint, req.fingerprint()):
-			out[i].err = ErrKeyReused
+			t.out[i].err = ErrKeyReused
 		case found && before.paying:
-			out[i].err = ErrInFlight
+			t.out[i].err = ErrInFlight
 		case found:
-			out[i].order, out[i].resumed = before.order, before.order.Status == Pending
-			if out[i].resumed {
+			t.out[i].order = before.order
+			if before.order.Status == Pending {
+				t.out[i].trial, t.out[i].resumed = t.admitted.take()
+				t.out[i].waits = !t.out[i].resumed
+			}
+			if t.out[i].resumed {
 				before.paying = true
 				prior[key] = before
 			}
 		case len(carts[req.Owner].Lines) == 0:
-			out[i].err = ErrCartEmpty
+			t.out[i].err = ErrCartEmpty
 		default:
 			drafts = append(drafts, &draft{request: req, slot: i, cart: carts[req.Owner]})
 		}
 	}
-	if err := s.resumeTx(ctx, tx, out); err != nil {
-		return nil, nil, err
+	if err := t.resume(ctx); err != nil {
+		return nil, err
 	}
-	shelf, err := s.orderTx(ctx, tx, drafts, out)
-	return out, shelf, err
+	return t.order(ctx, drafts)
+}
+
+// lookAtCarts puts off the requests whose carts are held.
+func (t *placing) lookAtCarts(ctx context.Context, reqs []Request) error {
+	var held rows
+	if t.around {
+		owners := make([]uuid.UUID, len(reqs))
+		for i := range reqs {
+			owners[i] = reqs[i].Owner
+		}
+		var err error
+		if held, err = heldCartsTx(ctx, t.tx, owners); err != nil {
+			return err
+		}
+		t.suspects.found(held)
+	}
+	for i := range reqs {
+		if held.carts[reqs[i].Owner] || t.lane == mainLane && t.suspects.any(cartOf(reqs[i].Owner)) {
+			t.putOff(i)
+		}
+	}
+	return nil
+}
+
+// lookAtGoods puts off the drafts that need a stock row or a limited code that is held, and returns the others.
+func (t *placing) lookAtGoods(ctx context.Context, drafts []*draft) (rest []*draft, err error) {
+	var held rows
+	if t.around {
+		orders := make([]*Order, len(drafts))
+		for i, d := range drafts {
+			orders[i] = &d.order
+		}
+		if held, err = heldGoodsTx(ctx, t.tx, orders); err != nil {
+			return nil, err
+		}
+		t.suspects.found(held)
+	}
+	for _, d := range drafts {
+		o := &d.order
+		if held.holds(o.Lines, o.DiscountCode) || t.lane == mainLane && t.suspects.goods(o.Lines, o.DiscountCode) {
+			t.putOff(d.slot)
+			continue
+		}
+		rest = append(rest, d)
+	}
+	return rest, nil
 }
 
 // lockFirstTx is what makes [Config.Plain] plain: everything after it is done with the hot row in hand.
@@ -197,14 +286,21 @@ func lockFirstTx(ctx context.Context, tx pgx.Tx, carts map[uuid.UUID]cart.Cart) 
 	return err
 }
 
-// orderTx prices the drafts, takes their units in the order of their arrival and writes those that got them.
-func (s *Service) orderTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out []placed) (*inventory.Shelf, error) {
+// order prices the drafts, takes their units in the order of their arrival and writes those that got them.
+func (t *placing) order(ctx context.Context, drafts []*draft) (*inventory.Shelf, error) {
 	if len(drafts) == 0 {
 		return nil, nil
 	}
-	drafts, err := s.priceTx(ctx, tx, drafts, out)
-	if err != nil || len(drafts) == 0 {
+	tx, out := t.tx, t.out
+	drafts, err := t.priceTx(ctx, tx, drafts, out)
+	if err != nil {
 		return nil, err
+	}
+	if drafts, err = t.lookAtGoods(ctx, drafts); err != nil {
+		return nil, err
+	}
+	if drafts = t.admitted.refuse(drafts, out); len(drafts) == 0 {
+		return nil, nil
 	}
 	codes, demands := make([]string, 0, len(drafts)), make([]inventory.Order, 0, len(drafts))
 	for _, d := range drafts {
@@ -239,6 +335,7 @@ func (s *Service) orderTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out [
 		}
 		if limited {
 			uses[code]++
+			d.counted = true
 		}
 		sold, buyers[d.request.Owner] = append(sold, d), d
 	}
@@ -248,7 +345,7 @@ func (s *Service) orderTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out [
 	batch := new(pgx.Batch)
 	pricing.QueueUses(batch, uses)
 	shelf.Queue(batch)
-	s.queueOrders(batch, sold)
+	t.queueOrders(batch, sold)
 	soldOwners := make([]uuid.UUID, len(sold))
 	for i, d := range sold {
 		soldOwners[i] = d.request.Owner
@@ -258,7 +355,7 @@ func (s *Service) orderTx(ctx context.Context, tx pgx.Tx, drafts []*draft, out [
 		return nil, fmt.Errorf("write orders: %w", err)
 	}
 	for _, d := range sold {
-		out[d.slot].order, out[d.slot].lease = d.order, d.lease
+		out[d.slot].order, out[d.slot].lease, out[d.slot].trial = d.order, d.lease, d.trial
 	}
 	return shelf, nil
 }
@@ -325,7 +422,9 @@ func (d *draft) price(skus map[int64]*catalog.SKU, units map[int64]int, discount
 			short = append(short, ShortLine{sku.Code, l.Quantity, units[l.SKU]})
 		}
 		lines = append(lines, pricing.Line{Unit: offer.Price, Quantity: l.Quantity})
-		d.order.Lines = append(d.order.Lines, OrderLine{l.SKU, sku.Code, sku.Title(), l.Quantity, offer.Price, sku.MaxPerCustomer > 0})
+		d.order.Lines = append(d.order.Lines, OrderLine{
+			l.SKU, sku.Code, sku.Title(), l.Quantity, offer.Price, sku.MaxPerCustomer > 0, sku.MaxPerCustomer,
+		})
 		d.demand.Lines = append(d.demand.Lines, inventory.Line{SKU: l.SKU, Quantity: l.Quantity, Limit: sku.MaxPerCustomer})
 	}
 	if short != nil {

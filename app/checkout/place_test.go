@@ -304,7 +304,7 @@ func TestPlansOfAYoungDatabase(t *testing.T) {
 	defer conn.Release()
 	for name, c := range map[string]struct{ types, sql, args, bound string }{
 		"prior": {"uuid[], text[]", checkout.SelectPrior, "'{}', '{}'", "Index Cond: (owner_id = u.owner_id)"},
-		"claim": {"interval", checkout.ClaimExpired, "'1 s'", "Index Cond: (hold_expires_at < statement_timestamp())"},
+		"claim": {"interval, integer", checkout.ClaimExpired, "'1 s', 32", "Index Cond: (hold_expires_at < statement_timestamp())"},
 	} {
 		for _, sql := range []string{
 			"SET plan_cache_mode = force_generic_plan", "SET enable_bitmapscan = off", "PREPARE young_" + name + " (" + c.types + ") AS " + c.sql,

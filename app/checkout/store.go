@@ -3,6 +3,7 @@ package checkout
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -40,7 +41,7 @@ func scanOrder(row pgx.Row, after ...any) (Order, error) {
 	o.Subtotal.Currency, o.Discount.Currency, o.Total.Currency = currency, currency, currency
 	for _, l := range lines {
 		price := money.Money{Minor: l.UnitPriceMinor, Currency: currency}
-		o.Lines = append(o.Lines, OrderLine{l.SKU, l.Code, l.Name, l.Quantity, price, l.Limited})
+		o.Lines = append(o.Lines, OrderLine{SKU: l.SKU, Code: l.Code, Name: l.Name, Quantity: l.Quantity, UnitPrice: price, Limited: l.Limited})
 	}
 	return o, err
 }
@@ -104,8 +105,9 @@ WITH free AS (
 )
 UPDATE orders SET paying_until = clock_timestamp() + $2 FROM free WHERE orders.id = free.id RETURNING orders.id, paying_until`
 
-// resumeTx takes the payment lease of the orders that are resumed. Where somebody else has it, it refuses.
-func (s *Service) resumeTx(ctx context.Context, tx pgx.Tx, out []placed) error {
+// resume takes the payment lease of the orders that are resumed. Where somebody else has it, or the order itself, it refuses.
+func (t *placing) resume(ctx context.Context) error {
+	out := t.out
 	var ids []uuid.UUID
 	for _, p := range out {
 		if p.resumed {
@@ -115,7 +117,14 @@ func (s *Service) resumeTx(ctx context.Context, tx pgx.Tx, out []placed) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	rows, err := tx.Query(ctx, takeLeases, ids, s.lease())
+	if t.around {
+		held, err := heldOrdersTx(ctx, t.tx, ids)
+		if err != nil {
+			return err
+		}
+		ids = slices.DeleteFunc(ids, func(id uuid.UUID) bool { return held.orders[id] })
+	}
+	rows, err := t.tx.Query(ctx, takeLeases, ids, t.lease())
 	if err != nil {
 		return fmt.Errorf("resume orders: %w", err)
 	}
@@ -151,18 +160,20 @@ UPDATE orders SET paying_until = '-infinity' WHERE id = $1 AND status = 'pending
 
 const insertOrders = `-- name: checkout.insert_orders
 INSERT INTO orders (id, owner_id, account_id, cart_id, idempotency_key, fingerprint, paying_until, email, currency,
-                    subtotal_minor, discount_minor, total_minor, discount_code, hold_expires_at)
+                    subtotal_minor, discount_minor, total_minor, discount_code, discount_counted, hold_expires_at)
 SELECT u.id, u.owner_id, u.account_id, u.cart_id, u.key, u.fingerprint, clock_timestamp() + $13, u.email, u.currency,
-       u.subtotal, u.discount, u.subtotal - u.discount, nullif(u.code, ''), clock_timestamp() + $12
+       u.subtotal, u.discount, u.subtotal - u.discount, nullif(u.code, ''), CASE WHEN u.code <> '' THEN u.counted END, clock_timestamp() + $12
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::bytea[], $7::text[], $8::text[],
-              $9::bigint[], $10::bigint[], $11::text[])
-       WITH ORDINALITY AS u (id, owner_id, account_id, cart_id, key, fingerprint, email, currency, subtotal, discount, code, nth)
+              $9::bigint[], $10::bigint[], $11::text[], $14::boolean[])
+       WITH ORDINALITY AS u (id, owner_id, account_id, cart_id, key, fingerprint, email, currency, subtotal, discount, code, counted, nth)
  ORDER BY u.nth
 RETURNING id, number, created_at, paying_until`
 
 const insertLines = `-- name: checkout.insert_lines
-INSERT INTO order_line (order_id, sku_id, sku_code, name, quantity, unit_price_minor, limited)
-SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::integer[], $6::bigint[], $7::boolean[])`
+INSERT INTO order_line (order_id, sku_id, sku_code, name, quantity, unit_price_minor, limited, agreed_limit)
+SELECT u.order_id, u.sku_id, u.sku_code, u.name, u.quantity, u.price, u.agreed > 0, nullif(u.agreed, 0)
+  FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::integer[], $6::bigint[], $7::integer[])
+       AS u (order_id, sku_id, sku_code, name, quantity, price, agreed)`
 
 // queueOrders adds the statements that write the drafts' orders, and fills in their numbers when the answer comes.
 func (s *Service) queueOrders(batch *pgx.Batch, drafts []*draft) {
@@ -176,7 +187,8 @@ func (s *Service) queueOrders(batch *pgx.Batch, drafts []*draft) {
 		lineSKUs, linePrices            []int64
 		lineCodes, lineNames            []string
 		lineQuantities                  []int
-		lineLimited                     []bool
+		lineLimits                      []int
+		counted                         []bool
 		byID                            = map[uuid.UUID]*draft{}
 	)
 	for _, d := range drafts {
@@ -187,14 +199,15 @@ func (s *Service) queueOrders(batch *pgx.Batch, drafts []*draft) {
 		keys, emails, currencies = append(keys, d.request.Key), append(emails, o.Email), append(currencies, o.Total.Currency)
 		codes, fingerprints = append(codes, o.DiscountCode), append(fingerprints, d.request.fingerprint())
 		subtotals, discounts = append(subtotals, o.Subtotal.Minor), append(discounts, o.Discount.Minor)
+		counted = append(counted, d.counted)
 		for _, l := range o.Lines {
 			lineOrders, lineSKUs, linePrices = append(lineOrders, o.ID), append(lineSKUs, l.SKU), append(linePrices, l.UnitPrice.Minor)
 			lineCodes, lineNames = append(lineCodes, l.Code), append(lineNames, l.Name)
-			lineQuantities, lineLimited = append(lineQuantities, l.Quantity), append(lineLimited, l.Limited)
+			lineQuantities, lineLimits = append(lineQuantities, l.Quantity), append(lineLimits, l.Limit)
 		}
 	}
 	batch.Queue(insertOrders, ids, owners, accounts, carts, keys, fingerprints, emails, currencies, subtotals, discounts, codes,
-		s.cfg.HoldTTL, s.lease()).Query(func(rows pgx.Rows) error {
+		s.cfg.HoldTTL, s.lease(), counted).Query(func(rows pgx.Rows) error {
 		var id uuid.UUID
 		var number int64
 		var created, lease time.Time
@@ -204,7 +217,7 @@ func (s *Service) queueOrders(batch *pgx.Batch, drafts []*draft) {
 		})
 		return err
 	})
-	batch.Queue(insertLines, lineOrders, lineSKUs, lineCodes, lineNames, lineQuantities, linePrices, lineLimited)
+	batch.Queue(insertLines, lineOrders, lineSKUs, lineCodes, lineNames, lineQuantities, linePrices, lineLimits)
 }
 
 // committed asks which orders of a transaction were committed. The server may still be at work on the COMMIT that we know
@@ -217,7 +230,7 @@ func (s *Service) committed(ctx context.Context, owners, ids []uuid.UUID) ([]uui
 SELECT id FROM orders WHERE id = ANY ($1)`
 	var found []uuid.UUID
 	fewTimes := func(n int, _ error) bool { return n < maxTries }
-	err := s.transact(ctx, fewTimes, func(tx pgx.Tx) error {
+	err := s.transact(ctx, "BEGIN", fewTimes, func(tx pgx.Tx) error {
 		if _, err := cart.LockTx(ctx, tx, owners); err != nil {
 			return err
 		}

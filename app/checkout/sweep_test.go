@@ -365,6 +365,70 @@ func TestCancelledAfterLogin(t *testing.T) {
 	s.checkBooks()
 }
 
+// Promises E2, E3: no line is lost between guest and account: a payment is declined when a login has merged the carts and has
+// not yet handed the orders over.
+func TestCancelledDuringLogin(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	account := s.account()
+	order := s.place(s.buyer(payment.TokenOK, mug, 3))
+	var guest uuid.UUID
+	s.query("SELECT owner_id FROM orders", nil, &guest)
+	if err := s.carts.Merge(t.Context(), guest, account); err != nil {
+		t.Fatal(err)
+	}
+	w := s.worker(s.provider, patient)
+	if _, err := w.SettleAll(t.Context(), checkout.Ending{Order: order.ID, Reason: checkout.ReasonDeclined}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Adopt(t.Context(), guest, account); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.lines(account)[mug]; got != 3 {
+		t.Errorf("got %d units in the account's cart, want 3; the guest has %v", got, s.lines(guest))
+	}
+	s.checkBooks()
+}
+
+// A login that comes between the look at whose cart it is and its lock is found out.
+func TestLoginWhileItIsCancelled(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	account := s.account()
+	req := s.buyer(payment.TokenOK, mug, 3)
+	order := s.place(req)
+	w := s.traced(&onQuery{"cart.lock", func() {
+		if err := s.carts.Merge(t.Context(), req.Owner, account); err != nil {
+			t.Error(err)
+		}
+	}}, s.provider)
+	if _, err := w.SettleAll(t.Context(), checkout.Ending{Order: order.ID, Reason: checkout.ReasonDeclined}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.lines(account)[mug]; got != 3 {
+		t.Errorf("got %d units in the account's cart, want 3; the guest has %v", got, s.lines(req.Owner))
+	}
+	s.checkBooks()
+}
+
+// A customer whose cart was cleaned away stops nobody's settlement, and gets the lines back all the same.
+func TestCancelledWithoutACart(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	gone := s.buyer(payment.TokenOK, mug, 1)
+	orders := []checkout.Order{s.place(gone), s.place(s.buyer(payment.TokenOK, mug, 1))}
+	s.exec("DELETE FROM cart WHERE owner_id = $1", gone.Owner)
+	got, errs := s.worker(s.provider, patient).SettleBatch(
+		checkout.Ending{Order: orders[0].ID, Reason: checkout.ReasonDeclined},
+		checkout.Ending{Order: orders[1].ID, Total: orders[1].Total, Receipt: payment.Receipt{Captured: true, Amount: orders[1].Total, Reference: "ch_1"}})
+	if errs[0] != nil || errs[1] != nil || got[0].Status != checkout.Cancelled || got[1].Status != checkout.Confirmed {
+		t.Errorf("got %+v, %v, want one cancelled and one confirmed", got, errs)
+	}
+	if n := s.lines(gone.Owner)[mug]; n != 1 {
+		t.Errorf("got %d units back, want 1", n)
+	}
+}
+
 // Promise E3: a charge that somebody else has cancelled is no declined card: the key stays free.
 func TestCancelledIsNotDeclined(t *testing.T) {
 	t.Parallel()

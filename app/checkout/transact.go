@@ -25,12 +25,12 @@ const (
 // A repeat says whether a transaction that failed for the n-th time, counting from 1, is run again.
 type repeat func(n int, err error) bool
 
-// transact runs fn in a READ COMMITTED transaction and commits it, again and again from the start where repeat says so and
-// ctx has not ended. When COMMIT has no answer the error wraps a *commitLost: the transaction may have been committed.
-func (s *Service) transact(ctx context.Context, again repeat, fn func(pgx.Tx) error) error {
+// transact runs fn in a READ COMMITTED transaction that begins so and commits it, again and again from the start where repeat
+// says so and ctx has not ended. When COMMIT has no answer the error wraps a *commitLost: the transaction may have been committed.
+func (s *Service) transact(ctx context.Context, begin string, again repeat, fn func(pgx.Tx) error) error {
 	longest := retryJitter
 	for try := 1; ; try++ {
-		err := s.transactOnce(ctx, fn)
+		err := s.transactOnce(ctx, begin, fn)
 		if err == nil || !again(try, err) || ctx.Err() != nil {
 			return err
 		}
@@ -46,8 +46,8 @@ func (s *Service) transact(ctx context.Context, again repeat, fn func(pgx.Tx) er
 	}
 }
 
-func (s *Service) transactOnce(ctx context.Context, fn func(pgx.Tx) error) error {
-	tx, err := s.pool.Begin(ctx)
+func (s *Service) transactOnce(ctx context.Context, begin string, fn func(pgx.Tx) error) error {
+	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
@@ -90,7 +90,7 @@ func whenAsked(n int, err error) bool {
 // and a few times when it answers with an error: that may be there to stay.
 func untilDone(n int, err error) bool {
 	pgErr, answered := errors.AsType[*pgconn.PgError](err)
-	return n < maxTries || !answered || pgErr.SeverityUnlocalized != "ERROR"
+	return n < maxTries || !answered && !errors.Is(err, errAdopted) || answered && pgErr.SeverityUnlocalized != "ERROR"
 }
 
 // inParts does something for all, in one go if it can. Where PostgreSQL refuses what one of them brings along, or it makes
@@ -117,12 +117,13 @@ func inParts[T any](all []T, do func(first int, part []T) error, failed func(i i
 	return refused
 }
 
-// refusesContent reports whether a transaction has failed for what is in it: PostgreSQL's classes "data exception" and
-// "integrity constraint violation", https://www.postgresql.org/docs/current/errcodes-appendix.html.
+// refusesContent reports whether a transaction has failed for what is in it: PostgreSQL's classes "data exception",
+// "integrity constraint violation" and "PL/pgSQL error", which is what the triggers of others raise,
+// https://www.postgresql.org/docs/current/errcodes-appendix.html.
 func refusesContent(err error) bool {
-	if _, ok := errors.AsType[*panicked](err); ok {
+	if _, ok := errors.AsType[*panicked](err); ok || errors.Is(err, errAdopted) {
 		return true
 	}
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (strings.HasPrefix(pgErr.Code, "22") || strings.HasPrefix(pgErr.Code, "23"))
+	return ok && (strings.HasPrefix(pgErr.Code, "22") || strings.HasPrefix(pgErr.Code, "23") || strings.HasPrefix(pgErr.Code, "P0"))
 }

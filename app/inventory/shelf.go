@@ -79,6 +79,24 @@ func QueueLock(batch *pgx.Batch, orders []Order) *Shelf {
 	return s
 }
 
+const heldStock = `-- name: inventory.held
+WITH free AS MATERIALIZED (SELECT sku_id FROM stock WHERE sku_id = ANY ($1) FOR UPDATE SKIP LOCKED)
+SELECT sku_id FROM stock WHERE sku_id = ANY ($1) AND sku_id NOT IN (SELECT sku_id FROM free)`
+
+// QueueHeld adds the statement that locks those of the SKUs' stock rows that nobody else holds. The map is filled in when
+// the batch is read: which SKUs somebody else holds now. It never waits.
+func QueueHeld(batch *pgx.Batch, skus []int64) map[int64]bool {
+	held := map[int64]bool{}
+	batch.Queue(heldStock, skus).Query(func(rows pgx.Rows) error {
+		var sku int64
+		if _, err := pgx.ForEachRow(rows, []any{&sku}, func() error { held[sku] = true; return nil }); err != nil {
+			return fmt.Errorf("look for locked stock: %w", err)
+		}
+		return nil
+	})
+	return held
+}
+
 // Take takes all units of an order, or none: then it returns a *[Shortage] or a *[LimitReached].
 func (s *Shelf) Take(o Order) error {
 	if err := o.check(s.units, s.taken); err != nil {

@@ -26,9 +26,10 @@ type Charge struct {
 // Receipt says what became of a charge: captured, declined, or, where it is neither, cancelled before it was either.
 type Receipt struct {
 	Captured  bool
-	Declined  bool   // the customer's bank said no
-	Reference string // the provider's name for a captured charge
-	Reason    string // where it was not captured: why, for people
+	Declined  bool        // the customer's bank said no
+	Amount    money.Money // what was captured
+	Reference string      // the provider's name for a captured charge
+	Reason    string      // where it was not captured: why, for people
 }
 
 // ErrUnavailable says that the provider could not be asked or did not answer: the outcome of the charge is unknown.

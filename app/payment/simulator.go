@@ -3,11 +3,14 @@ package payment
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
+
+	"doorbuster/app/money"
 )
 
 // Test tokens of the [Simulator]. Any other token is declined.
@@ -29,14 +32,12 @@ type SimulatorConfig struct {
 
 // Simulator is a payment provider for demonstrations and tests. It keeps its books in Redis, not in the shop's
 // database: all workers need to see the same provider, and a real one does not share a transaction with its
-// customers either. A book entry is one hash per order, kept for bookRetention, written by a script and so atomically.
+// customers either. A book entry is one hash per order, written by a script and so atomically. It is kept for good: a provider
+// that has forgotten a charge would say of a captured one that it is cancelled, and let an audit find fault with every order.
 type Simulator struct {
 	redis *redis.Client
 	cfg   SimulatorConfig
 }
-
-// bookRetention is how long the simulated provider remembers a charge: as long as Stripe keeps idempotency keys at least.
-const bookRetention = 48 * time.Hour
 
 // NewSimulator returns a simulated provider that keeps its books in a Redis that it does not close.
 func NewSimulator(client *redis.Client, cfg SimulatorConfig) *Simulator {
@@ -50,10 +51,9 @@ func NewSimulator(client *redis.Client, cfg SimulatorConfig) *Simulator {
 // (HSETNX decides.)
 var enter = redis.NewScript(`
 if redis.call('HSETNX', KEYS[1], 'state', ARGV[1]) == 1 then
-    redis.call('HSET', KEYS[1], 'reason', ARGV[2], 'amount', ARGV[3])
-    redis.call('PEXPIRE', KEYS[1], ARGV[4])
+    redis.call('HSET', KEYS[1], 'reason', ARGV[2], 'amount', ARGV[3], 'currency', ARGV[4])
 end
-return redis.call('HMGET', KEYS[1], 'state', 'reason')`)
+return redis.call('HMGET', KEYS[1], 'state', 'reason', 'amount', 'currency')`)
 
 const (
 	stateCaptured  = "captured"
@@ -75,20 +75,20 @@ func (s *Simulator) Charge(ctx context.Context, c Charge) (Receipt, error) {
 		}
 		fallthrough
 	case TokenOK:
-		return s.enter(ctx, c.Order, stateCaptured, "", c.Amount.Minor)
+		return s.enter(ctx, c.Order, stateCaptured, "", c.Amount)
 	case TokenTimeout:
 		before, err := s.redis.Exists(ctx, bookKey(c.Order)).Result()
 		if err != nil {
 			return Receipt{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
-		receipt, err := s.enter(ctx, c.Order, stateCaptured, "", c.Amount.Minor)
+		receipt, err := s.enter(ctx, c.Order, stateCaptured, "", c.Amount)
 		if err != nil || before == 1 {
 			return receipt, err // a repeat is answered from the books
 		}
 		<-ctx.Done()
 		return Receipt{}, fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
 	default:
-		return s.enter(ctx, c.Order, stateDeclined, "the card was declined", 0)
+		return s.enter(ctx, c.Order, stateDeclined, "the card was declined", money.Money{})
 	}
 }
 
@@ -97,7 +97,7 @@ func (s *Simulator) Cancel(ctx context.Context, order uuid.UUID) (Receipt, error
 	if err := s.answer(ctx, s.cfg.Latency); err != nil {
 		return Receipt{}, err
 	}
-	return s.enter(ctx, order, stateCancelled, "the charge was cancelled", 0)
+	return s.enter(ctx, order, stateCancelled, "the charge was cancelled", money.Money{})
 }
 
 // Captured returns the amounts, in minor units, of those of the orders for which a charge was captured, for tests and
@@ -130,18 +130,25 @@ func (s *Simulator) Captured(ctx context.Context, orders []uuid.UUID) (map[uuid.
 
 func bookKey(order uuid.UUID) string { return "payment-simulator:" + order.String() }
 
-func (s *Simulator) enter(ctx context.Context, order uuid.UUID, state, reason string, amountMinor int64) (Receipt, error) {
-	reply, err := enter.Run(ctx, s.redis, []string{bookKey(order)}, state, reason, amountMinor, bookRetention.Milliseconds()).StringSlice()
+func (s *Simulator) enter(ctx context.Context, order uuid.UUID, state, reason string, amount money.Money) (Receipt, error) {
+	reply, err := enter.Run(ctx, s.redis, []string{bookKey(order)}, state, reason, amount.Minor, amount.Currency).StringSlice()
 	if err != nil {
 		return Receipt{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	if len(reply) != 2 {
+	if len(reply) != 4 {
 		return Receipt{}, fmt.Errorf("%w: its books are unreadable: %q", ErrUnavailable, reply)
 	}
 	if reply[0] != stateCaptured {
 		return Receipt{Declined: reply[0] == stateDeclined, Reason: reply[1]}, nil
 	}
-	return Receipt{Captured: true, Reference: "ch_" + strings.ReplaceAll(order.String(), "-", "")}, nil
+	minor, err := strconv.ParseInt(reply[2], 10, 64)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("%w: its books are unreadable: %w", ErrUnavailable, err)
+	}
+	return Receipt{
+		Captured: true, Amount: money.Money{Minor: minor, Currency: reply[3]},
+		Reference: "ch_" + strings.ReplaceAll(order.String(), "-", ""),
+	}, nil
 }
 
 // answer waits as long as the provider takes to answer, or fails as it fails.

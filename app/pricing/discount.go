@@ -81,10 +81,29 @@ func QueueLock(batch *pgx.Batch, codes []string) map[string]int {
 	return left
 }
 
-// greatest, since a code may have become limited after the order was placed: its uses were not counted then.
+const heldDiscounts = `-- name: pricing.held
+WITH free AS MATERIALIZED (SELECT code FROM discount WHERE code = ANY ($1) AND max_uses IS NOT NULL FOR UPDATE SKIP LOCKED)
+SELECT code FROM discount WHERE code = ANY ($1) AND max_uses IS NOT NULL AND code NOT IN (SELECT code FROM free)`
+
+// QueueHeld adds the statement that locks those of the limited codes that nobody else holds. The map is filled in when the
+// batch is read: which codes somebody else holds now. It never waits.
+func QueueHeld(batch *pgx.Batch, codes []string) map[string]bool {
+	held := map[string]bool{}
+	batch.Queue(heldDiscounts, codes).Query(func(rows pgx.Rows) error {
+		var code string
+		if _, err := pgx.ForEachRow(rows, []any{&code}, func() error { held[code] = true; return nil }); err != nil {
+			return fmt.Errorf("look for locked discounts: %w", err)
+		}
+		return nil
+	})
+	return held
+}
+
+// greatest, since a use that is given back may not have been counted, in an order that does not say so. A code that is not
+// limited any more gets back what was counted while it was.
 const addUses = `-- name: pricing.add_uses
 UPDATE discount d SET uses = greatest(d.uses + u.n, 0) FROM unnest($1::text[], $2::integer[]) AS u (code, n)
- WHERE d.code = u.code AND d.max_uses IS NOT NULL`
+ WHERE d.code = u.code AND (d.max_uses IS NOT NULL OR u.n < 0)`
 
 // QueueUses adds the statement that counts uses of limited codes, or gives them back where the number is negative. The
 // transaction holds the locks of [QueueLock].

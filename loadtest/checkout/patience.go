@@ -88,4 +88,6 @@ func read(r client.Reply, err error) (t told, again time.Duration) {
 	return t, 0
 }
 
-func ordered(status int) bool { return status == http.StatusOK || status == http.StatusCreated }
+func ordered(status int) bool {
+	return status == http.StatusOK || status == http.StatusCreated || status == http.StatusAccepted
+}
