@@ -74,8 +74,8 @@ func (l *lifted) admit() *liftClients {
 	return c
 }
 
-// meet waits until every client was answered by a version, which all but one
-// kind can only be when they have left the connection that they had before.
+// meet waits until every client was answered by a version. Who keeps its
+// connection can only be when it was told to leave the one it had, and did.
 func (c *liftClients) meet(version string) {
 	c.Helper()
 	for _, client := range c.all {
