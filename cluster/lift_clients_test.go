@@ -27,6 +27,7 @@ const liftThink = 100 * time.Millisecond
 type liftClients struct {
 	*lifted
 	enough  chan struct{}
+	leaving sync.Once
 	running sync.WaitGroup
 	all     []*liftClient
 }
@@ -41,11 +42,12 @@ type liftClient struct {
 	done   atomic.Int64 // answers, events and echoes
 }
 
-// admit lets the clients in.
+// admit lets the clients in, who leave before the service ends.
 func (l *lifted) admit() *liftClients {
 	c := &liftClients{lifted: l, enough: make(chan struct{})}
 	seed := rand.Uint64()
 	l.Logf("the seed of the clients' pauses is %d", seed)
+	l.Cleanup(c.dismiss)
 	join := func(name, url string, run func(*liftClient) error) {
 		client := &liftClient{name: name, url: url, random: rand.New(rand.NewPCG(seed, uint64(len(c.all)))), enough: c.enough}
 		client.seen.Store("")
@@ -82,18 +84,19 @@ func (c *liftClients) meet(version string) {
 		eventually(c.T, client.name+" to meet "+version, func() bool { return client.seen.Load() == version || c.Failed() })
 	}
 	if c.Failed() {
-		c.dismiss()
 		c.FailNow()
 	}
 }
 
 // dismiss has the clients leave, and says what each has had.
 func (c *liftClients) dismiss() {
-	close(c.enough)
-	c.running.Wait()
-	for _, client := range c.all {
-		c.Logf("%-32s %6d answers", client.name, client.done.Load())
-	}
+	c.leaving.Do(func() {
+		close(c.enough)
+		c.running.Wait()
+		for _, client := range c.all {
+			c.Logf("%-50s %6d answers", client.name, client.done.Load())
+		}
+	})
 }
 
 // pause waits a while, and reports whether it was enough.
