@@ -1,7 +1,8 @@
 // Package cluster runs a service as a master and a number of workers that share its listening sockets: it replaces workers
 // that crash, without fork bombs, and all of them by a new release in the middle of the traffic, without losing a request.
 // It knows nothing about the service but that it is a program which calls [Join]; it needs the standard library and
-// golang.org/x/sys. Example shows a whole service.
+// golang.org/x/sys. Example shows a whole service, and testdata/lift one with all that services have: plain and TLS, HTTP/1.1
+// and HTTP/2, server-sent events and upgraded connections.
 //
 // # Processes
 //

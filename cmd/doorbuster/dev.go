@@ -30,7 +30,7 @@ type devCommand struct {
 func (c *devCommand) Run(env *environment) (err error) {
 	ctx := env.signals.stop
 	if err := c.check(ctx, env.log); err != nil {
-		return err
+		return unlessStopped(ctx, err)
 	}
 	defer removeRuntimeDir()
 	say := func(format string, args ...any) { fmt.Fprintf(env.stdout, format+"\n", args...) }

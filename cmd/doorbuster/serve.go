@@ -108,7 +108,7 @@ func (c *serveCommand) supervise(env *environment) error {
 	}
 	closeAdmin, err := c.serveAdmin(env, master)
 	if err != nil {
-		return errors.Join(err, master.Close())
+		return errors.Join(unlessStopped(env.signals.stop, err), master.Close())
 	}
 	defer closeAdmin()
 	ctx, cancel := context.WithCancel(context.Background()) // it takes the signals itself
