@@ -1,0 +1,199 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"doorbuster/cluster"
+	"doorbuster/loadtest/internal/shop"
+)
+
+// rest is what a shop holds when nobody asks it for anything.
+type rest struct {
+	target, ready     int
+	masterDescriptors int
+	masterMemory      int64 // of its own: RssAnon, bytes
+	masterThreads     int64
+	descriptors       int // of the worker that has the most
+	goroutines        int // the same
+	files             []string
+}
+
+// Allowances of a master that has lived through a script: its heap is as large as the garbage collector pleases, and Go
+// keeps the threads that it has ever needed.
+const (
+	memoryAllowance = 32 << 20
+	threadAllowance = 16
+	// A worker that served keeps caches and pools, which have goroutines.
+	goroutineAllowance = 10
+)
+
+// Time limits of recovery. The longest back-off of a slot is 38 s.
+const (
+	healLimit = 75 * time.Second
+	restLimit = 30 * time.Second
+	restPulse = 200 * time.Millisecond
+)
+
+// whole returns nil when a shop is in order, and else what it is in the middle of.
+func whole(status *cluster.Status, children, target int) error {
+	m := status.Master
+	switch {
+	case m.State != "running":
+		return fmt.Errorf("the state is %s: %q", m.State, m.Reasons)
+	case m.BreakerOpen || len(status.Breakers) > 0:
+		return errors.New("a circuit breaker is open")
+	case m.Target != target:
+		return fmt.Errorf("the target is %d, want %d", m.Target, target)
+	case m.Ready != target || len(status.Workers) != target:
+		return fmt.Errorf("%d workers are ready, of %d that there are, want %d", m.Ready, len(status.Workers), target)
+	case m.Answering:
+		return errors.New("the answerer is there")
+	case children != target:
+		return fmt.Errorf("the master has %d children, want %d", children, target)
+	}
+	for _, w := range status.Workers {
+		if w.State != "ready" || w.Unhealthy != "" {
+			return fmt.Errorf("worker %d is %s %s", w.Slot, w.State, w.Unhealthy)
+		}
+	}
+	return nil
+}
+
+// awaitWhole waits until a shop is in order.
+func awaitWhole(ctx context.Context, srv *shop.Server, target int, limit time.Duration) (cluster.Status, error) {
+	var status cluster.Status
+	err := poll(ctx, limit, func() error {
+		asking, cancel := context.WithTimeout(ctx, statusLimit)
+		defer cancel()
+		var err error
+		if status, err = srv.Status(asking); err != nil {
+			return err
+		}
+		return whole(&status, len(childrenOf(srv.PID())), target)
+	})
+	return status, err
+}
+
+// poll repeats a check until it finds nothing, or returns what it found last.
+func poll(ctx context.Context, limit time.Duration, check func() error) error {
+	end := time.Now().Add(limit)
+	for {
+		err := check()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("after %v: %w", limit, err)
+		}
+		think(ctx, restPulse)
+	}
+}
+
+// look takes down what a shop holds now.
+func look(ctx context.Context, srv *shop.Server, target int) (rest, error) {
+	status, err := awaitWhole(ctx, srv, target, healLimit)
+	if err != nil {
+		return rest{}, err
+	}
+	r := rest{target: status.Master.Target, ready: status.Master.Ready}
+	open, err := descriptors(srv.PID())
+	if err != nil {
+		return rest{}, err
+	}
+	r.masterDescriptors = len(open)
+	if r.masterMemory, err = statusField(srv.PID(), "RssAnon"); err != nil {
+		return rest{}, err
+	}
+	if r.masterThreads, err = statusField(srv.PID(), "Threads"); err != nil {
+		return rest{}, err
+	}
+	for _, w := range status.Workers {
+		open, err := descriptors(w.PID)
+		if err != nil {
+			return rest{}, err
+		}
+		r.descriptors, r.goroutines = max(r.descriptors, len(open)), max(r.goroutines, w.Goroutines)
+	}
+	r.files, err = filesIn(srv.RuntimeDir)
+	return r, err
+}
+
+// lookLong takes the most of what a shop holds over a few seconds: pools open and close connections as they please.
+func lookLong(ctx context.Context, srv *shop.Server, target int) (rest, error) {
+	const looks = 10
+	var most rest
+	for range looks {
+		r, err := look(ctx, srv, target)
+		if err != nil {
+			return rest{}, err
+		}
+		r.masterDescriptors, r.descriptors = max(r.masterDescriptors, most.masterDescriptors), max(r.descriptors, most.descriptors)
+		r.masterMemory, r.masterThreads = max(r.masterMemory, most.masterMemory), max(r.masterThreads, most.masterThreads)
+		r.goroutines = max(r.goroutines, most.goroutines)
+		most = r
+		think(ctx, restPulse)
+	}
+	return most, nil
+}
+
+func filesIn(dir string) (files []string, err error) {
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			files = append(files, d.Name())
+		}
+		return err
+	})
+	return files, err
+}
+
+// grown compares what a shop holds with what it held before, and says what is more than it may be. Where the workers are as
+// fresh as they were then, they may have no more of anything.
+func grown(before, now rest, fresh bool) (leaks []string) {
+	more := func(what string, was, is, allowed int64) {
+		if is > was+allowed {
+			leaks = append(leaks, fmt.Sprintf("%s: %d, and %d at the start", what, is, was))
+		}
+	}
+	if now.target != before.target || now.ready != before.ready {
+		leaks = append(leaks, fmt.Sprintf("%d of %d workers are ready, and %d of %d were", now.ready, now.target, before.ready, before.target))
+	}
+	more("descriptors of the master", int64(before.masterDescriptors), int64(now.masterDescriptors), 0)
+	more("memory of the master in MB", before.masterMemory>>20, now.masterMemory>>20, memoryAllowance>>20)
+	more("threads of the master", before.masterThreads, now.masterThreads, threadAllowance)
+	if fresh {
+		more("descriptors of a worker", int64(before.descriptors), int64(now.descriptors), 0)
+		more("goroutines of a worker", int64(before.goroutines), int64(now.goroutines), 0)
+	} else {
+		more("goroutines of a worker that served", int64(before.goroutines), int64(now.goroutines), goroutineAllowance)
+	}
+	if !slices.Equal(before.files, now.files) {
+		leaks = append(leaks, fmt.Sprintf("the runtime directory holds %q, and held %q", now.files, before.files))
+	}
+	return leaks
+}
+
+// awaitRest waits until a shop holds no more than before, and returns what it has too much of in the end.
+func awaitRest(ctx context.Context, srv *shop.Server, before rest, fresh bool) (now rest, leaks []string, err error) {
+	err = poll(ctx, restLimit, func() error {
+		now, err = look(ctx, srv, before.target)
+		if err != nil {
+			return err
+		}
+		if leaks = grown(before, now, fresh); len(leaks) > 0 {
+			return errors.New("leaks")
+		}
+		return nil
+	})
+	if len(leaks) > 0 {
+		err = nil
+	}
+	return now, leaks, err
+}

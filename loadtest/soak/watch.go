@@ -1,0 +1,68 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"doorbuster/loadtest/internal/shop"
+)
+
+// census watches how many processes the master has, until ctx ends.
+type census struct {
+	samples int // at which the master could be asked
+	most    int // children at a moment, those that leave included
+	held    int // the most that held a slot, or answered, at a moment
+	over    []string
+}
+
+// Between two looks. Nothing tells when a process gets a child.
+const censusPulse = 100 * time.Millisecond
+
+// take looks again and again. A child holds a slot, or is the answerer, unless the master says that it leaves. Only those
+// count that were there before the master was asked and still are after that, so that its word is about them.
+func (c *census) take(ctx context.Context, srv *shop.Server) {
+	ticker := time.NewTicker(censusPulse)
+	defer ticker.Stop()
+	leaving := map[int]bool{}
+	for {
+		select {
+		case <-ticker.C:
+		case <-srv.Exited():
+			return
+		case <-ctx.Done():
+			return
+		}
+		before := childrenOf(srv.PID())
+		asking, cancel := context.WithTimeout(ctx, statusLimit)
+		status, err := srv.Status(asking)
+		cancel()
+		if err != nil {
+			continue
+		}
+		after := childrenOf(srv.PID())
+		for _, w := range status.Workers {
+			if w.State == "draining" {
+				leaving[w.PID] = true
+			}
+		}
+		held := 0
+		for pid := range before {
+			if after[pid] && !leaving[pid] {
+				held++
+			}
+		}
+		for pid := range leaving {
+			if !before[pid] && !after[pid] {
+				delete(leaving, pid) // its number may become another's
+			}
+		}
+		c.samples++
+		c.most, c.held = max(c.most, len(before)), max(c.held, held)
+		if limit := status.Master.Target + 1; held > limit {
+			c.over = append(c.over, fmt.Sprintf("%d processes hold a slot or answer, with a target of %d workers: %d at most are allowed", held, status.Master.Target, limit))
+		}
+	}
+}
