@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -245,6 +246,10 @@ func (s *script) reload(ctx context.Context, st step) string {
 			return outcome(err)
 		}
 	}
+	return s.reloadNow(ctx)
+}
+
+func (s *script) reloadNow(ctx context.Context) string {
 	return s.command(ctx, "reload", func(ctx context.Context, c *cluster.Client) error { return c.Reload(ctx, nil) })
 }
 
@@ -255,13 +260,13 @@ func (s *script) reloadBySignal(context.Context, step) string {
 func (s *script) reloadTwice(ctx context.Context, st step) string {
 	var outcomes [2]string
 	var wg sync.WaitGroup
-	for i := range outcomes {
-		wg.Go(func() { outcomes[i] = s.reload(ctx, st) })
-	}
+	wg.Go(func() { outcomes[0] = s.reloadNow(ctx) })
+	wg.Go(func() { outcomes[1] = s.reload(ctx, st) })
 	wg.Wait()
 	if outcomes[0] == outcomes[1] {
 		return outcomes[0]
 	}
+	slices.Sort(outcomes[:])
 	return strings.Join(outcomes[:], ", and ")
 }
 
@@ -274,6 +279,12 @@ var brokenPrograms = [][]byte{
 }
 
 func (s *script) reloadBroken(ctx context.Context, st step) string {
+	began := time.Now()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.broken = append(s.broken, span{began, time.Now()})
+	}()
 	var err error
 	if program := brokenPrograms[st.count-1]; program != nil {
 		err = s.replace(program)
@@ -283,7 +294,7 @@ func (s *script) reloadBroken(ctx context.Context, st step) string {
 	if err != nil {
 		return outcome(err)
 	}
-	said := s.command(ctx, "reload", func(ctx context.Context, c *cluster.Client) error { return c.Reload(ctx, nil) })
+	said := s.reloadNow(ctx)
 	if said == "done" {
 		s.breach("a broken program was adopted: number %d of brokenPrograms", st.count)
 	}

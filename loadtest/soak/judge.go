@@ -33,6 +33,7 @@ type evidence struct {
 	deaths       map[int]time.Time // killed by the script, or by the master for what the script did
 	stops        []stop
 	short        []span
+	broken       []span // a broken program was on the disk
 	dark         []span // nobody was ready for long enough for the answerer
 	pauses       []span // of the machine
 	log          []shop.Entry
@@ -51,7 +52,9 @@ func (e *evidence) gather(log []shop.Entry) {
 				e.dark = append(e.dark, span{since, l.Time})
 			}
 			since = time.Time{}
-		case "killing worker", "worker crashed":
+		case "killing worker":
+			e.deaths[l.WorkerPID] = l.Time
+		case "worker crashed":
 			// One that was told to leave by hand crashes by the master's book, and is to leave in order.
 			_, known := e.deaths[l.WorkerPID]
 			if !known && !slices.Equal(e.touched[l.WorkerPID], []string{terminated}) {
@@ -202,7 +205,10 @@ func (e *evidence) judgeLog(v *verdict) {
 		if l.Msg != "worker crashed" && l.Msg != "killing worker" {
 			continue
 		}
+		moment := span{l.Time, l.Time}
 		switch done := e.touched[l.WorkerPID]; {
+		case l.WorkerPID == 0 && touches(moment, e.shortSpans()): // it could not be started
+		case len(done) == 0 && touches(moment, e.broken) && strings.Contains(l.Reason, "before it was ready"):
 		case len(done) == 0:
 			v.breach("%s: %s: %d, to which the script did nothing: %s", e.when(l.Time), l.Msg, l.WorkerPID, l.Reason)
 		case l.Msg == "killing worker" && !slices.Contains(done, stopped) && !slices.Contains(done, outOfMemory):

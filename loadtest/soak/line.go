@@ -93,6 +93,7 @@ func (c *caller) try(ctx context.Context, r request, idle *time.Duration) (answe
 		}
 	}
 	l := c.line
+	*idle = time.Since(l.used)
 	if err := l.conn.SetDeadline(time.Now().Add(answerLimit)); err != nil {
 		return reply{}, false, err
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -68,15 +69,14 @@ func childrenOf(pid int) map[int]bool {
 }
 
 // descriptors lists the open ones of a process.
-func descriptors(pid int) (map[int]bool, error) {
+func descriptors(pid int) (open []int, err error) {
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	if err != nil {
 		return nil, err
 	}
-	open := map[int]bool{}
 	for _, e := range entries {
 		if n, err := strconv.Atoi(e.Name()); err == nil {
-			open[n] = true
+			open = append(open, n)
 		}
 	}
 	return open, nil
@@ -132,17 +132,13 @@ func limit(pid, resource int, soft uint64) (restore func(), err error) {
 	}, nil
 }
 
-// starve leaves a process no descriptor but those it has: the limit is the first number that is free.
+// starve leaves a process no descriptor beyond the highest that it has. What is free below goes to whoever comes first.
 func starve(pid int) (restore func(), err error) {
 	open, err := descriptors(pid)
-	if err != nil {
+	if err != nil || len(open) == 0 {
 		return nil, errGone
 	}
-	first := 0
-	for open[first] {
-		first++
-	}
-	return limit(pid, unix.RLIMIT_NOFILE, uint64(first))
+	return limit(pid, unix.RLIMIT_NOFILE, uint64(slices.Max(open)+1))
 }
 
 // dialTo connects to an address. With a small receive buffer, the other side soon has to wait for the reader.

@@ -30,6 +30,7 @@ type script struct {
 	touched map[int][]string // what was done to workers, by pid
 	deaths  map[int]time.Time
 	stops   []stop
+	broken  []span       // when a broken program was on the disk
 	short   []span       // when somebody was short of descriptors or memory
 	told    map[int]bool // to leave, by hand
 	failed  []string     // bounds that a step found broken

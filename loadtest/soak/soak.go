@@ -212,7 +212,7 @@ func (b *bench) run(ctx context.Context, s *script) (*result, error) {
 	seen()
 	counting.Wait()
 	r.evidence = evidence{
-		began: began, ended: ended, touched: s.touched, deaths: s.deaths, stops: s.stops, short: s.short, pauses: pauses(),
+		began: began, ended: ended, touched: s.touched, deaths: s.deaths, stops: s.stops, short: s.short, broken: s.broken, pauses: pauses(),
 	}
 	b.breaches = append(b.breaches, s.failed...)
 	b.breaches = append(b.breaches, r.census.over...)
@@ -231,10 +231,12 @@ func (b *bench) heal(ctx context.Context, s *script, r *result) {
 	if said := s.scaleTo(ctx, workers); said != "done" {
 		b.say("scale back: %s", said) // the target is set all the same, or awaitWhole tells
 	}
-	s.command(ctx, "unset log-level", func(ctx context.Context, c *cluster.Client) error {
-		_, err := c.Unset(ctx, "log-level")
-		return err
-	})
+	if status, err := s.server.Status(ctx); err == nil && len(status.Master.Settings) > 0 {
+		s.command(ctx, "unset log-level", func(ctx context.Context, c *cluster.Client) error {
+			_, err := c.Unset(ctx, "log-level")
+			return err
+		})
+	}
 	if _, err := awaitWhole(ctx, s.server, workers, healLimit); err != nil && ctx.Err() == nil {
 		b.breach("the shop has not recovered: %v", err)
 	}
