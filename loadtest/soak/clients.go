@@ -95,7 +95,7 @@ func readInPieces(ctx context.Context, body io.Reader) ([]byte, error) {
 	for {
 		n, err := body.Read(buf)
 		all = append(all, buf[:n]...)
-		if err == io.EOF { //nolint:errorlint // readers return it as it is
+		if err == io.EOF {
 			return all, nil
 		}
 		if err != nil {

@@ -70,7 +70,7 @@ func (e *evidence) gather(log []shop.Entry) {
 func (e *evidence) stopSpans(pid int) (spans []span) {
 	for _, s := range e.stops {
 		if s.pid != 0 && (pid == 0 || s.pid == pid) {
-			spans = append(spans, s.span.widened(0, slack))
+			spans = append(spans, s.widened(0, slack))
 		}
 	}
 	return spans

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"syscall"
 	"time"
@@ -224,10 +223,4 @@ func outcome(err error) string {
 		return "not done: no status"
 	}
 	return err.Error()
-}
-
-// drop reads to the end what nobody needs.
-func drop(r io.ReadCloser) {
-	io.Copy(io.Discard, r) //nolint:errcheck // a part is as good
-	r.Close()
 }

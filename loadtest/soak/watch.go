@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"doorbuster/cluster"
 	"doorbuster/loadtest/internal/shop"
 )
 
@@ -43,26 +44,31 @@ func (c *census) take(ctx context.Context, srv *shop.Server) {
 			continue
 		}
 		after := childrenOf(srv.PID())
-		for _, w := range status.Workers {
-			if w.State == "draining" {
-				leaving[w.PID] = true
-			}
+		c.count(before, after, &status, leaving)
+	}
+}
+
+// count is one look. leaving are those of whom the master has ever said so.
+func (c *census) count(before, after map[int]bool, status *cluster.Status, leaving map[int]bool) {
+	for _, w := range status.Workers {
+		if w.State == "draining" {
+			leaving[w.PID] = true
 		}
-		held := 0
-		for pid := range before {
-			if after[pid] && !leaving[pid] {
-				held++
-			}
+	}
+	held := 0
+	for pid := range before {
+		if after[pid] && !leaving[pid] {
+			held++
 		}
-		for pid := range leaving {
-			if !before[pid] && !after[pid] {
-				delete(leaving, pid) // its number may become another's
-			}
+	}
+	for pid := range leaving {
+		if !before[pid] && !after[pid] {
+			delete(leaving, pid) // its number may become another's
 		}
-		c.samples++
-		c.most, c.held = max(c.most, len(before)), max(c.held, held)
-		if limit := status.Master.Target + 1; held > limit {
-			c.over = append(c.over, fmt.Sprintf("%d processes hold a slot or answer, with a target of %d workers: %d at most are allowed", held, status.Master.Target, limit))
-		}
+	}
+	c.samples++
+	c.most, c.held = max(c.most, len(before)), max(c.held, held)
+	if limit := status.Master.Target + 1; held > limit {
+		c.over = append(c.over, fmt.Sprintf("%d processes hold a slot or answer, with a target of %d workers: %d at most are allowed", held, status.Master.Target, limit))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -43,7 +44,7 @@ func (a *answered) span() span { return span{a.began, a.at} }
 func (a *answered) says() string {
 	switch {
 	case a.status < 400:
-		return fmt.Sprint(a.status)
+		return strconv.Itoa(a.status)
 	case a.code == "unavailable" && a.worker == 0:
 		return fmt.Sprintf("%d unavailable, by the answerer", a.status)
 	}

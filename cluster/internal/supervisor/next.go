@@ -17,7 +17,7 @@ func (s *State) Next() time.Duration {
 		}
 	}
 	if s.Config.AwayLimit > 0 && len(s.Processes) > 0 {
-		at((s.Now/s.Config.AwayLimit + 1) * s.Config.AwayLimit)
+		at(s.Now.Truncate(s.Config.AwayLimit) + s.Config.AwayLimit)
 	}
 	for _, p := range s.Processes {
 		switch p.Phase {
