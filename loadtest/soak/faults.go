@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -346,18 +345,7 @@ func (s *script) drain(ctx context.Context, st step) string {
 
 // get asks the admin address for something. What comes of it in the middle of all this is no matter; the shop must live.
 func (s *script) get(ctx context.Context, path string) {
-	ctx, cancel := context.WithTimeout(ctx, statusLimit)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.admin+path, nil)
-	if err != nil {
-		panic(err) // the addresses are our own
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return
-	}
-	defer resp.Body.Close()
-	io.Copy(io.Discard, resp.Body) //nolint:errcheck // a part is as good
+	_, _ = fetch(ctx, s.admin, path)
 }
 
 func (s *script) scrape(ctx context.Context, st step) string {
@@ -419,7 +407,7 @@ func (s *script) readNothing(ctx context.Context, st step) string {
 				return
 			}
 			defer conn.Close()
-			conn.SetDeadline(time.Now().Add(st.length)) //nolint:errcheck // then the write fails
+			conn.SetDeadline(time.Now().Add(st.length))                                                   //nolint:errcheck // then the write fails
 			io.WriteString(conn, strings.Repeat("GET "+largePage+" HTTP/1.1\r\nHost: shop\r\n\r\n", 200)) //nolint:errcheck // it is to get stuck
 			<-asking.Done()
 		})

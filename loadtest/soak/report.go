@@ -77,7 +77,7 @@ func (b *bench) printRest(before, after rest) {
 		{"memory of the master, MB", before.masterMemory >> 20, after.masterMemory >> 20},
 		{"threads of the master", before.masterThreads, after.masterThreads},
 		{"descriptors of a worker", before.descriptors, after.descriptors},
-		{"goroutines of a worker", before.goroutines, after.goroutines},
+		{"goroutines of a worker", all(before.goroutines), all(after.goroutines)},
 	} {
 		fmt.Fprintf(t, "%s\t%v\t%v\n", row.what, row.was, row.is)
 	}
@@ -93,6 +93,14 @@ func (b *bench) printLog(r *result) {
 		}
 	}
 	fmt.Fprintf(b.out, "\nThe log\n%s\n", strings.Join(sum(counts), "\n"))
+}
+
+// all adds up counts.
+func all(counts map[string]int) (n int) {
+	for _, count := range counts {
+		n += count
+	}
+	return n
 }
 
 func total(spans []span) (sum time.Duration) {

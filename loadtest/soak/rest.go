@@ -6,9 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net/http"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"doorbuster/cluster"
@@ -21,8 +25,8 @@ type rest struct {
 	masterDescriptors int
 	masterMemory      int64 // of its own: RssAnon, bytes
 	masterThreads     int64
-	descriptors       int // of the worker that has the most
-	goroutines        int // the same
+	descriptors       int            // of the worker that has the most
+	goroutines        map[string]int // of all workers, the most that one has, by the function that they began with
 	files             []string
 }
 
@@ -98,12 +102,12 @@ func poll(ctx context.Context, limit time.Duration, check func() error) error {
 }
 
 // look takes down what a shop holds now.
-func look(ctx context.Context, srv *shop.Server, target int) (rest, error) {
+func look(ctx context.Context, srv *shop.Server, admin string, target int) (rest, error) {
 	status, err := awaitWhole(ctx, srv, target, healLimit)
 	if err != nil {
 		return rest{}, err
 	}
-	r := rest{target: status.Master.Target, ready: status.Master.Ready}
+	r := rest{target: status.Master.Target, ready: status.Master.Ready, goroutines: map[string]int{}}
 	open, err := descriptors(srv.PID())
 	if err != nil {
 		return rest{}, err
@@ -120,28 +124,84 @@ func look(ctx context.Context, srv *shop.Server, target int) (rest, error) {
 		if err != nil {
 			return rest{}, err
 		}
-		r.descriptors, r.goroutines = max(r.descriptors, len(open)), max(r.goroutines, w.Goroutines)
+		r.descriptors = max(r.descriptors, len(open))
+		profile, err := fetch(ctx, admin, fmt.Sprintf("/debug/workers/%d/pprof/goroutine?debug=1", w.PID))
+		if err != nil {
+			return rest{}, fmt.Errorf("take the goroutine profile of worker %d: %w", w.PID, err)
+		}
+		mostOf(r.goroutines, goroutinesIn(profile))
 	}
 	r.files, err = filesIn(srv.RuntimeDir)
 	return r, err
 }
 
 // lookLong takes the most of what a shop holds over a few seconds: pools open and close connections as they please.
-func lookLong(ctx context.Context, srv *shop.Server, target int) (rest, error) {
+func lookLong(ctx context.Context, srv *shop.Server, admin string, target int) (rest, error) {
 	const looks = 10
 	var most rest
 	for range looks {
-		r, err := look(ctx, srv, target)
+		r, err := look(ctx, srv, admin, target)
 		if err != nil {
 			return rest{}, err
 		}
 		r.masterDescriptors, r.descriptors = max(r.masterDescriptors, most.masterDescriptors), max(r.descriptors, most.descriptors)
 		r.masterMemory, r.masterThreads = max(r.masterMemory, most.masterMemory), max(r.masterThreads, most.masterThreads)
-		r.goroutines = max(r.goroutines, most.goroutines)
+		mostOf(r.goroutines, most.goroutines)
 		most = r
 		think(ctx, restPulse)
 	}
 	return most, nil
+}
+
+// onceClient keeps no connection: those are descriptors of the master.
+var onceClient = http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
+// fetch asks an admin address for something.
+func fetch(ctx context.Context, admin, path string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, statusLimit)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin+path, nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := onceClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = errors.New(resp.Status)
+	}
+	return string(body), err
+}
+
+// goroutinesIn counts the goroutines of a profile (runtime/pprof, debug=1) by the function that they began with: the last
+// line of each stack.
+func goroutinesIn(profile string) map[string]int {
+	counts := map[string]int{}
+	for stack := range strings.SplitSeq(profile, "\n\n") {
+		n, function := 0, ""
+		for line := range strings.Lines(stack) {
+			if count, _, ok := strings.Cut(line, " @ "); ok {
+				n, _ = strconv.Atoi(count) // the heading has none
+			}
+			if fields := strings.Fields(line); len(fields) > 2 && fields[0] == "#" {
+				function, _, _ = strings.Cut(fields[2], "+")
+			}
+		}
+		if function != "" {
+			counts[function] += n
+		}
+	}
+	return counts
+}
+
+// mostOf raises counts to others.
+func mostOf(counts, others map[string]int) {
+	for k, n := range others {
+		counts[k] = max(counts[k], n)
+	}
 }
 
 func filesIn(dir string) (files []string, err error) {
@@ -170,9 +230,13 @@ func grown(before, now rest, fresh bool) (leaks []string) {
 	more("threads of the master", before.masterThreads, now.masterThreads, threadAllowance)
 	if fresh {
 		more("descriptors of a worker", int64(before.descriptors), int64(now.descriptors), 0)
-		more("goroutines of a worker", int64(before.goroutines), int64(now.goroutines), 0)
-	} else {
-		more("goroutines of a worker that served", int64(before.goroutines), int64(now.goroutines), goroutineAllowance)
+	}
+	for function, n := range now.goroutines {
+		if fresh {
+			more("goroutines of a worker in "+function, int64(before.goroutines[function]), int64(n), 0)
+		} else {
+			more("goroutines of a worker that served in "+function, int64(before.goroutines[function]), int64(n), goroutineAllowance)
+		}
 	}
 	if !slices.Equal(before.files, now.files) {
 		leaks = append(leaks, fmt.Sprintf("the runtime directory holds %q, and held %q", now.files, before.files))
@@ -181,9 +245,9 @@ func grown(before, now rest, fresh bool) (leaks []string) {
 }
 
 // awaitRest waits until a shop holds no more than before, and returns what it has too much of in the end.
-func awaitRest(ctx context.Context, srv *shop.Server, before rest, fresh bool) (now rest, leaks []string, err error) {
+func awaitRest(ctx context.Context, srv *shop.Server, admin string, before rest, fresh bool) (now rest, leaks []string, err error) {
 	err = poll(ctx, restLimit, func() error {
-		now, err = look(ctx, srv, before.target)
+		now, err = look(ctx, srv, admin, before.target)
 		if err != nil {
 			return err
 		}

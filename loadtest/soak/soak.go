@@ -169,7 +169,7 @@ func (b *bench) start(ctx context.Context, s *script) (rest, error) {
 	if _, err := awaitWhole(ctx, s.server, workers, leaveLimit); err != nil {
 		return rest{}, err
 	}
-	return lookLong(ctx, s.server, workers)
+	return lookLong(ctx, s.server, s.admin, workers)
 }
 
 // A result is what was found.
@@ -246,12 +246,12 @@ func (b *bench) heal(ctx context.Context, s *script, r *result) {
 // recover compares what the shop holds with what it held at the start: first the workers that have served, then fresh ones.
 func (b *bench) recover(ctx context.Context, s *script, before rest, r *result) {
 	r.before = before
-	_, leaks, err := awaitRest(ctx, s.server, before, false)
+	_, leaks, err := awaitRest(ctx, s.server, s.admin, before, false)
 	b.leaked(ctx, leaks, err, "after the clients have left")
 	if said := s.reload(ctx, step{}); said != "done" && ctx.Err() == nil {
 		b.breach("the last reload: %s", said)
 	}
-	r.after, leaks, err = awaitRest(ctx, s.server, before, true)
+	r.after, leaks, err = awaitRest(ctx, s.server, s.admin, before, true)
 	b.leaked(ctx, leaks, err, "after the last reload")
 }
 

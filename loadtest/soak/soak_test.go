@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -377,7 +378,7 @@ func TestDarkIsRead(t *testing.T) {
 func TestLeaksAreFound(t *testing.T) {
 	t.Parallel()
 	before := rest{
-		target: 3, ready: 3, masterDescriptors: 30, masterMemory: 10 << 20, masterThreads: 9, descriptors: 20, goroutines: 15,
+		target: 3, ready: 3, masterDescriptors: 30, masterMemory: 10 << 20, masterThreads: 9, descriptors: 20, goroutines: map[string]int{"main.main": 1},
 		files: []string{"control.sock", "doorbuster.pid"},
 	}
 	if got := grown(before, before, true); got != nil {
@@ -394,19 +395,30 @@ func TestLeaksAreFound(t *testing.T) {
 		"the master's threads":                   {func(r *rest) { r.masterThreads += threadAllowance + 1 }, true, true},
 		"a descriptor of a worker":               {func(r *rest) { r.descriptors++ }, true, true},
 		"a descriptor of a worker that served":   {func(r *rest) { r.descriptors++ }, false, false},
-		"a goroutine of a worker":                {func(r *rest) { r.goroutines++ }, true, true},
-		"a goroutine of a worker that served":    {func(r *rest) { r.goroutines++ }, false, false},
-		"many goroutines of one that has served": {func(r *rest) { r.goroutines += goroutineAllowance + 1 }, false, true},
+		"a goroutine of a worker":                {func(r *rest) { r.goroutines["main.more"]++ }, true, true},
+		"a goroutine of a worker that served":    {func(r *rest) { r.goroutines["main.more"]++ }, false, false},
+		"many goroutines of one that has served": {func(r *rest) { r.goroutines["main.more"] += goroutineAllowance + 1 }, false, true},
 		"a file":                                 {func(r *rest) { r.files = append([]string{"core"}, r.files...) }, true, true},
 		"a worker too few":                       {func(r *rest) { r.ready-- }, true, true},
 		"another target":                         {func(r *rest) { r.target++ }, true, true},
-		"fewer of everything":                    {func(r *rest) { r.masterDescriptors, r.descriptors, r.goroutines = 1, 1, 1 }, true, false},
+		"fewer of everything":                    {func(r *rest) { r.masterDescriptors, r.descriptors, r.goroutines = 1, 1, nil }, true, false},
 	} {
 		after := before
+		after.goroutines = maps.Clone(before.goroutines)
 		c.leak(&after)
 		if got := grown(before, after, c.fresh); (len(got) > 0) != c.want {
 			t.Errorf("%s: got %q", name, got)
 		}
+	}
+}
+
+// Goroutines are counted by where they began.
+func TestProfileIsRead(t *testing.T) {
+	t.Parallel()
+	profile := "goroutine profile: total 5\n3 @ 0x1 0x2\n#\t0x1\tnet/http.(*conn).serve+0x84\t/server.go:1\n#\t0x2\tmain.begin.func1+0x1\t/x.go:2\n\n" +
+		"2 @ 0x3\n# labels: {\"a\":\"b\"}\n#\t0x3\tmain.begin.func1+0x9\t/x.go:2\n"
+	if got, want := goroutinesIn(profile), map[string]int{"main.begin.func1": 5}; !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 
