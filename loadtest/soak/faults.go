@@ -37,6 +37,7 @@ var faults = []fault{
 	{name: "kill workers one after the other", lane: violence, weight: 8, count: 5, do: (*script).killSome},
 	{name: "kill all workers at once", lane: violence, weight: 10, do: (*script).killAll},
 	{name: "kill all workers under a stopped master", lane: violence, weight: 4, least: 100 * time.Millisecond, most: time.Second, do: (*script).killAllUnheard},
+	{name: "kill all workers, and the answerer", lane: violence, weight: 4, do: (*script).killAnswerer},
 	{name: "stop a worker for a moment", lane: violence, weight: 10, least: 50 * time.Millisecond, most: heartbeatTimeout / 2, do: (*script).stopWorker},
 	{name: "stop a worker for too long", lane: violence, weight: 6, least: heartbeatTimeout + time.Second, most: heartbeatTimeout + 2*time.Second, do: (*script).stopWorker},
 	{name: "stop the master", lane: violence, weight: 8, least: 100 * time.Millisecond, most: heartbeatTimeout + time.Second, do: (*script).stopMaster},
@@ -98,6 +99,29 @@ func (s *script) killAll(ctx context.Context, _ step) string {
 		}
 	}
 	return "done"
+}
+
+// killAnswerer kills whoever stands in for the workers, as soon as it is there.
+func (s *script) killAnswerer(ctx context.Context, st step) string {
+	if said := s.killAll(ctx, st); said != "done" {
+		return said
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	ticker := time.NewTicker(5 * time.Millisecond) // nothing tells when a process gets a child
+	defer ticker.Stop()
+	for {
+		for pid := range childrenOf(s.server.PID()) {
+			if isAnswerer(pid) && signalChild(s.server.PID(), pid, syscall.SIGKILL) == nil {
+				return "done"
+			}
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return "done, but for the answerer: it did not come"
+		}
+	}
 }
 
 func (s *script) killAllUnheard(ctx context.Context, st step) string {

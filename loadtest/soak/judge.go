@@ -47,7 +47,7 @@ func (e *evidence) gather(log []shop.Entry) {
 		switch l.Msg {
 		case "no worker is ready: clients are answered with 503 meanwhile":
 			since = l.Time
-		case "clients are not answered with 503 any more":
+		case "clients are not answered with 503 any more", "the process that answers clients while no worker is ready has ended":
 			if !since.IsZero() {
 				e.dark = append(e.dark, span{since, l.Time})
 			}
@@ -93,22 +93,38 @@ func (e *evidence) died(pid int, during span) bool {
 	return false
 }
 
+// A breach is a bound that was found broken.
+type breach struct{ bound, how string }
+
 // A verdict is what is wrong, and what was excused.
 type verdict struct {
-	breaches []string
+	breaches []breach
 	excused  map[string]int
 }
 
-func (v *verdict) breach(format string, args ...any) {
-	v.breaches = append(v.breaches, fmt.Sprintf(format, args...))
+func (v *verdict) breach(bound, format string, args ...any) {
+	v.breaches = append(v.breaches, breach{bound, fmt.Sprintf(format, args...)})
 }
+
+// The bounds, as the report calls them.
+const (
+	boundSilence   = "no time without an answer longer than 3 s"
+	boundWait      = "an answer on a fresh connection within 3 s"
+	boundNotice    = "no connection ends without a notice"
+	boundDraining  = "nobody is told that a worker drains"
+	boundAnswers   = "no 5xx but a 503 with Retry-After, for a reason"
+	boundWorkers   = "nothing befalls a worker to which the script did nothing"
+	boundProcesses = "never more than workers + 1 processes"
+	boundCommands  = "each command has its outcome"
+	boundRest      = "afterwards all is as at the start"
+)
 
 // judge holds what the clients saw against the bounds.
 func (e *evidence) judge(w *witness) verdict {
 	v := verdict{excused: map[string]int{}}
 	for _, s := range w.silences {
 		if own := covered(s, e.pauses); s.length()-own > maxSilence {
-			v.breach("%s: nobody got an answer for %v, of which the machine lost %v", e.when(s.from), round(s.length()), round(own))
+			v.breach(boundSilence, "%s: nobody got an answer for %v, of which the machine lost %v", e.when(s.from), round(s.length()), round(own))
 		}
 	}
 	for _, a := range w.slow {
@@ -122,7 +138,7 @@ func (e *evidence) judge(w *witness) verdict {
 			v.excused[excuse]++
 			continue
 		}
-		v.breach("%s: %s on %s: %v after %v (worker %d, which was %s; connected %v before, idle for %v)", e.when(l.to), l.what, l.kind, l.err,
+		v.breach(boundNotice, "%s: %s on %s: %v after %v (worker %d, which was %s; connected %v before, idle for %v)", e.when(l.to), l.what, l.kind, l.err,
 			round(l.length()), l.worker, e.story(l.worker), round(l.from.Sub(l.dialled)), round(l.idle))
 	}
 	e.judgeLog(&v)
@@ -141,7 +157,7 @@ func (e *evidence) judgeSlow(v *verdict, a answered) {
 	case left <= maxWait:
 		v.excused["slow answers on fresh connections while a worker was stopped or short"]++
 	default:
-		v.breach("%s: an answer on a fresh connection took %v (%d, worker %d)", e.when(a.began), round(wait.length()), a.status, a.worker)
+		v.breach(boundWait, "%s: an answer on a fresh connection took %v (%d, worker %d)", e.when(a.began), round(wait.length()), a.status, a.worker)
 	}
 }
 
@@ -151,9 +167,9 @@ func (e *evidence) judgeOdd(v *verdict, a answered) {
 	dark := touches(during.widened(slack, 0), e.widerDark())
 	switch {
 	case a.status == 503 && a.code == "draining":
-		v.breach("%s: %s was answered that the worker drains (worker %d, which was %s)", e.when(a.at), a.what, a.worker, e.story(a.worker))
+		v.breach(boundDraining, "%s: %s was answered that the worker drains (worker %d, which was %s)", e.when(a.at), a.what, a.worker, e.story(a.worker))
 	case a.status != 503 || a.retryAfter == "":
-		v.breach("%s: %s was answered %s, with Retry-After %q: %s (worker %d)", e.when(a.at), a.what, a.says(), a.retryAfter, a.detail, a.worker)
+		v.breach(boundAnswers, "%s: %s was answered %s, with Retry-After %q: %s (worker %d)", e.when(a.at), a.what, a.says(), a.retryAfter, a.detail, a.worker)
 	case a.worker == 0 && a.code == "unavailable" && dark:
 		v.excused["503 by the answerer while no worker was ready"]++
 	case a.code == "unavailable" && a.at.Sub(a.began) >= slowDatabase:
@@ -163,7 +179,7 @@ func (e *evidence) judgeOdd(v *verdict, a answered) {
 	case dark:
 		v.excused["503 by a worker right after nobody was ready"]++
 	default:
-		v.breach("%s: %s was answered %s: %s (worker %d, which was %s)", e.when(a.at), a.what, a.says(), a.detail, a.worker, e.story(a.worker))
+		v.breach(boundAnswers, "%s: %s was answered %s: %s (worker %d, which was %s)", e.when(a.at), a.what, a.says(), a.detail, a.worker, e.story(a.worker))
 	}
 }
 
@@ -210,9 +226,9 @@ func (e *evidence) judgeLog(v *verdict) {
 		case l.WorkerPID == 0 && touches(moment, e.shortSpans()): // it could not be started
 		case len(done) == 0 && touches(moment, e.broken) && strings.Contains(l.Reason, "before it was ready"):
 		case len(done) == 0:
-			v.breach("%s: %s: %d, to which the script did nothing: %s", e.when(l.Time), l.Msg, l.WorkerPID, l.Reason)
+			v.breach(boundWorkers, "%s: %s: %d, to which the script did nothing: %s", e.when(l.Time), l.Msg, l.WorkerPID, l.Reason)
 		case l.Msg == "killing worker" && !slices.Contains(done, stopped) && !slices.Contains(done, outOfMemory):
-			v.breach("%s: worker %d, which was %s, was killed: it %s", e.when(l.Time), l.WorkerPID, e.story(l.WorkerPID), l.Reason)
+			v.breach(boundWorkers, "%s: worker %d, which was %s, was killed: it %s", e.when(l.Time), l.WorkerPID, e.story(l.WorkerPID), l.Reason)
 		}
 	}
 }

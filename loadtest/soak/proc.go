@@ -68,6 +68,13 @@ func childrenOf(pid int) map[int]bool {
 	return children
 }
 
+// isAnswerer reports whether a process was started to answer while no worker is ready: its environment says so
+// (proc_pid_environ(5)).
+func isAnswerer(pid int) bool {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	return err == nil && strings.Contains(string(raw), "CLUSTER_ANSWERER=")
+}
+
 // descriptors lists the open ones of a process.
 func descriptors(pid int) (open []int, err error) {
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))

@@ -64,6 +64,25 @@ func (b *bench) printDeeds(s *script) {
 	fmt.Fprintf(b.out, "%d steps, and %d more for which there was no time\n", len(s.deeds), s.skipped)
 }
 
+// mostPrinted breaches of a bound are written out.
+const mostPrinted = 5
+
+func (b *bench) printBreaches() {
+	fmt.Fprintln(b.out)
+	counts := map[string]int{}
+	for _, br := range b.breaches {
+		if counts[br.bound]++; counts[br.bound] <= mostPrinted {
+			fmt.Fprintf(b.out, "BROKEN: %s\n  %s\n", br.bound, br.how)
+		}
+	}
+	for _, line := range sum(counts) {
+		fmt.Fprintln(b.out, line)
+	}
+	if len(b.breaches) == 0 {
+		fmt.Fprintln(b.out, "All bounds hold.")
+	}
+}
+
 func (b *bench) printRest(before, after rest) {
 	fmt.Fprintln(b.out)
 	t := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', 0)

@@ -32,7 +32,7 @@ type script struct {
 	broken  []span       // when a broken program was on the disk
 	short   []span       // when somebody was short of descriptors or memory
 	told    map[int]bool // to leave, by hand
-	failed  []string     // bounds that a step found broken
+	failed  []breach     // bounds that a step found broken
 	skipped int          // steps that were not begun in time
 }
 
@@ -79,11 +79,11 @@ func (s *script) run(ctx context.Context, plan []step, duration time.Duration) {
 	wg.Wait()
 }
 
-// breach records a bound that was found broken.
+// breach records what came of a command and should not have.
 func (s *script) breach(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failed = append(s.failed, fmt.Sprintf(format, args...))
+	s.failed = append(s.failed, breach{boundCommands, fmt.Sprintf(format, args...)})
 }
 
 // What is done to workers.

@@ -45,13 +45,14 @@ type bench struct {
 	progress io.Writer
 	skus     []string
 	ids      []int64
-	breaches []string
+	breaches []breach
 }
 
 func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.progress, format+"\n", args...) }
 
+// breach records what is not as it was at the start.
 func (b *bench) breach(format string, args ...any) {
-	b.breaches = append(b.breaches, fmt.Sprintf(format, args...))
+	b.breaches = append(b.breaches, breach{boundRest, fmt.Sprintf(format, args...)})
 }
 
 // soakAll runs the script of a seed, judges the shop, and leaves nothing behind. A broken bound is an error.
@@ -85,18 +86,12 @@ func soakAll(ctx context.Context, cfg config, stdout, progress io.Writer) (err e
 	if err := b.soak(ctx, good); err != nil {
 		return err
 	}
+	b.printBreaches()
 	if len(b.breaches) == 0 {
-		fmt.Fprintf(b.out, "\nAll bounds hold.\n")
 		return nil
-	}
-	fmt.Fprintf(b.out, "\n%d times a bound was broken:\n", len(b.breaches))
-	for _, breach := range b.breaches[:min(len(b.breaches), mostPrinted)] {
-		fmt.Fprintf(b.out, "  %s\n", breach)
 	}
 	return fmt.Errorf("broken bounds: %d; -seed %d -duration %v is this script again", len(b.breaches), cfg.seed, cfg.duration)
 }
-
-const mostPrinted = 50
 
 // deliver chooses the SKUs that are sold to everybody without limit, and puts plenty of each on the shelf.
 func (b *bench) deliver(ctx context.Context) (err error) {
@@ -215,7 +210,9 @@ func (b *bench) run(ctx context.Context, s *script) (*result, error) {
 		began: began, ended: ended, touched: s.touched, deaths: s.deaths, stops: s.stops, short: s.short, broken: s.broken, pauses: pauses(),
 	}
 	b.breaches = append(b.breaches, s.failed...)
-	b.breaches = append(b.breaches, r.census.over...)
+	for _, over := range r.census.over {
+		b.breaches = append(b.breaches, breach{boundProcesses, over})
+	}
 	select {
 	case <-s.server.Exited():
 		b.breach("the master has ended:\n%s", s.server.Tail())

@@ -265,8 +265,8 @@ func (s scene) play(t *testing.T) {
 	v := e.judge(w)
 	switch {
 	case s.want == "" && len(v.breaches) > 0:
-		t.Errorf("got %d, want no breach, such as %q", len(v.breaches), v.breaches[0])
-	case s.want != "" && !slices.ContainsFunc(v.breaches, func(b string) bool { return strings.Contains(b, s.want) }):
+		t.Errorf("got %d breaches, such as %q, want none", len(v.breaches), v.breaches[0])
+	case s.want != "" && !slices.ContainsFunc(v.breaches, func(b breach) bool { return strings.Contains(b.how, s.want) }):
 		t.Errorf("got %d breaches, such as %q, want one with %q", len(v.breaches), v.breaches[:min(len(v.breaches), 1)], s.want)
 	}
 	if s.excused != "" && !strings.Contains(strings.Join(sum(v.excused), "\n"), s.excused) {
