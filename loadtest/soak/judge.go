@@ -22,6 +22,8 @@ const (
 	slack = time.Second
 	// acceptRetry is how long a worker that was short of descriptors may sleep before it accepts again.
 	acceptRetry = time.Second
+	// silentMachine is how much of the heartbeat timeout this program has to have lost for a worker to have lost it all.
+	silentMachine = heartbeatTimeout / 3
 	// slowDatabase is the least that a worker waits for a database.
 	slowDatabase = 3 * time.Second
 )
@@ -223,6 +225,9 @@ func (e *evidence) judgeLog(v *verdict) {
 		}
 		moment := span{l.Time, l.Time}
 		switch done := e.touched[l.WorkerPID]; {
+		case strings.HasPrefix(l.Reason, "sent no heartbeat") &&
+			covered(span{l.Time.Add(-heartbeatTimeout), l.Time}, e.pauses) >= silentMachine:
+			v.excused["killed for its silence while the machine had no processor"]++
 		case l.WorkerPID == 0 && touches(moment, e.shortSpans()): // it could not be started
 		case len(done) == 0 && touches(moment, e.broken) && strings.Contains(l.Reason, "before it was ready"):
 		case len(done) == 0:
