@@ -176,6 +176,8 @@ func (e *evidence) judgeOdd(v *verdict, a answered) {
 		v.excused["503 by the answerer while no worker was ready"]++
 	case a.code == "unavailable" && a.at.Sub(a.began) >= slowDatabase:
 		v.excused["503 after a database did not answer in time"]++
+	case a.worker != 0 && touches(during, e.stopSpans(a.worker)):
+		v.excused["503 by a worker that was stopped while it was at work"]++
 	case touches(during, e.shortSpans()):
 		v.excused["503 while somebody was short of descriptors or memory"]++
 	case dark:

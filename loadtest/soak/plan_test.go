@@ -93,20 +93,27 @@ func TestCensus(t *testing.T) {
 	}
 	var status cluster.Status
 	status.Master.Target = 2
-	status.Workers = []cluster.WorkerStatus{{PID: 1, State: "ready"}, {PID: 2, State: "starting"}, {PID: 4, State: "draining"}}
+	status.Workers = []cluster.WorkerStatus{
+		{PID: 1, Slot: 1, State: "ready"}, {PID: 2, Slot: 2, State: "starting"}, {PID: 4, Slot: 1, State: "draining"},
+		{PID: 6, Slot: 3, State: "ready"}, {PID: 7, Slot: 4, State: "ready"},
+	}
 	for name, tt := range map[string]struct {
 		before, after map[int]bool
 		over          int
+		target        int // before
 	}{
-		"as it should be":           {pids(1, 2), pids(1, 2), 0},
-		"one more":                  {pids(1, 2, 3), pids(1, 2, 3), 0},
-		"one more, and one leaves":  {pids(1, 2, 3, 4), pids(1, 2, 3, 4), 0},
-		"two more":                  {pids(1, 2, 3, 5), pids(1, 2, 3, 5), 1},
-		"two more, and one is gone": {pids(1, 2, 3, 5), pids(1, 2, 3), 0},
-		"two more, and one is new":  {pids(1, 2, 3), pids(1, 2, 3, 5), 0},
-		"one has left earlier":      {pids(1, 2, 3, 9), pids(1, 2, 3, 9), 0},
+		"as it should be":            {pids(1, 2), pids(1, 2), 0, 2},
+		"one more":                   {pids(1, 2, 3), pids(1, 2, 3), 0, 2},
+		"one more, and one leaves":   {pids(1, 2, 3, 4), pids(1, 2, 3, 4), 0, 2},
+		"two more":                   {pids(1, 2, 3, 5), pids(1, 2, 3, 5), 1, 2},
+		"two more, and one is gone":  {pids(1, 2, 3, 5), pids(1, 2, 3), 0, 2},
+		"two more, and one is new":   {pids(1, 2, 3), pids(1, 2, 3, 5), 0, 2},
+		"after a larger target":      {pids(1, 2, 3, 6, 7), pids(1, 2, 3, 6, 7), 0, 4},
+		"and one more":               {pids(1, 2, 3, 5, 6, 7), pids(1, 2, 3, 5, 6, 7), 1, 4},
+		"superfluous from the start": {pids(1, 2, 3, 6), pids(1, 2, 3, 6), 1, 2},
+		"one has left earlier":       {pids(1, 2, 3, 9), pids(1, 2, 3, 9), 0, 2},
 	} {
-		var c census
+		c := census{target: tt.target}
 		c.count(tt.before, tt.after, &status, pids(9))
 		if len(c.over) != tt.over {
 			t.Errorf("%s: got %q", name, c.over)

@@ -183,6 +183,20 @@ func TestScenes(t *testing.T) {
 			serve: at(5*time.Second, func(w http.ResponseWriter, _ *http.Request) { refuses(w, 503, "busy", "1") }),
 			want:  "503 busy",
 		},
+		"busy after a stop": {
+			serve: at(5*time.Second, func(w http.ResponseWriter, _ *http.Request) { refuses(w, 503, "busy", "1") }),
+			evidence: func(began time.Time) evidence {
+				return evidence{stops: []stop{{during(4*time.Second, 5*time.Second)(began), fakeWorker}}}
+			},
+			excused: "stopped",
+		},
+		"busy after the stop of another": {
+			serve: at(5*time.Second, func(w http.ResponseWriter, _ *http.Request) { refuses(w, 503, "busy", "1") }),
+			evidence: func(began time.Time) evidence {
+				return evidence{stops: []stop{{during(4*time.Second, 5*time.Second)(began), fakeWorker + 1}}}
+			},
+			want: "503 busy",
+		},
 		"busy for how long": {
 			serve: at(5*time.Second, func(w http.ResponseWriter, _ *http.Request) { refuses(w, 503, "unavailable", "") }),
 			want:  "Retry-After",

@@ -15,6 +15,7 @@ import (
 type census struct {
 	samples int // at which the master could be asked
 	most    int // children at a moment, those that leave included
+	target  int // the largest so far
 	held    int // the most that held a slot, or answered, at a moment
 	over    []string
 }
@@ -22,8 +23,9 @@ type census struct {
 // Between two looks. Nothing tells when a process gets a child.
 const censusPulse = 100 * time.Millisecond
 
-// take looks again and again. A child holds a slot, or is the answerer, unless the master says that it leaves. Only those
-// count that were there before the master was asked and still are after that, so that its word is about them.
+// take looks again and again. A child holds a slot, or is the answerer, unless the master says that it leaves, or that its
+// slot is one of those that a smaller target has made superfluous: these leave one after the other. Only those count that
+// were there before the master was asked and still are after that, so that its word is about them.
 func (c *census) take(ctx context.Context, srv *shop.Server) {
 	ticker := time.NewTicker(censusPulse)
 	defer ticker.Stop()
@@ -50,15 +52,22 @@ func (c *census) take(ctx context.Context, srv *shop.Server) {
 
 // count is one look. leaving are those of whom the master has ever said so.
 func (c *census) count(before, after map[int]bool, status *cluster.Status, leaving map[int]bool) {
+	target := status.Master.Target
+	c.target = max(c.target, target)
+	superfluous := map[int]bool{}
 	for _, w := range status.Workers {
 		if w.State == "draining" {
 			leaving[w.PID] = true
 		}
+		superfluous[w.PID] = w.Slot > target
 	}
-	held := 0
+	held, serving := 0, 0
 	for pid := range before {
 		if after[pid] && !leaving[pid] {
-			held++
+			serving++
+			if !superfluous[pid] {
+				held++
+			}
 		}
 	}
 	for pid := range leaving {
@@ -68,7 +77,8 @@ func (c *census) count(before, after map[int]bool, status *cluster.Status, leavi
 	}
 	c.samples++
 	c.most, c.held = max(c.most, len(before)), max(c.held, held)
-	if limit := status.Master.Target + 1; held > limit {
-		c.over = append(c.over, fmt.Sprintf("%d processes hold a slot or answer, with a target of %d workers: %d at most are allowed", held, status.Master.Target, limit))
+	if held > target+1 || serving > c.target+1 {
+		c.over = append(c.over, fmt.Sprintf("%d processes hold a slot or answer, with a target of %d workers, and %d with those that are superfluous, with %d before",
+			held, target, serving, c.target))
 	}
 }
