@@ -33,7 +33,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -98,7 +97,7 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 		return cfg, nil
 	}
 	if _, err := os.Stat(cfg.bin); err != nil {
-		return config{}, errors.Join(fmt.Errorf("look for the program under test: %w; make build makes it, and -bin names another", err))
+		return config{}, fmt.Errorf("look for the program under test: %w; make build makes it, and -bin names another", err)
 	}
 	return cfg, nil
 }
