@@ -54,6 +54,10 @@ func (e *evidence) gather(log []shop.Entry) {
 				e.dark = append(e.dark, span{since, l.Time})
 			}
 			since = time.Time{}
+		case "worker left": // it may have been told to, and died of what was done to it before it could
+			if slices.Contains(e.touched[l.WorkerPID], outOfMemory) {
+				e.deaths[l.WorkerPID] = l.Time
+			}
 		case "killing worker":
 			e.deaths[l.WorkerPID] = l.Time
 		case "worker crashed":

@@ -24,6 +24,8 @@ func TestLogIsJudged(t *testing.T) {
 		"killed for a stop":               {"killing worker", []string{stopped}, false, true},
 		"killed after it was terminated":  {"killing worker", []string{terminated}, true, true},
 		"it left after it was terminated": {"worker crashed", []string{terminated}, false, false},
+		"it left for want of memory":      {"worker left", []string{outOfMemory}, false, true},
+		"it left":                         {"worker left", nil, false, false},
 		"something else":                  {"worker ready", nil, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -113,7 +113,7 @@ func TestCensus(t *testing.T) {
 		"superfluous from the start": {pids(1, 2, 3, 6), pids(1, 2, 3, 6), 1, 2},
 		"one has left earlier":       {pids(1, 2, 3, 9), pids(1, 2, 3, 9), 0, 2},
 	} {
-		c := census{target: tt.target}
+		c := census{target: tt.target, here: pids(1, 2, 3, 4, 5, 6, 7, 9)}
 		c.count(tt.before, tt.after, &status, pids(9))
 		if len(c.over) != tt.over {
 			t.Errorf("%s: got %q", name, c.over)
@@ -124,6 +124,11 @@ func TestCensus(t *testing.T) {
 	c.count(pids(1, 2), pids(1, 2), &status, leaving)
 	if leaving[9] {
 		t.Error("who has left is remembered, and its pid may be another's")
+	}
+	for look, want := range []int{0, 1} {
+		if c.count(pids(1, 2, 3, 5), pids(1, 2, 3, 5), &status, leaving); len(c.over) != want {
+			t.Errorf("look %d: got %q", look+1, c.over)
+		}
 	}
 }
 

@@ -13,10 +13,11 @@ import (
 
 // census watches how many processes the master has, until ctx ends.
 type census struct {
-	samples int // at which the master could be asked
-	most    int // children at a moment, those that leave included
-	target  int // the largest so far
-	held    int // the most that held a slot, or answered, at a moment
+	samples int          // at which the master could be asked
+	most    int          // children at a moment, those that leave included
+	target  int          // the largest so far
+	held    int          // the most that held a slot, or answered, at a moment
+	here    map[int]bool // at the last look, those that did not leave
 	over    []string
 }
 
@@ -25,7 +26,8 @@ const censusPulse = 100 * time.Millisecond
 
 // take looks again and again. A child holds a slot, or is the answerer, unless the master says that it leaves, or that its
 // slot is one of those that a smaller target has made superfluous: these leave one after the other. Only those count that
-// were there before the master was asked and still are after that, so that its word is about them.
+// were there before the master was asked and still are after that, so that its word is about them, and at the look before:
+// one that was killed takes a moment to be gone.
 func (c *census) take(ctx context.Context, srv *shop.Server) {
 	ticker := time.NewTicker(censusPulse)
 	defer ticker.Stop()
@@ -62,14 +64,21 @@ func (c *census) count(before, after map[int]bool, status *cluster.Status, leavi
 		superfluous[w.PID] = w.Slot > target
 	}
 	held, serving := 0, 0
+	here := map[int]bool{}
 	for pid := range before {
-		if after[pid] && !leaving[pid] {
-			serving++
-			if !superfluous[pid] {
-				held++
-			}
+		if !after[pid] || leaving[pid] {
+			continue
+		}
+		here[pid] = true
+		if !c.here[pid] {
+			continue
+		}
+		serving++
+		if !superfluous[pid] {
+			held++
 		}
 	}
+	c.here = here
 	for pid := range leaving {
 		if !before[pid] && !after[pid] {
 			delete(leaving, pid) // its number may become another's
@@ -78,7 +87,7 @@ func (c *census) count(before, after map[int]bool, status *cluster.Status, leavi
 	c.samples++
 	c.most, c.held = max(c.most, len(before)), max(c.held, held)
 	if held > target+1 || serving > c.target+1 {
-		c.over = append(c.over, fmt.Sprintf("%d processes hold a slot or answer, with a target of %d workers, and %d with those that are superfluous, with %d before",
+		c.over = append(c.over, fmt.Sprintf("%d processes hold a slot or answer, of a target of %d workers; with those that are superfluous %d, of a target that was %d",
 			held, target, serving, c.target))
 	}
 }
