@@ -94,8 +94,11 @@ func TestCensus(t *testing.T) {
 	var status cluster.Status
 	status.Master.Target = 2
 	status.Workers = []cluster.WorkerStatus{
-		{PID: 1, Slot: 1, State: "ready"}, {PID: 2, Slot: 2, State: "starting"}, {PID: 4, Slot: 1, State: "draining"},
-		{PID: 6, Slot: 3, State: "ready"}, {PID: 7, Slot: 4, State: "ready"},
+		{PID: 1, Slot: 1, State: "ready"},
+		{PID: 2, Slot: 2, State: "starting"},
+		{PID: 4, Slot: 1, State: "draining"},
+		{PID: 6, Slot: 3, State: "ready"},
+		{PID: 7, Slot: 4, State: "ready"},
 	}
 	for name, tt := range map[string]struct {
 		before, after map[int]bool
