@@ -106,15 +106,21 @@ func (m *Master) Run(ctx context.Context) error {
 	return nil
 }
 
-// awayLimit is how late a master may be woken that is only busy. Beyond, it was stopped, or its machine was.
-const awayLimit = time.Second
+// maxAwayLimit bounds how late a master may be woken that is only busy. Beyond, it was stopped, or its machine was.
+const maxAwayLimit = time.Second
+
+// awayLimit is short enough for two of them and a heartbeat to pass within the
+// heartbeat timeout: a stop of the master of up to two may not be seen as one.
+func (c *Config) awayLimit() time.Duration {
+	return min(maxAwayLimit, (c.HeartbeatTimeout-c.HeartbeatInterval)/3)
+}
 
 // supervisorConfig adds the numbers that nobody has asked to change: PROMISES M5, M6, M12.
 func (m *Master) supervisorConfig() supervisor.Config {
 	c := &m.cfg
 	return supervisor.Config{
 		Workers: m.workers, ReadyTimeout: c.ReadyTimeout, Bake: c.Bake, KillTimeout: c.KillTimeout, ShutdownDelay: c.ShutdownDelay,
-		HurryTimeout: 2 * time.Second, HeartbeatTimeout: c.HeartbeatTimeout, AwayLimit: min(awayLimit, c.HeartbeatInterval),
+		HurryTimeout: 2 * time.Second, HeartbeatTimeout: c.HeartbeatTimeout, AwayLimit: c.awayLimit(),
 		MaxMemory: c.MaxWorkerMemory, MaxLag: time.Second,
 		BackoffMin: time.Second, BackoffMax: 30 * time.Second, BackoffDecay: time.Minute,
 		BreakerCrashes: 5, BreakerWindow: time.Minute, BreakerPause: 30 * time.Second, BreakerPauseMax: 5 * time.Minute,
