@@ -37,6 +37,7 @@ const (
 	heardTimeout   = 5 * time.Second
 	heardGrace     = 500 * time.Millisecond // for the word that it was taken in the last moment
 	deadlineHeader = "Cluster-Deadline"
+	ndjson         = "application/x-ndjson" // a JSON object in each line
 )
 
 // errorCodes are the codes of outcomes that are errors of this package.
@@ -89,7 +90,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 // Reload replaces all workers and waits for the outcome, which is that of [Master.Reload]. Meanwhile watch is called with
 // what happens, if it is not nil.
 func (c *Client) Reload(ctx context.Context, watch func(Event)) error {
-	resp, err := c.send(ctx, http.MethodPost, "reload", nil, "application/x-ndjson")
+	resp, err := c.send(ctx, http.MethodPost, "reload", nil, ndjson)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ const (
 // a password.
 //
 //	GET  /api/v1/status                  Status
+//	GET  /api/v1/logs?slot=2&n=100&follow=true  a LogLine in each line; see LogOptions
 //	POST /api/v1/reload                  waits; {"ok": true}, or 409 with {"ok": false, "reason", "output"}
 //	POST /api/v1/check                   {"ok": true, "release"}, or 409 with why a reload would be refused
 //	POST /api/v1/scale     {"workers", "force"}  waits; {"ok": true}, or as reload; with ?wait=false when it has begun
@@ -37,6 +38,8 @@ const (
 //	POST /api/v1/stop                    {"ok": true}; with ?wait=true when the last worker is gone
 //	POST /api/v1/settings  {"key", "value"}  {"ok": true, "workers": how many have it}
 //	DELETE /api/v1/settings?key=KEY      {"ok": true, "workers": how many have it still}
+//
+// The log is read without the master's goroutine, also while that hangs.
 //
 // A command that nobody waits for any more when its turn comes is not carried out: one
 // whose connection to the control socket was closed, or whose header Cluster-Deadline
@@ -60,6 +63,7 @@ type outcome struct {
 func (m *Master) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/status", m.handleStatus)
+	mux.HandleFunc("GET /api/v1/logs", m.handleLogs)
 	mux.HandleFunc("POST /api/v1/reload", m.handleReload)
 	mux.HandleFunc("POST /api/v1/check", m.handleCheck)
 	mux.HandleFunc("POST /api/v1/scale", m.handleScale)
@@ -249,10 +253,7 @@ func (m *Master) handleUnset(w http.ResponseWriter, r *http.Request) {
 	writeOutcome(w, http.StatusOK, outcome{OK: true, Workers: n})
 }
 
-const (
-	ndjson          = "application/x-ndjson"
-	maxRequestBytes = 64 << 10
-)
+const maxRequestBytes = 64 << 10
 
 // readJSON reads one object. A field that nobody knows is a typing error, and would change something else than was meant.
 func readJSON(w http.ResponseWriter, r *http.Request, into any) bool {

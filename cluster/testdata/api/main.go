@@ -127,7 +127,10 @@ func command(ctx context.Context) error {
 	_, statusErr := c.Status(ctx)
 	_, setErr := c.Set(ctx, "key", "value")
 	_, unsetErr := c.Unset(ctx, "key")
-	return errors.Join(statusErr, setErr, unsetErr, c.Reload(ctx, nil), c.Scale(ctx, 1), c.Kill(ctx, 1), c.Stop(ctx),
+	logsErr := c.Logs(ctx, cluster.LogOptions{Slot: 1, Last: 10, Follow: true}, func(l cluster.LogLine) {
+		fmt.Println(l.Time, l.Slot, l.PID, l.Text, l.Missed)
+	})
+	return errors.Join(statusErr, setErr, unsetErr, logsErr, c.Reload(ctx, nil), c.Scale(ctx, 1), c.Kill(ctx, 1), c.Stop(ctx),
 		c.ScaleWith(ctx, 1, cluster.ScaleOptions{Force: true, NoWait: true}), c.Restart(ctx, 1), c.Drain(ctx, 1), c.Reset(ctx))
 }
 
