@@ -297,7 +297,8 @@ type Status struct {
 	// LastCrash and LastVerdict are the latest of the master's life; nil: none.
 	LastCrash   *CrashStatus   `json:"last_crash,omitempty"`
 	LastVerdict *VerdictStatus `json:"last_verdict,omitempty"`
-	// History has the last 32 commands and incidents, the oldest first.
+	// History has the last 32 commands that change something, carried out or refused,
+	// and incidents, the oldest first.
 	History []HistoryEntry `json:"history,omitempty"`
 }
 

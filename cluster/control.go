@@ -132,9 +132,7 @@ func outcomeOf(err error) (code int, o outcome) {
 	switch {
 	case err == nil:
 		return http.StatusOK, outcome{OK: true}
-	case errors.As(err, &verdict):
-		return http.StatusConflict, outcome{Reason: verdict.Reason, Output: verdict.Output}
-	case errors.Is(err, ErrSuperseded):
+	case errors.As(err, &verdict), errors.Is(err, ErrSuperseded):
 		return http.StatusConflict, failed(err)
 	}
 	return http.StatusServiceUnavailable, failed(err)
@@ -142,6 +140,9 @@ func outcomeOf(err error) (code int, o outcome) {
 
 func failed(err error) outcome {
 	o := outcome{Reason: err.Error()}
+	if verdict := new(VerdictError); errors.As(err, &verdict) {
+		o.Output = verdict.Output
+	}
 	for code, known := range errorCodes {
 		if errors.Is(err, known) {
 			o.Code = code

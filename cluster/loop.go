@@ -28,7 +28,8 @@ type loop struct {
 	orders    map[supervisor.Ticket]command      // all else that gets a verdict
 	answerer  *standIn
 	self      selfProgram
-	watchers  map[chan<- Event]struct{}
+	watchers  map[supervisor.Ticket]chan<- Event
+	earlier   map[supervisor.ID]bool // those who leave for what was before the reload under way
 	settings  map[string]string
 	waiting   map[*wait]struct{}      // for answers of workers
 	passed    map[int64]chan<- string // connections that workers may refuse to serve
@@ -73,7 +74,7 @@ func (m *Master) Run(ctx context.Context) error {
 	}
 	l := &loop{
 		Master: m, began: time.Now(), children: map[supervisor.ID]*child{}, releases: map[supervisor.Release]*release{1: m.first},
-		tickets: map[supervisor.Ticket]chan<- error{}, orders: map[supervisor.Ticket]command{}, watchers: map[chan<- Event]struct{}{}, settings: map[string]string{},
+		tickets: map[supervisor.Ticket]chan<- error{}, orders: map[supervisor.Ticket]command{}, watchers: map[supervisor.Ticket]chan<- Event{}, earlier: map[supervisor.ID]bool{}, settings: map[string]string{},
 		waiting: map[*wait]struct{}{}, passed: map[int64]chan<- string{}, helpers: map[int]*helper{}, places: make([]supervisor.ID, 2*maxWorkers), newest: 1,
 		strangers: map[int]time.Time{}, reloading: map[supervisor.Ticket]string{},
 		serving: fmt.Sprintf("serving on %v", m.Addrs()),

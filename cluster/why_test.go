@@ -105,3 +105,29 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 	z.stop()
 }
+
+// Every command that is given is in the history, with whose it is, also when it is refused.
+func TestHistoryHasEveryCommand(t *testing.T) {
+	t.Parallel()
+	z := startZoo(t, "good", nil)
+	for _, c := range []struct{ method, path, body, what string }{
+		{"POST", "reload", "", "reload"},
+		{"POST", "scale", `{"workers":3}`, "scale to 3"},
+		{"POST", "restart", `{"slot":1}`, "restart 1"},
+		{"POST", "restart", `{"slot":9}`, "restart 9"},
+		{"POST", "drain", `{"slot":2}`, "drain 2"},
+		{"POST", "reset", "", "reset"},
+		{"POST", "kill", `{"slot":9}`, "kill 9"},
+		{"POST", "settings", `{"key":"colour","value":"red"}`, "set colour"},
+		{"POST", "settings", `{"key":"unknown","value":"x"}`, "set unknown"},
+		{"DELETE", "settings?key=colour", "", "unset colour"},
+		{"DELETE", "settings?key=colour", "", "unset colour"},
+	} {
+		z.mustCommand(c.method, "/api/v1/"+c.path, c.body)
+		me := fmt.Sprintf("the control socket (uid %d, pid %d)", os.Getuid(), os.Getpid())
+		if h := z.status().History; !slices.ContainsFunc(h[max(0, len(h)-2):], func(e cluster.HistoryEntry) bool { return e.What == c.what && e.By == me }) {
+			t.Errorf("%s %s %s is not in the history: %+v", c.method, c.path, c.body, h)
+		}
+	}
+	z.stop()
+}
