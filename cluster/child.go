@@ -339,4 +339,7 @@ func (l *loop) settleAll() {
 	for _, r := range l.releases {
 		r.Close()
 	}
+	if l.before != nil {
+		l.before.Close()
+	}
 }

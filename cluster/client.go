@@ -2,19 +2,16 @@ package cluster
 
 import (
 	"bufio"
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"net"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"net/url"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -23,22 +20,24 @@ import (
 // A master that is stopped, or hangs, is no reason to wait for ever: a command that it
 // does not take within Timeout fails with [ErrNotHeard], and is not carried out later
 // either. The same goes for one whose context ends before that.
+//
+// A master of an older release, which runs on until it is stopped, may not know that:
+// it does not say when it takes a command. When it answers other questions, the
+// command goes on, and Notice tells. When it answers nothing, the command fails with
+// [ErrNotHeard], too, and there is no way to tell that an older one may carry it out.
 type Client struct {
 	// Timeout is how long the master may take to take a command. What the command
 	// does may take longer. Default 5 s. Set it before the first command.
 	Timeout time.Duration
+	// Notice is told, in a sentence, what whoever waits for a command should know
+	// about an older master. It is called from any goroutine. Default: nobody. Set it
+	// before the first command.
+	Notice func(string)
 
 	http http.Client
 	path string
 	pid  atomic.Int64 // of the master, once known
 }
-
-const (
-	heardTimeout   = 5 * time.Second
-	heardGrace     = 500 * time.Millisecond // for the word that it was taken in the last moment
-	deadlineHeader = "Cluster-Deadline"
-	ndjson         = "application/x-ndjson" // a JSON object in each line
-)
 
 // errorCodes are the codes of outcomes that are errors of this package.
 var errorCodes = map[string]error{"stopped": ErrStopped, "superseded": ErrSuperseded, "not running": ErrNotRunning, "not heard": ErrNotHeard}
@@ -90,7 +89,17 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 // Reload replaces all workers and waits for the outcome, which is that of [Master.Reload]. Meanwhile watch is called with
 // what happens, if it is not nil.
 func (c *Client) Reload(ctx context.Context, watch func(Event)) error {
-	resp, err := c.send(ctx, http.MethodPost, "reload", nil, ndjson)
+	return c.rollout(ctx, "reload", watch)
+}
+
+// ReloadBack goes back to the release before, as [Master.ReloadBack] does, and is like
+// Reload otherwise.
+func (c *Client) ReloadBack(ctx context.Context, watch func(Event)) error {
+	return c.rollout(ctx, "back", watch)
+}
+
+func (c *Client) rollout(ctx context.Context, name string, watch func(Event)) error {
+	resp, err := c.send(ctx, http.MethodPost, name, nil, ndjson)
 	if err != nil {
 		return err
 	}
@@ -178,7 +187,10 @@ func (c *Client) ScaleWith(ctx context.Context, workers int, options ScaleOption
 	if options.Force {
 		body["force"] = true
 	}
-	_, err := c.command(ctx, name, body)
+	_, resp, err := c.request(ctx, http.MethodPost, name, body)
+	if err == nil && !resp.tells && !options.NoWait {
+		c.notify("the master is of an older release, which does not tell how scaling ends: the status does")
+	}
 	return err
 }
 
@@ -214,6 +226,24 @@ func (c *Client) Stop(ctx context.Context) error {
 	return err
 }
 
+// StopNow shuts the cluster down at once, as [Master.StopNow] does, and waits until
+// the last worker is gone.
+func (c *Client) StopNow(ctx context.Context) error {
+	_, resp, err := c.request(ctx, http.MethodPost, "stop?now=true", nil)
+	if err != nil {
+		return err
+	}
+	wait := "stop?now=true&wait=true" // which asks for nothing more
+	if !resp.tells {
+		wait = "stop?wait=true" // to an older master the first was a plain one, and a second one is what is meant: if it was stopping already, it kills
+	}
+	_, err = c.command(ctx, wait, nil)
+	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) { // it has ended meanwhile
+		return nil
+	}
+	return err
+}
+
 // Set gives a setting to all workers and returns how many have it.
 func (c *Client) Set(ctx context.Context, key, value string) (applied int, err error) {
 	return c.command(ctx, "settings", map[string]string{"key": key, "value": value})
@@ -222,104 +252,52 @@ func (c *Client) Set(ctx context.Context, key, value string) (applied int, err e
 // Unset takes a setting back, as [Master.Unset] does, and returns how many workers
 // have it until they are replaced.
 func (c *Client) Unset(ctx context.Context, key string) (left int, err error) {
-	return c.request(ctx, http.MethodDelete, "settings?key="+url.QueryEscape(key), nil)
+	left, _, err = c.request(ctx, http.MethodDelete, "settings?key="+url.QueryEscape(key), nil)
+	return left, err
 }
 
 func (c *Client) command(ctx context.Context, name string, body any) (workers int, err error) {
-	return c.request(ctx, http.MethodPost, name, body)
+	workers, _, err = c.request(ctx, http.MethodPost, name, body)
+	return workers, err
 }
 
-func (c *Client) request(ctx context.Context, method, name string, body any) (workers int, err error) {
-	resp, err := c.send(ctx, method, name, body, "")
+func (c *Client) request(ctx context.Context, method, name string, body any) (workers int, resp *response, err error) {
+	resp, err = c.send(ctx, method, name, body, "")
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return 0, failure(resp)
+		return 0, resp, failure(resp)
 	}
 	var o struct {
 		Workers int `json:"workers"`
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&o); err != nil {
-		return 0, fmt.Errorf("read what the master says: %w", err)
+		return 0, resp, fmt.Errorf("read what the master says: %w", err)
 	}
-	return o.Workers, nil
-}
-
-func (c *Client) send(ctx context.Context, method, name string, body any, accept string) (*http.Response, error) {
-	var content io.Reader
-	if body != nil {
-		raw, err := json.Marshal(body)
-		if err != nil {
-			return nil, err
-		}
-		content = bytes.NewReader(raw)
-	}
-	limit := cmp.Or(c.Timeout, heardTimeout)
-	var heard atomic.Bool
-	until := time.Now().Add(limit)
-	ctx, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(limit+heardGrace, func() {
-		if !heard.Load() {
-			cancel(ErrNotHeard)
-		}
-	})
-	taken := &httptrace.ClientTrace{Got1xxResponse: func(int, textproto.MIMEHeader) error {
-		heard.Store(true)
-		return nil
-	}}
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, taken), method, "http://master/api/v1/"+name, content)
-	if err != nil {
-		cancel(err)
-		return nil, err
-	}
-	req.Header.Set(deadlineHeader, until.Format(time.RFC3339Nano))
-	if accept != "" {
-		req.Header.Set("Accept", accept)
-	}
-	resp, err := c.http.Do(req)
-	timer.Stop()
-	if err == nil {
-		resp.Body = &answerBody{resp.Body, cancel}
-		return resp, nil
-	}
-	defer cancel(err)
-	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, ErrNotHeard):
-		return nil, fmt.Errorf("%w within %v: %s", ErrNotHeard, limit, stateOf(int(c.pid.Load())))
-	case cause != nil && !heard.Load():
-		return nil, fmt.Errorf("%w, and %w", ErrNotHeard, cause)
-	}
-	return nil, fmt.Errorf("talk to the master on %s: %w", c.path, err)
-}
-
-// answerBody is that of an answer; its Close ends the context, too.
-type answerBody struct {
-	io.ReadCloser
-	cancel context.CancelCauseFunc
-}
-
-func (a *answerBody) Close() error {
-	defer a.cancel(nil)
-	return a.ReadCloser.Close()
+	return o.Workers, resp, nil
 }
 
 // failure reads why a command failed.
-func failure(resp *http.Response) error {
+func failure(resp *response) error {
 	var o struct {
 		Code   string   `json:"code"`
 		Reason string   `json:"reason"`
 		Output []string `json:"output"`
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&o); err != nil || o.Reason == "" {
+	err := json.NewDecoder(resp.Body).Decode(&o)
+	switch known := errorCodes[o.Code]; {
+	case !resp.tells && (resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusMethodNotAllowed):
+		return errOlder
+	case err != nil || o.Reason == "":
 		return fmt.Errorf("the master answered %s", resp.Status)
-	}
-	if err := errorCodes[o.Code]; err != nil {
-		return err
-	}
-	if resp.StatusCode == http.StatusConflict {
+	case known != nil:
+		return known
+	case resp.StatusCode == http.StatusConflict:
 		return &VerdictError{Reason: o.Reason, Output: o.Output}
+	case !resp.tells && resp.StatusCode == http.StatusBadRequest:
+		return fmt.Errorf("%w: %s", errOlder, o.Reason)
 	}
 	return errors.New(o.Reason)
 }

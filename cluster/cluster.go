@@ -271,9 +271,10 @@ type Event struct {
 type Status struct {
 	Master struct {
 		PID           int      `json:"pid"`
-		Release       string   `json:"release"`   // what crash restarts run
-		State         string   `json:"state"`     // starting, running, rolling, rolling back, degraded, stopping
-		Listeners     []string `json:"listeners"` // addresses
+		Release       string   `json:"release"`          // what crash restarts run
+		Before        string   `json:"before,omitempty"` // what ran before it, and [Master.ReloadBack] goes back to; empty: nothing
+		State         string   `json:"state"`            // starting, running, rolling, rolling back, degraded, stopping
+		Listeners     []string `json:"listeners"`        // addresses
 		UptimeSeconds float64  `json:"uptime_seconds"`
 		Target        int      `json:"target"` // how many workers there should be
 		Ready         int      `json:"ready"`

@@ -29,13 +29,15 @@ const (
 //	GET  /api/v1/status                  Status
 //	GET  /api/v1/logs?slot=2&n=100&follow=true  a LogLine in each line; see LogOptions
 //	POST /api/v1/reload                  waits; {"ok": true}, or 409 with {"ok": false, "reason", "output"}
+//	POST /api/v1/back                    as reload, but to the release before
 //	POST /api/v1/check                   {"ok": true, "release"}, or 409 with why a reload would be refused
 //	POST /api/v1/scale     {"workers", "force"}  waits; {"ok": true}, or as reload; with ?wait=false when it has begun
 //	POST /api/v1/restart   {"slot"}      waits; {"ok": true}, or as reload
 //	POST /api/v1/drain     {"slot"}      waits; {"ok": true}, or as reload
 //	POST /api/v1/reset                   {"ok": true}
 //	POST /api/v1/kill      {"slot"}      {"ok": true}
-//	POST /api/v1/stop                    {"ok": true}; with ?wait=true when the last worker is gone
+//	POST /api/v1/stop                    {"ok": true}; with ?wait=true when the last worker is gone; with ?now=true what is
+//	                                     in flight is cut
 //	POST /api/v1/settings  {"key", "value"}  {"ok": true, "workers": how many have it}
 //	DELETE /api/v1/settings?key=KEY      {"ok": true, "workers": how many have it still}
 //
@@ -44,7 +46,8 @@ const (
 // A command that nobody waits for any more when its turn comes is not carried out: one
 // whose connection to the control socket was closed, or whose header Cluster-Deadline
 // (RFC 3339) has passed. Whoever sends that header gets a 102 (Processing, RFC 2518)
-// when the command was taken, or the header of the answer.
+// when the command was taken, or the header of the answer. Every answer has the header
+// Cluster-Abilities with the word deadline: masters of older releases don't know it.
 //
 // With "Accept: application/x-ndjson" a reload answers line by line: an [Event] for each thing that happens, and the
 // outcome last.
@@ -64,7 +67,8 @@ func (m *Master) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/status", m.handleStatus)
 	mux.HandleFunc("GET /api/v1/logs", m.handleLogs)
-	mux.HandleFunc("POST /api/v1/reload", m.handleReload)
+	mux.HandleFunc("POST /api/v1/reload", m.handleReload(m.Reload))
+	mux.HandleFunc("POST /api/v1/back", m.handleReload(m.ReloadBack))
 	mux.HandleFunc("POST /api/v1/check", m.handleCheck)
 	mux.HandleFunc("POST /api/v1/scale", m.handleScale)
 	mux.HandleFunc("POST /api/v1/restart", m.handleSlot(m.Restart))
@@ -86,34 +90,37 @@ func (m *Master) handleStatus(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, s)
 }
 
-func (m *Master) handleReload(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Accept") != ndjson {
-		code, o := outcomeOf(m.Reload(r.Context(), nil))
-		writeOutcome(w, code, o)
-		return
-	}
-	w.Header().Set("Content-Type", ndjson)
-	flush := http.NewResponseController(w)
-	lines := json.NewEncoder(w)
-	events, done, heard := make(chan Event, 256), make(chan error, 1), make(chan struct{}, 1)
-	if c := callerOf(r.Context()); c != nil && c.told != nil {
-		c.told = func() { heard <- struct{}{} } // this goroutine alone writes
-	}
-	go func() { done <- m.Reload(r.Context(), events) }()
-	for {
-		select {
-		case <-heard:
-			flush.Flush()
-		case e := <-events:
-			lines.Encode(e) //nolint:errcheck // the client is gone, or has it
-			flush.Flush()
-		case err := <-done:
-			for len(events) > 0 { // they came before
-				lines.Encode(<-events) //nolint:errcheck // the client is gone, or has it
-			}
-			_, o := outcomeOf(err)
-			lines.Encode(o) //nolint:errcheck // as above
+// handleReload handles a command that replaces all workers.
+func (m *Master) handleReload(do func(ctx context.Context, watch chan<- Event) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Accept") != ndjson {
+			code, o := outcomeOf(do(r.Context(), nil))
+			writeOutcome(w, code, o)
 			return
+		}
+		w.Header().Set("Content-Type", ndjson)
+		flush := http.NewResponseController(w)
+		lines := json.NewEncoder(w)
+		events, done, heard := make(chan Event, 256), make(chan error, 1), make(chan struct{}, 1)
+		if c := callerOf(r.Context()); c != nil && c.told != nil {
+			c.told = func() { heard <- struct{}{} } // this goroutine alone writes
+		}
+		go func() { done <- do(r.Context(), events) }()
+		for {
+			select {
+			case <-heard:
+				flush.Flush()
+			case e := <-events:
+				lines.Encode(e) //nolint:errcheck // the client is gone, or has it
+				flush.Flush()
+			case err := <-done:
+				for len(events) > 0 { // they came before
+					lines.Encode(<-events) //nolint:errcheck // the client is gone, or has it
+				}
+				_, o := outcomeOf(err)
+				lines.Encode(o) //nolint:errcheck // as above
+				return
+			}
 		}
 	}
 }
@@ -213,11 +220,19 @@ func refusalCode(err error) int {
 }
 
 func (m *Master) handleStop(w http.ResponseWriter, r *http.Request) {
-	if err := m.Stop(r.Context()); err != nil && !errors.Is(err, ErrStopped) {
+	is := func(name string) bool {
+		yes, err := strconv.ParseBool(r.URL.Query().Get(name))
+		return err == nil && yes
+	}
+	stop := m.Stop
+	if is("now") {
+		stop = m.StopNow
+	}
+	if err := stop(r.Context()); err != nil && !errors.Is(err, ErrStopped) {
 		writeOutcome(w, http.StatusServiceUnavailable, failed(err))
 		return
 	}
-	if wait, err := strconv.ParseBool(r.URL.Query().Get("wait")); err == nil && wait {
+	if is("wait") {
 		select {
 		case <-m.ended:
 		case <-r.Context().Done():

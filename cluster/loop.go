@@ -23,6 +23,7 @@ type loop struct {
 	sup       *supervisor.State
 	children  map[supervisor.ID]*child
 	releases  map[supervisor.Release]*release
+	before    *release                           // what served before what serves; nil: nothing else has
 	tickets   map[supervisor.Ticket]chan<- error // of reloads
 	reloading map[supervisor.Ticket]string       // and to which release
 	orders    map[supervisor.Ticket]command      // all else that gets a verdict
@@ -165,7 +166,7 @@ func (l *loop) run(ctx context.Context) {
 			l.tick()
 		case <-stopped:
 			stopped = nil
-			l.shutdown(calledBy(ctx, "the end of its context"))
+			l.shutdown(calledBy(ctx, "the end of its context"), "stop")
 		}
 	}
 }
@@ -283,7 +284,7 @@ func (l *loop) signal(s os.Signal) {
 	case syscall.SIGUSR2:
 		go l.Reload(ctx, nil) //nolint:errcheck // the log has the verdict, if there was time for one
 	case syscall.SIGTERM, syscall.SIGINT:
-		l.shutdown(ctx)
+		l.shutdown(ctx, "stop")
 	case syscall.SIGTTIN:
 		l.scale(ctx, l.sup.Goal()+1)
 	case syscall.SIGTTOU:
@@ -308,9 +309,11 @@ func signalName(s os.Signal) string {
 	return s.String()
 }
 
-// shutdown ends the cluster, as somebody has asked for.
-func (l *loop) shutdown(ctx context.Context) {
-	l.asked(ctx, "stop")
+// shutdown ends the cluster, as somebody has asked for in so many words.
+func (l *loop) shutdown(ctx context.Context, what string) {
+	if what != "" {
+		l.asked(ctx, what)
+	}
 	if l.sup.Stopping == 0 {
 		l.stoppedBy = askedBy(ctx)
 	}
@@ -338,7 +341,12 @@ func (l *loop) step(e supervisor.Event) {
 	l.stepping = true
 	for len(l.queue) > 0 {
 		e, l.queue = l.queue[0], l.queue[1:]
-		for _, a := range l.sup.Step(l.now(), e) {
+		served := l.sup.Serving
+		actions := l.sup.Step(l.now(), e)
+		if l.sup.Serving != served {
+			l.keepBefore(l.releases[served], l.releases[l.sup.Serving])
+		}
+		for _, a := range actions {
 			l.do(a)
 		}
 	}

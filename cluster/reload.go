@@ -44,7 +44,12 @@ func (m *Master) Reload(ctx context.Context, watch chan<- Event) error {
 		return errors.Join(err, r.Close())
 	}
 	handedOver()
-	err = m.await(ctx, verdict)
+	return m.awaitReload(ctx, verdict, watch)
+}
+
+// awaitReload waits for the verdict about a reload, or until nobody waits for it.
+func (m *Master) awaitReload(ctx context.Context, verdict <-chan error, watch chan<- Event) error {
+	err := m.await(ctx, verdict)
 	if watch != nil && ctx.Err() != nil { // else the verdict has ended it
 		m.call(context.WithoutCancel(ctx), func(l *loop) { //nolint:errcheck // it has ended: nobody is told anything any more
 			maps.DeleteFunc(l.watchers, func(_ supervisor.Ticket, w chan<- Event) bool { return w == watch })

@@ -122,6 +122,9 @@ func (l *loop) status() Status {
 	if r := l.releases[l.sup.Serving]; r != nil {
 		master.Release = r.name
 	}
+	if l.before != nil {
+		master.Before = l.before.name
+	}
 	s.Workers = []WorkerStatus{}
 	for _, p := range l.sup.Processes {
 		c := l.children[p.ID]
@@ -197,7 +200,21 @@ func (m *Master) Kill(ctx context.Context, slot int) error {
 // Stop shuts the cluster down, as SIGTERM does. The second call cuts short what the workers hold, a third one kills. It
 // returns at once; the end is that of Run.
 func (m *Master) Stop(ctx context.Context) error {
-	return m.call(ctx, func(l *loop) { l.shutdown(ctx) })
+	return m.call(ctx, func(l *loop) { l.shutdown(ctx, "stop") })
+}
+
+// StopNow shuts the cluster down and cuts short what the workers hold, as two calls of
+// Stop do; when the end is under way it is cut short. More calls do nothing.
+func (m *Master) StopNow(ctx context.Context) error {
+	return m.call(ctx, func(l *loop) {
+		what := "stop --now"
+		if l.sup.Stopping > 1 {
+			l.asked(ctx, what)
+		}
+		for ; l.sup.Stopping < 2 && l.exit == nil; what = "" {
+			l.shutdown(ctx, what)
+		}
+	})
 }
 
 // Get asks a worker over HTTP on a connection of its own, which its listener knows nothing of: what [Worker.HandleAdmin]

@@ -55,7 +55,8 @@ func supervise(ctx context.Context) error {
 		resp.Body.Close()
 	}
 	return errors.Join(statusErr, setErr, unsetErr, checkErr, getErr, m.Reload(ctx, make(chan cluster.Event, 1)), m.Scale(ctx, 1),
-		m.Restart(ctx, 1), m.Drain(ctx, 1), m.Reset(ctx), m.Kill(ctx, 1), m.Stop(ctx), m.Run(ctx), m.Close())
+		m.Restart(ctx, 1), m.Drain(ctx, 1), m.Reset(ctx), m.Kill(ctx, 1), m.Stop(ctx), m.StopNow(ctx),
+		m.ReloadBack(ctx, nil), m.Run(ctx), m.Close())
 }
 
 func tell(e cluster.Event) string {
@@ -122,6 +123,7 @@ func command(ctx context.Context) error {
 		return err
 	}
 	c.Timeout = time.Second
+	c.Notice = func(notice string) { fmt.Println(notice) }
 	release, checkErr := c.Check(ctx)
 	fmt.Println(release, checkErr)
 	_, statusErr := c.Status(ctx)
@@ -130,7 +132,7 @@ func command(ctx context.Context) error {
 	logsErr := c.Logs(ctx, cluster.LogOptions{Slot: 1, Last: 10, Follow: true}, func(l cluster.LogLine) {
 		fmt.Println(l.Time, l.Slot, l.PID, l.Text, l.Missed)
 	})
-	return errors.Join(statusErr, setErr, unsetErr, logsErr, c.Reload(ctx, nil), c.Scale(ctx, 1), c.Kill(ctx, 1), c.Stop(ctx),
+	return errors.Join(statusErr, setErr, unsetErr, logsErr, c.Reload(ctx, nil), c.Scale(ctx, 1), c.Kill(ctx, 1), c.Stop(ctx), c.StopNow(ctx), c.ReloadBack(ctx, nil),
 		c.ScaleWith(ctx, 1, cluster.ScaleOptions{Force: true, NoWait: true}), c.Restart(ctx, 1), c.Drain(ctx, 1), c.Reset(ctx))
 }
 
