@@ -289,7 +289,7 @@ func failure(resp *response) error {
 	err := json.NewDecoder(resp.Body).Decode(&o)
 	switch known := errorCodes[o.Code]; {
 	case !resp.tells && (resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusMethodNotAllowed):
-		return errOlder
+		return errUnknown
 	case err != nil || o.Reason == "":
 		return fmt.Errorf("the master answered %s", resp.Status)
 	case known != nil:
@@ -297,7 +297,7 @@ func failure(resp *response) error {
 	case resp.StatusCode == http.StatusConflict:
 		return &VerdictError{Reason: o.Reason, Output: o.Output}
 	case !resp.tells && resp.StatusCode == http.StatusBadRequest:
-		return fmt.Errorf("%w: %s", errOlder, o.Reason)
+		return fmt.Errorf("%w: %s", errUnknown, o.Reason)
 	}
 	return errors.New(o.Reason)
 }

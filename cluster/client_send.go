@@ -27,7 +27,7 @@ const (
 	ndjson          = "application/x-ndjson"
 )
 
-var errOlder = errors.New("the master is of an older release, which does not know this command: it has to be stopped and started once")
+var errUnknown = fmt.Errorf("%w, which does not know this command: it has to be stopped and started once", ErrOlder)
 
 // response is what a master has answered.
 type response struct {
@@ -101,7 +101,7 @@ func (c *Client) send(ctx context.Context, method, name string, body any, accept
 	case errors.Is(cause, ErrNotHeard):
 		return nil, fmt.Errorf("%w within %v: %s", ErrNotHeard, limit, stateOf(int(c.pid.Load())))
 	case cause != nil && state.Load() == older, silent && c.isOlder(context.WithoutCancel(outer)):
-		return nil, fmt.Errorf("%w; the master is of an older release, and may carry the command out", cause)
+		return nil, fmt.Errorf("%w; %w, and may carry the command out", cause, ErrOlder)
 	case silent:
 		return nil, fmt.Errorf("%w, and %w", ErrNotHeard, cause)
 	}

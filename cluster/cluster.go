@@ -174,6 +174,9 @@ var (
 	// ErrNotHeard says that a master did not take a command in time: it is stopped, or
 	// hangs. The command is not carried out, also when the master goes on.
 	ErrNotHeard = errors.New("the master does not answer")
+	// ErrOlder says that a master is of an older release than its client, and so does not
+	// know a command, or can't tell whether it carries it out.
+	ErrOlder = errors.New("the master is of an older release")
 	// ErrNotRunning says that [Master.Run] was not called yet.
 	ErrNotRunning = errors.New("the master does not run yet")
 	// ErrUnsupported says that this system has no cluster.

@@ -139,7 +139,7 @@ func command(ctx context.Context) error {
 func explain(err error) string {
 	for _, known := range []error{
 		cluster.ErrNoMaster, cluster.ErrSuperseded, cluster.ErrStopped, cluster.ErrNotRunning, cluster.ErrUnsupported,
-		cluster.ErrLastCall, cluster.ErrNotHeard, cluster.ErrCut,
+		cluster.ErrLastCall, cluster.ErrNotHeard, cluster.ErrOlder, cluster.ErrCut,
 	} {
 		if errors.Is(err, known) {
 			return known.Error()
