@@ -23,34 +23,8 @@ const (
 	controlCloseTimeout  = time.Second
 )
 
-// Handler returns the commands as HTTP: what the control socket serves, and what an admin address may. It asks nobody for
-// a password.
-//
-//	GET  /api/v1/status                  Status
-//	GET  /api/v1/logs?slot=2&n=100&follow=true  a LogLine in each line; see LogOptions
-//	POST /api/v1/reload                  waits; {"ok": true}, or 409 with {"ok": false, "reason", "output"}
-//	POST /api/v1/back                    as reload, but to the release before
-//	POST /api/v1/check                   {"ok": true, "release"}, or 409 with why a reload would be refused
-//	POST /api/v1/scale     {"workers", "force"}  waits; {"ok": true}, or as reload; with ?wait=false when it has begun
-//	POST /api/v1/restart   {"slot"}      waits; {"ok": true}, or as reload
-//	POST /api/v1/drain     {"slot"}      waits; {"ok": true}, or as reload
-//	POST /api/v1/reset                   {"ok": true}
-//	POST /api/v1/kill      {"slot"}      {"ok": true}
-//	POST /api/v1/stop                    {"ok": true}; with ?wait=true when the last worker is gone; with ?now=true what is
-//	                                     in flight is cut
-//	POST /api/v1/settings  {"key", "value"}  {"ok": true, "workers": how many have it}
-//	DELETE /api/v1/settings?key=KEY      {"ok": true, "workers": how many have it still}
-//
-// The log is read without the master's goroutine, also while that hangs.
-//
-// A command that nobody waits for any more when its turn comes is not carried out: one
-// whose connection to the control socket was closed, or whose header Cluster-Deadline
-// (RFC 3339) has passed. Whoever sends that header gets a 102 (Processing, RFC 2518)
-// when the command was taken, or the header of the answer. Every answer has the header
-// Cluster-Abilities with the word deadline: masters of older releases don't know it.
-//
-// With "Accept: application/x-ndjson" a reload answers line by line: an [Event] for each thing that happens, and the
-// outcome last.
+// Handler returns the commands as HTTP: what the control socket serves, and what an admin address may. The package's
+// documentation has them. It asks nobody for a password.
 func (m *Master) Handler() http.Handler { return m.handler }
 
 // outcome is the answer to a command.
