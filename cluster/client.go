@@ -10,8 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -26,7 +26,8 @@ import (
 // command goes on, and Notice tells. When it answers nothing, the command fails with
 // [ErrNotHeard], too, and there is no way to tell that an older one may carry it out.
 type Client struct {
-	// Timeout is how long the master may take to take a command. What the command
+	// Timeout is how long it may take until it is known whether the master has taken a
+	// command, which it has to do within half of it, or all but 2 s. What the command
 	// does may take longer. Default 5 s. Set it before the first command.
 	Timeout time.Duration
 	// Notice is told, in a sentence, what whoever waits for a command should know
@@ -220,25 +221,30 @@ func (c *Client) Kill(ctx context.Context, slot int) error {
 	return err
 }
 
-// Stop shuts the cluster down, as [Master.Stop] does, and waits until the last worker is gone.
+// Stop shuts the cluster down, as [Master.Stop] does, and waits until the last worker is gone. It returns nil also when
+// the master has ended meanwhile for another reason.
 func (c *Client) Stop(ctx context.Context) error {
 	_, err := c.command(ctx, "stop?wait=true", nil)
-	return err
+	return c.unlessEnded(err)
 }
 
-// StopNow shuts the cluster down at once, as [Master.StopNow] does, and waits until
-// the last worker is gone.
+// StopNow shuts the cluster down at once, as [Master.StopNow] does, and is like Stop otherwise.
 func (c *Client) StopNow(ctx context.Context) error {
 	_, resp, err := c.request(ctx, http.MethodPost, "stop?now=true", nil)
 	if err != nil {
-		return err
+		return c.unlessEnded(err)
 	}
 	wait := "stop?now=true&wait=true" // which asks for nothing more
 	if !resp.tells {
 		wait = "stop?wait=true" // to an older master the first was a plain one, and a second one is what is meant: if it was stopping already, it kills
 	}
 	_, err = c.command(ctx, wait, nil)
-	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) { // it has ended meanwhile
+	return c.unlessEnded(err)
+}
+
+// unlessEnded is nil when the master has ended in order: it removes the socket when the last worker is gone.
+func (c *Client) unlessEnded(err error) error {
+	if _, gone := os.Lstat(c.path); errors.Is(gone, fs.ErrNotExist) {
 		return nil
 	}
 	return err

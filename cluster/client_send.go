@@ -17,10 +17,12 @@ import (
 
 const (
 	heardTimeout = 5 * time.Second
-	// probeTimeout is how long a master that has not said that it took a command may
-	// take to say how it is. It gives the word that it was taken in the last moment
-	// its time, too.
-	probeTimeout = time.Second
+	// The last part of the time limit, half of it and this at most, is for finding out
+	// why the master has not said that it took a command. The word that it did has
+	// that time to arrive.
+	probeTimeout = 2 * time.Second
+	// leavingTimeout is how long that takes for one who leaves before.
+	leavingTimeout = time.Second
 
 	deadlineHeader  = "Cluster-Deadline"  // of a command: after that it is not carried out
 	abilitiesHeader = "Cluster-Abilities" // of every answer: the master knows deadlines
@@ -54,7 +56,8 @@ func (c *Client) send(ctx context.Context, method, name string, body any, accept
 		content = bytes.NewReader(raw)
 	}
 	limit := cmp.Or(c.Timeout, heardTimeout)
-	until := time.Now().Add(limit)
+	probe := min(limit/2, probeTimeout)
+	until := time.Now().Add(limit - probe)
 	var state atomic.Int32
 	outer := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -71,15 +74,24 @@ func (c *Client) send(ctx context.Context, method, name string, body any, accept
 	if accept != "" {
 		req.Header.Set("Accept", accept)
 	}
-	timer := time.AfterFunc(limit, func() {
-		switch {
-		case state.Load() != underWay || outer.Err() != nil:
-		case c.isOlder(outer):
+	timer := time.AfterFunc(limit-probe, func() {
+		if state.Load() != underWay {
+			return
+		}
+		last := time.NewTimer(probe)
+		defer last.Stop()
+		if c.isOlder(outer, probe) {
 			if state.CompareAndSwap(underWay, older) {
 				c.notify("the master is of an older release, which does not tell whether it has taken a command; it answers, so it most likely has: waiting on")
 			}
-		case state.CompareAndSwap(underWay, givenUp):
-			cancel(ErrNotHeard)
+			return
+		}
+		select {
+		case <-last.C:
+			if state.CompareAndSwap(underWay, givenUp) {
+				cancel(ErrNotHeard)
+			}
+		case <-ctx.Done():
 		}
 	})
 	resp, err := c.http.Do(req)
@@ -100,7 +112,7 @@ func (c *Client) send(ctx context.Context, method, name string, body any, accept
 	switch {
 	case errors.Is(cause, ErrNotHeard):
 		return nil, fmt.Errorf("%w within %v: %s", ErrNotHeard, limit, stateOf(int(c.pid.Load())))
-	case cause != nil && state.Load() == older, silent && c.isOlder(context.WithoutCancel(outer)):
+	case cause != nil && state.Load() == older, silent && c.isOlder(context.WithoutCancel(outer), leavingTimeout):
 		return nil, fmt.Errorf("%w; %w, and may carry the command out", cause, ErrOlder)
 	case silent:
 		return nil, fmt.Errorf("%w, and %w", ErrNotHeard, cause)
@@ -108,10 +120,10 @@ func (c *Client) send(ctx context.Context, method, name string, body any, accept
 	return nil, fmt.Errorf("talk to the master on %s: %w", c.path, err)
 }
 
-// isOlder reports whether the master answers a question, and is of a release that does
-// not tell when it takes a command.
-func (c *Client) isOlder(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+// isOlder reports whether the master answers a question within a time limit, and is of
+// a release that does not tell when it takes a command.
+func (c *Client) isOlder(ctx context.Context, limit time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://master/api/v1/status", nil)
 	if err != nil {

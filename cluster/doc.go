@@ -187,8 +187,8 @@
 //	a worker is unhealthy       by its own word, for HeartbeatTimeout: replaced, by one that is ready and healthy first, and
 //	                            never killed. When the new one is unhealthy as well, what is broken is elsewhere: nobody is
 //	                            replaced for that for 5 minutes, or until somebody is healthy again
-//	the master hangs            commands fail within 6 s (Client.Timeout, and 1 s) with ErrNotHeard, and are not carried out
-//	                            when it goes on: nobody waits for them any more
+//	the master hangs            commands fail within 5 s (Client.Timeout) with ErrNotHeard, and are not carried out when it
+//	                            goes on: nobody waits for them any more
 //	the master is older         than the client, and does not tell when it takes a command: the client waits on while it
 //	                            answers questions, and says so (Client.Notice)
 //	a callback blocks           the worker drains and ends as ever; a panic in one is logged, and ends nothing

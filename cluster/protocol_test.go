@@ -229,7 +229,7 @@ func TestClientOfOlderMaster(t *testing.T) {
 		t.Errorf("back was taken for a reload: %+v", s.Master)
 	}
 
-	z.client.Timeout = time.Millisecond
+	z.client.Timeout = 3 * time.Second
 	stopped := make(chan error, 1)
 	go func() { stopped <- z.client.Stop(t.Context()) }()
 	z.gate.wait("drain", 2)

@@ -68,7 +68,9 @@ var table = []entry{
 	{Command{
 		Name: "status", Summary: "Show how the workers are, and why.",
 		Examples: []string{"status", "status --json", "status --complete"},
-	}, StatusOptions{}, func(ctx context.Context, s *Service, o any, _ []string) error { return s.Status(ctx, *o.(*StatusOptions)) }},
+	}, StatusOptions{}, func(ctx context.Context, s *Service, o any, _ []string) error {
+		return s.Status(ctx, *o.(*StatusOptions))
+	}},
 	{Command{
 		Name: "logs", Args: "[SLOT]", Summary: "Show the last lines that workers have written, also those of workers that have crashed.",
 		Examples: []string{"logs", "logs 2 --follow", "logs -n 20"},
@@ -87,7 +89,9 @@ var table = []entry{
 		Name: "reload", Summary: "Replace the workers by the program that is now on disk, one after the other, and tell how it went.",
 		Examples: []string{"reload", "reload --check", "reload --back"},
 		Note:     "If the new workers fail, the release before serves on.",
-	}, ReloadOptions{}, func(ctx context.Context, s *Service, o any, _ []string) error { return s.Reload(ctx, *o.(*ReloadOptions)) }},
+	}, ReloadOptions{}, func(ctx context.Context, s *Service, o any, _ []string) error {
+		return s.Reload(ctx, *o.(*ReloadOptions))
+	}},
 	{Command{
 		Name: "scale", Args: "WORKERS", Summary: "Set the number of workers, from 1 to 1024.",
 		Examples: []string{"scale 4", "scale 4 --no-wait"},
