@@ -43,6 +43,11 @@ type Client struct {
 // errorCodes are the codes of outcomes that are errors of this package.
 var errorCodes = map[string]error{"stopped": ErrStopped, "superseded": ErrSuperseded, "not running": ErrNotRunning, "not heard": ErrNotHeard}
 
+// maxSocketPath is the room for the path of a Unix socket in bytes, on the system that has the least (sun_path of macOS).
+const maxSocketPath = 104
+
+const socketPathTooLong = "a path of more than about 100 bytes does not work"
+
 // Dial reaches the master that listens on a control socket. The error says if there is none.
 func Dial(ctx context.Context, path string) (*Client, error) {
 	var d net.Dialer
@@ -61,6 +66,9 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	}
 	conn, err := dial(ctx, "", "")
 	if err != nil {
+		if len(path) >= maxSocketPath {
+			err = fmt.Errorf("%w: %s", err, socketPathTooLong)
+		}
 		return nil, fmt.Errorf("no master listens on %s: %w", path, err)
 	}
 	if err := conn.Close(); err != nil {

@@ -311,6 +311,7 @@ type WaitingSlot struct {
 	Slot         int     `json:"slot"`
 	Release      string  `json:"release"`
 	Crashes      int     `json:"crashes"`                 // in a row
+	CrashesTotal int     `json:"crashes_total"`           // in this slot, since the master's start
 	Reason       string  `json:"reason,omitempty"`        // how the last one ended
 	SinceSeconds float64 `json:"since_seconds,omitempty"` // since that
 	InSeconds    float64 `json:"in_seconds"`              // until the next one may be started
@@ -366,6 +367,7 @@ type WorkerStatus struct {
 	InFlight      int     `json:"in_flight"`
 	Connections   int     `json:"connections"`
 	RequestsTotal int64   `json:"requests_total"`
+	CrashesTotal  int     `json:"crashes_total"`       // in this slot, since the master's start
 	AcceptErrors  int64   `json:"accept_errors_total"` // accepts that failed, such as for want of a file descriptor
 	LagSeconds    float64 `json:"lag_seconds"`         // the longest that a goroutine waited for a processor since the heartbeat before
 	// Unhealthy is why the worker can't do its work, by its own word ([Worker.Healthy],

@@ -269,9 +269,6 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 	json.NewEncoder(w).Encode(v) //nolint:errcheck // the client is gone, or has it
 }
 
-// maxSocketPath is the room for the path of a Unix socket in bytes, on the system that has the least (sun_path of macOS).
-const maxSocketPath = 104
-
 // listenControl opens the control socket. The lock on the PID file makes sure that one that is there already is a remnant.
 func listenControl(path string) (*net.UnixListener, error) {
 	if err := makeFolder(filepath.Dir(path)); err != nil {
@@ -292,7 +289,7 @@ func listenControl(path string) (*net.UnixListener, error) {
 	l, err := privateSocket.Listen(context.Background(), "unix", path)
 	if err != nil {
 		if len(path) >= maxSocketPath {
-			err = fmt.Errorf("%w: a path of more than about 100 bytes does not work", err)
+			err = fmt.Errorf("%w: %s", err, socketPathTooLong)
 		}
 		return nil, fmt.Errorf("open control socket %s: %w; name a path that this account may write to", path, err)
 	}

@@ -61,6 +61,7 @@ type loop struct {
 	ticket                          supervisor.Ticket
 	lastSet, lastPassed             int64
 	crashes, reloads, reloadsFailed int
+	crashesIn                       map[int]int // by slot
 }
 
 // Run starts the workers and supervises them until the master was told to stop, by ctx, a signal or a command, and the
@@ -75,7 +76,7 @@ func (m *Master) Run(ctx context.Context) error {
 	}
 	l := &loop{
 		Master: m, began: time.Now(), children: map[supervisor.ID]*child{}, releases: map[supervisor.Release]*release{1: m.first},
-		tickets: map[supervisor.Ticket]chan<- error{}, orders: map[supervisor.Ticket]command{}, watchers: map[supervisor.Ticket]chan<- Event{}, earlier: map[supervisor.ID]bool{}, settings: map[string]string{},
+		tickets: map[supervisor.Ticket]chan<- error{}, orders: map[supervisor.Ticket]command{}, watchers: map[supervisor.Ticket]chan<- Event{}, earlier: map[supervisor.ID]bool{}, crashesIn: map[int]int{}, settings: map[string]string{},
 		waiting: map[*wait]struct{}{}, passed: map[int64]chan<- string{}, helpers: map[int]*helper{}, places: make([]supervisor.ID, 2*maxWorkers), newest: 1,
 		strangers: map[int]time.Time{}, reloading: map[supervisor.Ticket]string{},
 		serving: fmt.Sprintf("serving on %v", m.Addrs()),

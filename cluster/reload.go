@@ -211,6 +211,7 @@ func (l *loop) note(n supervisor.Note) {
 	switch n.Kind {
 	case supervisor.NoteCrashed:
 		l.crashes++
+		l.crashesIn[n.Slot]++
 	case supervisor.NoteRollout:
 		l.told = false
 		l.tell(l.notify.reloading)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"doorbuster/cluster"
 )
@@ -130,4 +131,47 @@ func TestHistoryHasEveryCommand(t *testing.T) {
 		}
 	}
 	z.stop()
+}
+
+// The line about the whole cluster is a warning while something is missing, an error while nobody serves, and says why.
+// Crashes are counted for each slot.
+func TestStatusLineSaysWhy(t *testing.T) {
+	t.Parallel()
+	z := newZoo(t, "ready:gate ready:exit=3", config{"StatusInterval": 10 * time.Millisecond})
+	z.begin()
+	z.dial()
+	z.logged("all workers are ready", 1)
+	levels := func() map[string]string { // by state and how many are ready
+		found := map[string]string{}
+		for _, e := range z.log.list() {
+			if e.message == "cluster" {
+				key := fmt.Sprintf("%v, %v ready", e.fields["state"], e.fields["ready"])
+				found[key] = fmt.Sprintf("%v %v", e.fields["level"], e.fields["because"])
+			}
+		}
+		return found
+	}
+	eventually(t, "a line while all is well", func() bool { return levels()["running, 2 ready"] == "INFO <nil>" })
+	workers := z.gate.wait("ready", 2)
+	workers[0].pass()
+	z.logged("worker crashed", 1)
+	workers[1].pass()
+	z.logged("worker crashed", 2)
+	eventually(t, "a line while nobody is ready", func() bool { return levels()["degraded, 0 ready"] != "" })
+	found := levels()
+	if got := found["degraded, 0 ready"]; !strings.HasPrefix(got, "ERROR ") || !strings.Contains(got, " has no worker since ") && !strings.Contains(got, " is starting") {
+		t.Errorf("with nobody ready it says %q", got)
+	}
+	if got, ok := found["degraded, 1 ready"]; ok && !strings.HasPrefix(got, "WARN slot ") {
+		t.Errorf("with one ready it says %q", got)
+	}
+	z.gate.wait("ready", 4)
+	for _, w := range z.settle(2).Workers {
+		if w.CrashesTotal != 1 {
+			t.Errorf("slot %d has had %d crashes", w.Slot, w.CrashesTotal)
+		}
+	}
+	z.gate.open()
+	z.signal(syscall.SIGTERM)
+	z.exit()
 }

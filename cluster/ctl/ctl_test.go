@@ -182,6 +182,7 @@ func TestCommands(t *testing.T) {
 		{"kill 2", 0, `^killed the worker in slot 2; "shop status" shows how it is replaced\n$`, `^$`},
 		{"sell", 2, `^$`, `^shop: there is no command "sell"\. Try shop --help\.\n$`},
 		{"status --control-socket=/nowhere", 3, `^$`, `^shop: no master listens on /nowhere: .*\. Start it\n$`},
+		{"status --control-socket=/" + strings.Repeat("x", 130), 3, `^$`, `: a path of more than about 100 bytes does not work\. Start it\n$`},
 		{"stop --now", 0, `^stopped\n$`, `^$`},
 		{"stop", 3, `^$`, `^shop: no master listens on `},
 	} {

@@ -33,13 +33,20 @@ func (s *Service) Logs(ctx context.Context, slot int, o LogsOptions) error {
 	if o.Lines == 0 {
 		options.Last = -1
 	}
+	lines := 0
 	err = client.Logs(reading, options, func(l cluster.LogLine) {
+		lines++
 		if err := s.printLine(l, slot == 0, o.JSON); err != nil {
 			stop(fmt.Errorf("write the log: %w", err))
 		}
 	})
-	if o.Follow && ctx.Err() != nil && !errors.Is(err, cluster.ErrNotHeard) {
+	switch {
+	case o.Follow && ctx.Err() != nil && !errors.Is(err, cluster.ErrNotHeard):
 		return nil
+	case err != nil && ctx.Err() != nil:
+		return s.judged(ctx, "", "log", err)
+	case err == nil && lines == 0 && o.Lines > 0 && !o.Follow:
+		s.explain("no worker has written anything yet")
 	}
 	return err
 }

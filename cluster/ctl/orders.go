@@ -113,9 +113,7 @@ func (s *Service) Stop(ctx context.Context, o StopOptions) error {
 		return err
 	case ctx.Err() == nil:
 		return err
-	case errors.Is(err, cluster.ErrNotHeard):
-		return fmt.Errorf("not waiting any more; %w, and it does not carry the command out", cluster.ErrNotHeard)
-	case errors.Is(err, cluster.ErrOlder):
+	case errors.Is(err, cluster.ErrNotHeard), errors.Is(err, cluster.ErrOlder):
 		return s.judged(ctx, "", "stop", err)
 	}
 	return errors.New("not waiting any more; the master is stopping: " + again)

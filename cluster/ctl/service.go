@@ -108,8 +108,10 @@ func (s *Service) judged(ctx context.Context, failed, what string, err error) er
 			fmt.Fprintf(s.Stderr, "  %s\n", line)
 		}
 		return fmt.Errorf("%s: %w", failed, err)
-	case ctx.Err() == nil, errors.Is(err, cluster.ErrNotHeard):
+	case ctx.Err() == nil:
 		return err
+	case errors.Is(err, cluster.ErrNotHeard):
+		return fmt.Errorf("not waiting any more; %w, and does not carry the command out", cluster.ErrNotHeard)
 	case errors.Is(err, cluster.ErrOlder):
 		return fmt.Errorf("not waiting for the %s any more; %w, and may carry it out: %s tells", what, cluster.ErrOlder, s.command("status"))
 	}

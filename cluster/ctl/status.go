@@ -25,15 +25,15 @@ const statusLimit = 5 * time.Second
 
 // Status prints how the cluster is, and why.
 func (s *Service) Status(ctx context.Context, o StatusOptions) error {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(s.Timeout, defaultTimeout)+statusLimit)
-	defer cancel()
 	client, err := s.dial(ctx)
 	if err != nil {
 		return err
 	}
-	status, err := client.Status(ctx)
+	limited, cancel := context.WithTimeout(ctx, cmp.Or(s.Timeout, defaultTimeout)+statusLimit)
+	defer cancel()
+	status, err := client.Status(limited)
 	if err != nil {
-		return err
+		return s.judged(ctx, "", "status", err)
 	}
 	if o.JSON {
 		out := json.NewEncoder(s.Stdout)
@@ -138,13 +138,13 @@ func printStatus(to io.Writer, s cluster.Status) error {
 
 func printWorkers(out io.Writer, s cluster.Status) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "SLOT\tPID\tSTATE\tRELEASE\tUP\tMEMORY\tIN FLIGHT\tCONNECTIONS\tREQUESTS\tHEARD")
+	fmt.Fprintln(table, "SLOT\tPID\tSTATE\tRELEASE\tUP\tMEMORY\tIN FLIGHT\tCONNECTIONS\tREQUESTS\tCRASHES\tHEARD")
 	for _, w := range s.Workers {
-		fmt.Fprintf(table, "%d\t%d\t%s\t%s\t%v\t%d MB\t%d\t%d\t%d\t%v ago\n", w.Slot, w.PID, w.State, w.Release, seconds(w.UptimeSeconds), w.RSSBytes>>20,
-			w.InFlight, w.Connections, w.RequestsTotal, time.Duration(w.SilentSeconds*float64(time.Second)).Round(100*time.Millisecond))
+		fmt.Fprintf(table, "%d\t%d\t%s\t%s\t%v\t%d MB\t%d\t%d\t%d\t%d\t%v ago\n", w.Slot, w.PID, w.State, w.Release, seconds(w.UptimeSeconds), w.RSSBytes>>20,
+			w.InFlight, w.Connections, w.RequestsTotal, w.CrashesTotal, time.Duration(w.SilentSeconds*float64(time.Second)).Round(100*time.Millisecond))
 	}
 	for _, w := range s.Waiting {
-		fmt.Fprintf(table, "%d\t-\twaiting\t%s\t\t\t\t\t\t\n", w.Slot, w.Release)
+		fmt.Fprintf(table, "%d\t-\twaiting\t%s\t\t\t\t\t\t%d\t\n", w.Slot, w.Release, w.CrashesTotal)
 	}
 	return table.Flush()
 }

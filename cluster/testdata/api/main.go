@@ -75,7 +75,7 @@ func tell(e cluster.Event) string {
 func show(s cluster.Status) {
 	fmt.Println(s.Master, s.Waiting, s.Breakers, s.LastCrash, s.LastVerdict, s.History)
 	for _, w := range s.Waiting {
-		fmt.Println(w.Slot, w.Release, w.Crashes, w.Reason, w.SinceSeconds, w.InSeconds, w.Breaker)
+		fmt.Println(w.Slot, w.Release, w.Crashes, w.CrashesTotal, w.Reason, w.SinceSeconds, w.InSeconds, w.Breaker)
 	}
 	for _, b := range s.Breakers {
 		fmt.Println(b.Release, b.Crashes, b.Reason, b.Probing, b.ProbeInSeconds)
