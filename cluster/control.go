@@ -283,7 +283,7 @@ func listenControl(path string) (*net.UnixListener, error) {
 	}
 	if _, err := os.Lstat(path); err == nil {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("remove control socket %s, which a master has left that is no more: %w", path, err)
+			return nil, fmt.Errorf("remove control socket %s, which a master has left that is no more: %w; remove it, or name another path", path, err)
 		}
 	}
 	l, err := privateSocket.Listen(context.Background(), "unix", path)

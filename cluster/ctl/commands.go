@@ -3,6 +3,7 @@ package ctl
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"slices"
 	"strconv"
@@ -29,14 +30,15 @@ func (c Command) Details(program string) string {
 
 // Examples lists command lines for a help.
 func Examples(program string, lines ...string) string {
-	text := "Examples:"
+	title := "Examples:"
 	if len(lines) == 1 {
-		text = "Example:"
+		title = "Example:"
 	}
+	all := []string{title}
 	for _, line := range lines {
-		text += "\n  " + strings.TrimSpace(program+" "+line)
+		all = append(all, "  "+program+" "+line)
 	}
-	return text
+	return strings.Join(all, "\n")
 }
 
 // Commands returns all commands, in the order of a help.
@@ -60,22 +62,37 @@ func Lookup(name string) (c Command, ok bool) {
 // entry is a command that can be carried out.
 type entry struct {
 	Command
-	options any // a zero value of its options; nil: none
-	run     func(ctx context.Context, s *Service, options any, args []string) error
+	flags func(*flag.FlagSet) runner // adds its flags, and returns what they are for
+}
+
+type runner func(ctx context.Context, s *Service, args []string) error
+
+// with is entry.flags of a command with options.
+func with[O any](run func(ctx context.Context, s *Service, o O, args []string) error) func(*flag.FlagSet) runner {
+	return func(flags *flag.FlagSet) runner {
+		options := new(O)
+		addFlags(flags, options)
+		return func(ctx context.Context, s *Service, args []string) error { return run(ctx, s, *options, args) }
+	}
+}
+
+// without is that of a command without any.
+func without(run runner) func(*flag.FlagSet) runner {
+	return func(*flag.FlagSet) runner { return run }
 }
 
 var table = []entry{
 	{Command{
 		Name: "status", Summary: "Show how the workers are, and why.",
 		Examples: []string{"status", "status --json", "status --complete"},
-	}, StatusOptions{}, func(ctx context.Context, s *Service, o any, _ []string) error {
-		return s.Status(ctx, *o.(*StatusOptions))
-	}},
+	}, with(func(ctx context.Context, s *Service, o StatusOptions, _ []string) error {
+		return s.Status(ctx, o)
+	})},
 	{Command{
 		Name: "logs", Args: "[SLOT]", Summary: "Show the last lines that workers have written, also those of workers that have crashed.",
 		Examples: []string{"logs", "logs 2 --follow", "logs -n 20"},
 		Note:     "The master keeps 64 KiB for each slot. One who follows and does not keep up loses lines, and is told how many.",
-	}, LogsOptions{}, func(ctx context.Context, s *Service, o any, args []string) error {
+	}, with(func(ctx context.Context, s *Service, o LogsOptions, args []string) error {
 		slot := 0
 		if len(args) > 0 {
 			var err error
@@ -83,49 +100,49 @@ var table = []entry{
 				return err
 			}
 		}
-		return s.Logs(ctx, slot, *o.(*LogsOptions))
-	}},
+		return s.Logs(ctx, slot, o)
+	})},
 	{Command{
 		Name: "reload", Summary: "Replace the workers by the program that is now on disk, one after the other, and tell how it went.",
 		Examples: []string{"reload", "reload --check", "reload --back"},
 		Note:     "If the new workers fail, the release before serves on.",
-	}, ReloadOptions{}, func(ctx context.Context, s *Service, o any, _ []string) error {
-		return s.Reload(ctx, *o.(*ReloadOptions))
-	}},
+	}, with(func(ctx context.Context, s *Service, o ReloadOptions, _ []string) error {
+		return s.Reload(ctx, o)
+	})},
 	{Command{
 		Name: "scale", Args: "WORKERS", Summary: "Set the number of workers, from 1 to 1024.",
 		Examples: []string{"scale 4", "scale 4 --no-wait"},
 		Note:     "Workers are added a few at a time; the first one that fails ends it.",
-	}, ScaleOptions{}, func(ctx context.Context, s *Service, o any, args []string) error {
+	}, with(func(ctx context.Context, s *Service, o ScaleOptions, args []string) error {
 		n, err := number("WORKERS", args)
 		if err != nil {
 			return err
 		}
-		return s.Scale(ctx, n, *o.(*ScaleOptions))
-	}},
+		return s.Scale(ctx, n, o)
+	})},
 	{Command{
 		Name: "restart", Args: "SLOT", Summary: "Replace one worker by another of the same release, which is ready before the old one leaves.",
 		Examples: []string{"restart 2"},
 		Note:     "If the new one fails the old one serves on.",
-	}, nil, aboutSlot((*Service).Restart)},
+	}, without(aboutSlot((*Service).Restart))},
 	{Command{
 		Name: "drain", Args: "SLOT", Summary: "Tell one worker to leave now, in order. Another one takes its slot.",
 		Examples: []string{"drain 2"},
 		Note:     "There is one worker fewer until another one is ready; restart is the way without that.",
-	}, nil, aboutSlot((*Service).Drain)},
+	}, without(aboutSlot((*Service).Drain))},
 	{Command{
 		Name: "reset", Summary: "Close all circuit breakers, and start at once who waits after a crash.",
 		Examples: []string{"reset"},
-	}, nil, func(ctx context.Context, s *Service, _ any, _ []string) error { return s.Reset(ctx) }},
+	}, without(func(ctx context.Context, s *Service, _ []string) error { return s.Reset(ctx) })},
 	{Command{
 		Name: "kill", Args: "SLOT", Summary: "Kill a worker with SIGKILL, with no notice to its clients: for one that hangs, or to try how it is replaced.",
 		Examples: []string{"kill 2"},
-	}, nil, aboutSlot((*Service).Kill)},
+	}, without(aboutSlot((*Service).Kill))},
 	{Command{
 		Name: "set", Args: "KEY=VALUE ...", Summary: "Change a setting while it runs.",
 		Examples: []string{"set log-level=debug"},
 		Note:     "Workers that start later get it, too.",
-	}, nil, func(ctx context.Context, s *Service, _ any, args []string) error {
+	}, without(func(ctx context.Context, s *Service, args []string) error {
 		for _, arg := range args {
 			key, value, ok := strings.Cut(arg, "=")
 			if !ok {
@@ -136,22 +153,22 @@ var table = []entry{
 			}
 		}
 		return nil
-	}},
+	})},
 	{Command{
 		Name: "unset", Args: "KEY ...", Summary: "Forget a setting: workers that start from now on do not get it.",
 		Examples: []string{"unset log-level"},
-	}, nil, func(ctx context.Context, s *Service, _ any, args []string) error {
+	}, without(func(ctx context.Context, s *Service, args []string) error {
 		for _, key := range args {
 			if err := s.Unset(ctx, key); err != nil {
 				return err
 			}
 		}
 		return nil
-	}},
+	})},
 	{Command{
 		Name: "stop", Summary: "Stop in order, and wait for that. Again: at once.",
 		Examples: []string{"stop", "stop --now"},
-	}, StopOptions{}, func(ctx context.Context, s *Service, o any, _ []string) error { return s.Stop(ctx, *o.(*StopOptions)) }},
+	}, with(func(ctx context.Context, s *Service, o StopOptions, _ []string) error { return s.Stop(ctx, o) })},
 }
 
 // usageError is about a command line that can't be understood.
@@ -165,8 +182,8 @@ func number(name string, args []string) (int, error) {
 	return n, nil
 }
 
-func aboutSlot(do func(s *Service, ctx context.Context, slot int) error) func(context.Context, *Service, any, []string) error {
-	return func(ctx context.Context, s *Service, _ any, args []string) error {
+func aboutSlot(do func(s *Service, ctx context.Context, slot int) error) runner {
+	return func(ctx context.Context, s *Service, args []string) error {
 		slot, err := number("SLOT", args)
 		if err != nil {
 			return err

@@ -103,7 +103,7 @@ func start(t *testing.T) *service {
 	}
 	s.log = bufio.NewScanner(log)
 	t.Cleanup(func() {
-		s.master.Process.Kill() //nolint:errcheck // it has ended, where all went well
+		s.master.Process.Kill()
 		<-s.ended
 		os.RemoveAll(dir)
 	})
@@ -115,7 +115,7 @@ func start(t *testing.T) *service {
 				close(ready)
 			}
 		}
-		s.master.Wait() //nolint:errcheck // by its exit code nothing is judged
+		s.master.Wait()
 	}()
 	select {
 	case <-ready:
@@ -264,8 +264,10 @@ func TestNobodyHears(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all sync.WaitGroup
-	for _, line := range []string{"status", "logs", "logs -f", "reload", "reload --check", "reload --back", "scale 2", "restart 1", "drain 1", "reset", "kill 1",
-		"set colour=red", "unset colour", "stop", "stop --now"} {
+	for _, line := range []string{
+		"status", "logs", "logs -f", "reload", "reload --check", "reload --back", "scale 2", "restart 1", "drain 1", "reset", "kill 1",
+		"set colour=red", "unset colour", "stop", "stop --now",
+	} {
 		all.Go(func() {
 			code, stdout, stderr := s.do(t.Context(), line+" --timeout=10ms")
 			if code != ctl.ExitNotHeard || stdout != "" || !strings.HasPrefix(stderr, "shop: the master does not answer within 10ms: ") || strings.Count(stderr, "\n") != 1 {

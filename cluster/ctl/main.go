@@ -40,7 +40,7 @@ func (s *Service) main(ctx context.Context, args []string) error {
 	e, own := table[i], *s
 	flags := flag.NewFlagSet(e.Name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // it would say things twice
-	options := flagsOf(flags, e.options)
+	run := e.flags(flags)
 	flags.StringVar(&own.Socket, "control-socket", s.Socket, "Where the master takes commands.")
 	flags.DurationVar(&own.Timeout, "timeout", timeoutOf(s), "How long the master may take to hear the command. One that it does not hear in time it does not carry out later either.")
 	left, err := parse(flags, args[1:])
@@ -53,7 +53,7 @@ func (s *Service) main(ctx context.Context, args []string) error {
 	if err := e.checkArgs(len(left)); err != nil {
 		return usageError{fmt.Errorf("%s: %w", e.Name, err)}
 	}
-	return e.run(ctx, &own, options, left)
+	return run(ctx, &own, left)
 }
 
 func timeoutOf(s *Service) time.Duration {
@@ -85,21 +85,16 @@ func parse(flags *flag.FlagSet, args []string) (left []string, err error) {
 	return left, nil
 }
 
-// flagsOf makes a flag of each field of a struct, and returns the struct that the flags
-// fill in.
-func flagsOf(flags *flag.FlagSet, zero any) any {
-	if zero == nil {
-		return nil
-	}
-	options := reflect.New(reflect.TypeOf(zero))
-	for i := range options.Elem().NumField() {
-		field := options.Elem().Type().Field(i)
-		value := options.Elem().Field(i).Addr().Interface()
+// addFlags makes a flag of each field of a struct.
+func addFlags(flags *flag.FlagSet, options any) {
+	fields := reflect.ValueOf(options).Elem()
+	for i := range fields.NumField() {
+		field := fields.Type().Field(i)
 		for _, name := range []string{field.Tag.Get("name"), field.Tag.Get("short")} {
 			if name == "" {
 				continue
 			}
-			switch value := value.(type) {
+			switch value := fields.Field(i).Addr().Interface().(type) {
 			case *bool:
 				flags.BoolVar(value, name, false, field.Tag.Get("help"))
 			case *int:
@@ -110,7 +105,6 @@ func flagsOf(flags *flag.FlagSet, zero any) any {
 			}
 		}
 	}
-	return options.Interface()
 }
 
 func (s *Service) help() error {
