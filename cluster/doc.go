@@ -13,7 +13,8 @@
 //	  └─ answerer                     only while no worker is ready, after one was; the same listening sockets
 //
 // The master forks every worker from a release: an executable as it was when the master adopted it, held open, so that a
-// crash restart runs what ran before, whatever became of the file.
+// crash restart runs what ran before, whatever became of the file. The release before stays open, too, for
+// [Master.ReloadBack].
 //
 // # Accepting
 //
@@ -90,6 +91,42 @@
 // on a terminal reaches the master only. SIGHUP and SIGPIPE do nothing to a worker. They are taken and not ignored, so that
 // programs that a worker executes are ended by them; a SIGHUP that the worker was started to ignore stays ignored.
 //
+// # Commands
+//
+// The control socket takes them as HTTP, and so does whatever [Master.Handler] is mounted on. [Client] gives them from Go,
+// and package ctl from a command line.
+//
+//	GET  /api/v1/status                  Status
+//	GET  /api/v1/logs?slot=2&n=100&follow=true  a LogLine in each line; see LogOptions
+//	POST /api/v1/reload                  waits; {"ok": true}, or 409 with {"ok": false, "reason", "output"}
+//	POST /api/v1/back                    as reload, but to the release before
+//	POST /api/v1/check                   {"ok": true, "release"}, or 409 with why a reload would be refused
+//	POST /api/v1/scale     {"workers", "force"}  waits; {"ok": true}, or as reload; with ?wait=false when it has begun
+//	POST /api/v1/restart   {"slot"}      waits; {"ok": true}, or as reload
+//	POST /api/v1/drain     {"slot"}      waits; {"ok": true}, or as reload
+//	POST /api/v1/reset                   {"ok": true}
+//	POST /api/v1/kill      {"slot"}      {"ok": true}
+//	POST /api/v1/stop                    {"ok": true}; with ?wait=true when the last worker is gone; with ?now=true what is
+//	                                     in flight is cut
+//	POST /api/v1/settings  {"key", "value"}  {"ok": true, "workers": how many have it}
+//	DELETE /api/v1/settings?key=KEY      {"ok": true, "workers": how many have it still}
+//
+// What is refused is answered with {"ok": false, "reason"}: 400 where the request can't be understood, 422 where it can't be
+// done, 409 where workers have failed, 503 where the master does not run, or not any more.
+//
+// With "Accept: application/x-ndjson" reload and back answer line by line: an [Event] for each thing that happens, and the
+// outcome last. An event that belongs to another reload is left out.
+//
+// The last 64 KiB that the workers of each slot have written are kept, across crashes and reloads. One who follows and does
+// not read holds up nobody: 256 KiB wait for him, and what is dropped after that is counted. The log is read without the
+// master's goroutine, also while that hangs.
+//
+// A command that nobody waits for any more when its turn comes is not carried out: one whose connection to the control
+// socket was closed, or whose header Cluster-Deadline (RFC 3339) has passed. Whoever sends that header gets a 102
+// (Processing, RFC 2518) when the command was taken, or the header of the answer. Every answer has the header
+// Cluster-Abilities with the word deadline: masters of older releases don't know it. A command that changes something is in
+// the status, in the history, with whose it is; also one that is refused.
+//
 // # Messages
 //
 // Each worker has a pair of connected Unix sockets with its master: SOCK_SEQPACKET on Linux, a stream with lengths elsewhere.
@@ -153,6 +190,8 @@
 //	                            replaced for that for 5 minutes, or until somebody is healthy again
 //	the master hangs            commands fail within 5 s (Client.Timeout) with ErrNotHeard, and are not carried out when it
 //	                            goes on: nobody waits for them any more
+//	the master is older         than the client, and does not tell when it takes a command: the client waits on while it
+//	                            answers questions, and says so (Client.Notice)
 //	a callback blocks           the worker drains and ends as ever; a panic in one is logged, and ends nothing
 //	a setting does harm         one that no worker applies is not kept; one that later workers refuse, or hang on for 2 s, does
 //	                            not keep them from serving; unset takes it back

@@ -42,6 +42,7 @@ type Master struct {
 	notify    *notifier
 	manager   *background // what notify sends
 	output    *output     // what workers write, and the log
+	logs      logbook     // the last of what workers wrote
 
 	calls   chan func(*loop)
 	inbox   chan inbound

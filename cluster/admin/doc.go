@@ -1,6 +1,7 @@
 // Package admin is the HTTP face of a cluster's master, for an address of its own:
 //
-//	/api/v1/…                     status, reload, scale, stop, settings: see cluster.Master.Handler
+//	/api/v1/…                     the commands, as package cluster documents them: status, logs, reload, back, check,
+//	                              scale, restart, drain, reset, kill, stop, settings
 //	/metrics                      all workers in one scrape, for Prometheus
 //	/livez /readyz                of the cluster, in the style of Kubernetes
 //	/debug/workers/{pid}/…        what that one worker serves under /debug/, such as pprof
