@@ -222,6 +222,7 @@ func (s *Server) delay(stop, hurry context.Context, failed <-chan error) error {
 // takeOver puts the hooks into the http.Server that serves, and the wrapper around the listener.
 func (s *Server) takeOver(inner net.Listener) (net.Listener, error) {
 	s.serving = copyOf(s.HTTP)
+	s.serving.TLSConfig = s.HTTP.TLSConfig.Clone() // net/http adds its protocols: servers may share one
 	next := s.HTTP.Handler
 	if next == nil {
 		next = http.DefaultServeMux
