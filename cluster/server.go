@@ -69,6 +69,7 @@ type Server struct {
 
 	served       atomic.Bool
 	phase        atomic.Int32 // of serverPhase
+	reliever     reliever
 	traffic      traffic
 	stall        stallWatch
 	acceptErrors atomic.Int64
