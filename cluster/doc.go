@@ -73,6 +73,11 @@
 // [New] takes all that a master needs, [Master.Run] runs it. Before Run, other methods fail with [ErrNotRunning], after it, and
 // after [Master.Close], with [ErrStopped]; they never wait for what does not come.
 //
+// New refuses more workers than its limits have room for, and the log says when
+// there is little: of descriptors, and of processes, which are what the cgroups
+// leave (pids.max) and, unless workers are root's, what their user may have
+// (RLIMIT_NPROC).
+//
 //	starting ──▶ running ⇄ rolling ──▶ (verdict)
 //	                ⇅          └─▶ rolling back ──▶ (verdict)
 //	             degraded: a breaker is open, or workers are missing
