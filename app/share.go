@@ -56,24 +56,26 @@ func connectionShare(ctx context.Context, pool *pgxpool.Pool, cfg Config) (int32
 func (r room) share(workers int) (int32, error) {
 	const each = 2 // one to work with, and one to listen on
 	processes := int32(workers) + 1
-	room := r.most - r.reserved
-	if room < each*processes {
+	all := r.most - r.reserved
+	if all < each*processes {
 		return 0, &SettingError{"DATABASE_URL", fmt.Sprintf("names a PostgreSQL that lets %d connections in, %d of them reserved, and %d workers "+
 			"and one that replaces another take %d: raise max_connections to %d, or set WORKERS to %d at most",
-			r.most, r.reserved, workers, each*processes, each*processes+r.reserved, max(1, room/each-1))}
+			r.most, r.reserved, workers, each*processes, each*processes+r.reserved, max(1, all/each-1))}
 	}
 	missing := max(0, int32(workers)-r.siblings) // 0: this one replaces another
-	if leaving := r.siblings - int32(workers); leaving > 0 { // or of another shop; what they have is theirs no more in a moment
+	// More than there should be are leaving, and have not said so yet, or are of
+	// another shop: neither keeps this one from its share.
+	if r.siblings > int32(workers) {
 		r.taken = r.taken * int32(workers) / r.siblings
 	}
-	if left := room - r.taken; missing > 0 && left < each*(missing+1) {
+	if left := all - r.taken; missing > 0 && left < each*(missing+1) {
 		return 0, &SettingError{"DATABASE_URL", fmt.Sprintf("names a PostgreSQL that lets %d connections in, %d of them reserved, of which the %d workers "+
 			"that are there may take %d: what is left is too little for %d more and one that replaces another; scale to %d at most, or reload, "+
 			"which shares anew, or raise max_connections to %d",
 			r.most, r.reserved, r.siblings, r.taken, missing, max(r.siblings, r.siblings+left/each-1), r.taken+each*(missing+1)+r.reserved)}
 	}
-	even := (room-r.others)/processes - 1
-	rest := (room-r.others-r.taken)/(missing+1) - 1
+	even := (all-r.others)/processes - 1
+	rest := (all-r.others-r.taken)/(missing+1) - 1
 	return max(1, min(even, rest)), nil
 }
 

@@ -103,6 +103,7 @@ type reliever struct {
 
 	relief  relief // from here on for the goroutine that looks
 	answers int64  // so far
+	news    complaints
 }
 
 // take takes one of the allowance.
@@ -126,16 +127,18 @@ func (s *Server) lookForRelief(b burden) {
 	under := r.relief.left > 0
 	r.allowance.Store(r.relief.look(b, r.leaving.Load(), unused, answers-r.answers))
 	r.answers = answers
-	if !under && r.relief.left > 0 {
-		s.log().InfoContext(context.Background(), "more connections than the siblings: some clients are told to come back",
-			"connections", b.mine, "mean", b.sum/b.workers, "fewest", b.least, "telling", r.relief.left)
+	if left := r.relief.left; !under && left > 0 {
+		r.news.say(func(int) { // whoever looks does not wait for a log that nobody reads
+			s.log().InfoContext(context.Background(), "more connections than the siblings: some clients are told to come back",
+				"connections", b.mine, "mean", b.sum/b.workers, "fewest", b.least, "telling", left)
+		})
 	}
 }
 
 // relieve lets an answer end its connection: over HTTP/2 by a GOAWAY, after
 // which streams that have begun are finished.
 func (s *Server) relieve(w http.ResponseWriter, r *http.Request) {
-	if r.Close || len(r.Header["Upgrade"]) > 0 { // it ends anyhow, or turns into something else
+	if s.Unready() || r.Close || len(r.Header["Upgrade"]) > 0 { // it ends anyhow, or turns into something else
 		return
 	}
 	if !s.reliever.take() {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"doorbuster/cluster"
 )
@@ -192,10 +193,19 @@ func TestRelief(t *testing.T) {
 	}
 }
 
-// Nobody is told who leaves anyhow or turns into something else, and whoever is
+// Nobody is told who leaves anyhow or turns into something else, and nobody by
+// a server that leaves itself and serves on for its ShutdownDelay. Whoever is
 // told gets the whole answer, also when it has sent the next request already.
 func TestReliefTells(t *testing.T) {
 	t.Parallel()
+	leaving := openWorkplace(t, func(p *workplace) { p.ShutdownDelay = time.Hour })
+	kept := leaving.regular()
+	leaving.stop(nil)
+	until(t, leaving.Unready)
+	leaving.Allow(1)
+	kept.get("/hello")
+	kept.answer(http.StatusOK, "hello", false)
+
 	p := openWorkplace(t, nil)
 	v := p.regular()
 	p.Allow(1)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -49,7 +50,7 @@ func TestReadOnlyPlaces(t *testing.T) {
 					t.Fatal(err)
 				}
 				const mounted = `mount -t tmpfs -o ro none "$0" && exec "$@"`
-				program := append(namespace[:len(namespace):len(namespace)], "sh", "-c", mounted, dir, binary, command)
+				program := append(slices.Clip(namespace), "sh", "-c", mounted, dir, binary, command)
 				p := startProgram(t, []string{"ADDR=127.0.0.1:0", strings.ReplaceAll(c.env, "{}", dir)}, program...)
 				code := p.wait()
 				if lines := p.stderr.all(); code != 1 || len(lines) != 1 || !strings.Contains(lines[0], "read-only file system") ||
