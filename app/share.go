@@ -69,8 +69,8 @@ func (r room) share(workers int) (int32, error) {
 		r.taken = r.taken * int32(workers) / r.siblings
 	}
 	if left := all - r.taken; missing > 0 && left < each*(missing+1) {
-		return 0, &SettingError{"DATABASE_URL", fmt.Sprintf("names a PostgreSQL that lets %d connections in, %d of them reserved, of which the %d workers "+
-			"that are there may take %d: what is left is too little for %d more and one that replaces another; scale to %d at most, or reload, "+
+		return 0, &SettingError{"DATABASE_URL", fmt.Sprintf("names a PostgreSQL that lets %d connections in, %d of them reserved, of which the workers "+
+			"that are there, %d, may take %d: what is left is too little for %d more and one that replaces another; scale to %d at most, or reload, "+
 			"which shares anew, or raise max_connections to %d",
 			r.most, r.reserved, r.siblings, r.taken, missing, max(r.siblings, r.siblings+left/each-1), r.taken+each*(missing+1)+r.reserved)}
 	}

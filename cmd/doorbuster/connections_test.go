@@ -100,7 +100,7 @@ func TestPoolsFitAfterAScale(t *testing.T) {
 	awaitPools("pool of 8, pool of 8, pool of 2, pool of 2")
 	c.working()
 	err := s.client.ScaleWith(t.Context(), 12, cluster.ScaleOptions{Force: true})
-	const want = "the 4 workers that are there may take 24: what is left is too little for 8 more and one that replaces another; " +
+	const want = "the workers that are there, 4, may take 24: what is left is too little for 8 more and one that replaces another; " +
 		"scale to 4 at most, or reload, which shares anew, or raise max_connections to 45"
 	if verdict, ok := errors.AsType[*cluster.VerdictError](err); !ok || !strings.Contains(strings.Join(verdict.Output, " "), want) {
 		t.Errorf("a scale beyond what there is: %+v, want %s", err, want)
