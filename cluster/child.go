@@ -99,7 +99,7 @@ func (l *loop) start(c *child) error {
 	inv := invitation{
 		Protocol: protocol, Abilities: abilities(), Slot: c.slot, Release: c.release.name, Place: c.place, Listeners: len(l.listeners),
 		Heartbeat: l.cfg.HeartbeatInterval, KillTimeout: l.cfg.KillTimeout, HeartbeatTimeout: l.cfg.HeartbeatTimeout,
-		Workers: l.sup.Target, Rlimits: l.cfg.Rlimits, Settings: maps.Clone(l.settings),
+		Workers: l.sup.Goal(), Rlimits: l.cfg.Rlimits, Settings: maps.Clone(l.settings),
 	}
 	// Fd puts the writing end, which is the worker's alone, into blocking mode, as programs expect of their output.
 	if c.pid, err = l.spawn(c.release, inv, theirs, int(write.Fd())); err != nil {

@@ -28,6 +28,18 @@
 // calls another one. When all four are killed, stopped or without a processor at once, a connection waits for 100 ms at most
 // until one that stands by sees it. Elsewhere every connection wakes all workers.
 //
+// Connections that are kept stay where they are, also when workers are added. So
+// a worker that has more than 1.5 times the connections of another one on the
+// same address, and 2 or more above the mean, for 2 s, says Connection: close in
+// some of its answers, over HTTP/2 GOAWAY, until it has the mean; the clients
+// come back to those who have fewer. It tells no more clients than it had
+// connections above the mean when it began, 1 in 16 of its answers, and every
+// 100 ms 1 in 64 of its connections, at least 1. After that it rests for 10 s.
+// Siblings that don't accept, or don't take what they are left, count for
+// nothing: a worker that is alone tells nobody, and neither does one that leaves.
+// When clients do not come back to those for whose sake they were told, that is
+// the most that it costs: a connection for every 16 answers.
+//
 // A worker without file descriptors leaves the connections to its siblings and tries again, after 5 ms to 1 s. When all are,
 // the connections wait in the queue. It is an ERROR line, once a second at most, with what to do, and a number in status:
 // accept_errors_total.
@@ -62,6 +74,11 @@
 //
 // [New] takes all that a master needs, [Master.Run] runs it. Before Run, other methods fail with [ErrNotRunning], after it, and
 // after [Master.Close], with [ErrStopped]; they never wait for what does not come.
+//
+// New refuses more workers than its limits have room for, and the log says when
+// there is little: of descriptors, and of processes, which are what the cgroups
+// leave (pids.max) and, unless workers are root's, what their user may have
+// (RLIMIT_NPROC).
 //
 //	starting ──▶ running ⇄ rolling ──▶ (verdict)
 //	                ⇅          └─▶ rolling back ──▶ (verdict)
@@ -195,6 +212,7 @@
 //	a callback blocks           the worker drains and ends as ever; a panic in one is logged, and ends nothing
 //	a setting does harm         one that no worker applies is not kept; one that later workers refuse, or hang on for 2 s, does
 //	                            not keep them from serving; unset takes it back
+//	workers are uneven          as after a crash or a scale: the busiest tell some of their clients to come back, see Accepting
 //	a worker grows too large    and stays so for HeartbeatTimeout: replaced, the new one first
 //	a bad release               the rollout ends with a verdict that names the reason and the last lines of the worker; the
 //	                            old release never gives up a worker before one of the new has proven itself: the first

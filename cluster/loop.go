@@ -87,7 +87,7 @@ func (m *Master) Run(ctx context.Context) error {
 	decisions.AnswerAfter = l.prepareAnswerer()
 	l.sup = supervisor.New(decisions, 1, 0)
 	m.cfg.Log.InfoContext(ctx, "master started", "release", m.first.name, "listening", m.Addrs(), "workers", m.workers, "because", m.reason,
-		"descriptors", descriptorLimit())
+		"descriptors", descriptorLimit(), "processes", tasksInWords(m.tasks))
 	stopControl := m.serveControl()
 	l.step(supervisor.Begin{})
 	l.run(ctx)

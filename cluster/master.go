@@ -38,6 +38,7 @@ type Master struct {
 	first     *release
 	control   *net.UnixListener
 	reserve   reserve // of descriptors, for workers and commands
+	tasks     int64   // processes and threads that there may be more, as of the start
 	handler   http.Handler
 	notify    *notifier
 	manager   *background // what notify sends
