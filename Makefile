@@ -54,6 +54,10 @@ bench-cluster: ## Compare one process with a cluster: throughput, memory, reload
 bench-checkout: ## Measure orders per second, and thirty thousand buyers at midnight, with an audit (takes eight minutes)
 	.ci/bench-checkout $(ARGS)
 
+.PHONY: soak-faults
+soak-faults: ## Kill, stop, starve, scale and reload the shop at random, under strict clients; the bounds must hold (ten minutes)
+	.ci/soak-faults $(ARGS)
+
 .PHONY: lint
 lint: ## Run the linters, in the versions of .ci/tools.mod
 	go tool -modfile=.ci/tools.mod golangci-lint run -c .ci/golangci.yml

@@ -109,9 +109,24 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 	a.stop = stop
 	a.background.Go(func() { a.checkout.RunSweeper(background, cfg.SweepInterval) })
 	listener := &listener{config: pool.Config().ConnConfig, log: cfg.Log, news: a.news, stock: a.heardOfStock}
-	listener.config.RuntimeParams["application_name"] += listenerSuffix
-	a.background.Go(func() { listener.run(background) })
+	listener.config.RuntimeParams["application_name"] += announcement(pool.Config().MaxConns)
+	a.background.Go(func() { untilDrain(background, cfg.Host, listener.run) })
 	return a, nil
+}
+
+// untilDrain runs f with a context that ends with ctx and when the drain begins. A worker that leaves gives up the connection
+// that it listens on, and with it its share of what there is for the next one; what it still answers is asked for anew.
+func untilDrain(ctx context.Context, host Host, f func(context.Context)) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		select {
+		case <-host.DrainBegan():
+			stop()
+		case <-ctx.Done():
+		}
+	}()
+	f(ctx)
 }
 
 // heardOfStock takes in what PostgreSQL tells about a shelf, whichever host has emptied or filled it.

@@ -173,7 +173,7 @@ func TestProviderAway(t *testing.T) {
 // E3: a charge whose answer came too late is found out: the order is confirmed.
 func TestLateCapture(t *testing.T) {
 	t.Parallel()
-	v := open(t, func(c *app.Config) { c.Checkout.PaymentTimeout = 200 * time.Millisecond }).visitor()
+	v := open(t).visitor() // with the default limit, which the questions to the simulated provider have, too
 	v.add(kettle, 1)
 	var o app.Order
 	v.buy("late", "tok_timeout", "").want(http.StatusCreated, &o)

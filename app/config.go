@@ -20,8 +20,8 @@ type Config struct {
 	// Default 10.
 	MaxConns int32
 	// Workers is the number of workers that share PostgreSQL with this one, itself included. Where max_connections is too
-	// low for MaxConns in each of them, and in one more that replaces another, MaxConns is lowered. 0: not known, and
-	// MaxConns stands.
+	// low for MaxConns in each of them, and in one more that replaces another, MaxConns is lowered, to what the workers that
+	// are there leave. 0: not known, and MaxConns stands.
 	Workers int
 
 	// Slot is the worker's place under its master, from 1; 0 without one.

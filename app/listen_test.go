@@ -52,13 +52,29 @@ func TestPriceChangeIsHeard(t *testing.T) {
 	}
 	before, _ := s.app.Heard()
 	killed := one[int](s, `SELECT count(*) FROM (SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-		WHERE datname = current_database() AND application_name = 'doorbuster listener') AS k`)
+		WHERE datname = current_database() AND application_name LIKE 'doorbuster listener, pool of %') AS k`)
 	if killed != 1 {
 		t.Fatalf("%d connections listen", killed)
 	}
 	change(3000)
 	s.awaits(func() bool { now, _ := s.app.Heard(); return now > before && s.app.Listens() })
 	s.awaits(func() bool { return s.price("kettle") == 3000 })
+}
+
+// A worker that leaves gives up the connection that it listens on, which tells
+// the next one what its pool may take.
+func TestListensUntilDrain(t *testing.T) {
+	t.Parallel()
+	began := make(chan struct{})
+	s := open(t, func(c *app.Config) { c.Host, c.MaxConns = &host{began: began}, 7 })
+	listeners := func() int {
+		return one[int](s, `SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND application_name = 'doorbuster listener, pool of 7'`)
+	}
+	s.awaits(func() bool { return listeners() == 1 && s.app.Listens() })
+	close(began)
+	s.awaits(func() bool { return listeners() == 0 })
+	s.price("kettle")
 }
 
 // What changes in one transaction is heard of once, and what is rolled back never is.

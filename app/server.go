@@ -29,8 +29,10 @@ func (a *App) HTTPServer() *http.Server {
 
 // Host is the server that an App runs in, as far as the App wants to know. Its methods are called from many goroutines.
 type Host interface {
-	Unready() bool   // was told to stop: load balancers should look away
-	Draining() bool  // answers should ask clients to close their connection
+	Unready() bool  // was told to stop: load balancers should look away
+	Draining() bool // answers should ask clients to close their connection
+	// DrainBegan is closed when Draining begins to be true. nil: nobody tells.
+	DrainBegan() <-chan struct{}
 	InFlight() int   // requests being worked on
 	Requests() int64 // since the start
 	Memory() int64   // resident, bytes
@@ -39,8 +41,9 @@ type Host interface {
 // nowhere is the Host of an App that was given none.
 type nowhere struct{}
 
-func (nowhere) Unready() bool   { return false }
-func (nowhere) Draining() bool  { return false }
-func (nowhere) InFlight() int   { return 0 }
-func (nowhere) Requests() int64 { return 0 }
-func (nowhere) Memory() int64   { return 0 }
+func (nowhere) Unready() bool               { return false }
+func (nowhere) Draining() bool              { return false }
+func (nowhere) DrainBegan() <-chan struct{} { return nil }
+func (nowhere) InFlight() int               { return 0 }
+func (nowhere) Requests() int64             { return 0 }
+func (nowhere) Memory() int64               { return 0 }

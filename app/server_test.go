@@ -77,13 +77,17 @@ func TestHealth(t *testing.T) {
 }
 
 // host is a server that tells what a test wants.
-type host struct{ unready, draining atomic.Bool }
+type host struct {
+	unready, draining atomic.Bool
+	began             chan struct{}
+}
 
-func (h *host) Unready() bool   { return h.unready.Load() }
-func (h *host) Draining() bool  { return h.draining.Load() }
-func (h *host) InFlight() int   { return 7 }
-func (h *host) Requests() int64 { return 99 }
-func (h *host) Memory() int64   { return 1 << 20 }
+func (h *host) Unready() bool               { return h.unready.Load() }
+func (h *host) Draining() bool              { return h.draining.Load() }
+func (h *host) DrainBegan() <-chan struct{} { return h.began }
+func (h *host) InFlight() int               { return 7 }
+func (h *host) Requests() int64             { return 99 }
+func (h *host) Memory() int64               { return 1 << 20 }
 
 // W2: a worker that was told to stop says so to load balancers and serves on; one that drains asks every client to close
 // its connection, also in answers to requests that came before.

@@ -2,6 +2,9 @@ package app
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -46,6 +49,101 @@ func TestShareSaysWhatToSet(t *testing.T) {
 	}{{room{most: 29, reserved: 3}, 12}, {room{most: 20, reserved: 3}, 7}} {
 		if share, err := good.share(good.workers); err != nil || share != 1 {
 			t.Errorf("%+v: %d, %v", good, share, err)
+		}
+	}
+}
+
+// However workers start, are added, crash and are replaced, in whatever order
+// those that begin at the same time see each other: what their pools may take
+// fits, and there is always enough left for one that replaces another. Whoever
+// is refused is told how many would work.
+func TestShareFollowsTheWorkers(t *testing.T) {
+	t.Parallel()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	refused, added := 0, 0
+	for range 2000 {
+		r := room{most: 10 + random.Int32N(200), reserved: 3}
+		free := r.most - r.reserved
+		pools := []int32{} // of the workers that are there
+		see := func(pools []int32) room {
+			r := r
+			for _, pool := range pools {
+				r.siblings++
+				r.taken += pool + 1
+			}
+			return r
+		}
+		// begin starts the workers that are missing, as one scale or start does.
+		begin := func(workers int) error {
+			before := len(pools)
+			for len(pools) < workers {
+				seen := before + random.IntN(len(pools)-before+1)
+				share, err := see(pools[:seen]).share(workers)
+				if err != nil {
+					pools = pools[:before]
+					return err
+				}
+				pools = append(pools, min(share, 10))
+			}
+			return nil
+		}
+		if err := begin(1 + random.IntN(12)); err != nil {
+			continue
+		}
+		for range 10 {
+			switch n := len(pools); random.IntN(3) {
+			case 0:
+				workers := n + 1 + random.IntN(6)
+				err := begin(workers)
+				if setting, ok := errors.AsType[*SettingError](err); ok {
+					refused++
+					var most int
+					if _, after, found := strings.Cut(setting.Problem, "scale to "); found {
+						if _, err := fmt.Sscan(after, &most); err != nil || most >= workers || begin(most) != nil {
+							t.Fatalf("%+v, %v: %v", r, pools, setting)
+						}
+					}
+				} else {
+					added++
+				}
+			case 1: // a crash
+				i := random.IntN(n)
+				pools = slices.Delete(pools, i, i+1)
+				if err := begin(n); err != nil {
+					t.Fatalf("%+v, %v: a crash restart is refused: %v", r, pools, err)
+				}
+			case 2: // a reload
+				for range n {
+					share, err := see(pools).share(n)
+					if err != nil {
+						t.Fatalf("%+v, %v: a replacement is refused: %v", r, pools, err)
+					}
+					if taken := see(pools).taken + min(share, 10) + 1; taken > free {
+						t.Fatalf("%+v, %v and a replacement with %d take %d", r, pools, share, taken)
+					}
+					pools = append(pools[1:], min(share, 10))
+				}
+			}
+			if taken := see(pools).taken; taken+2 > free {
+				t.Fatalf("%+v: %v take %d", r, pools, taken)
+			}
+		}
+	}
+	if refused < 100 || added < 100 {
+		t.Errorf("%d were refused and %d were not: this proves nothing", refused, added)
+	}
+}
+
+// One that is leaving and has not said so yet takes nothing from the one that
+// replaces another.
+func TestShareBesideLeaving(t *testing.T) {
+	t.Parallel()
+	for leaving := range int32(4) {
+		r := room{most: 30, reserved: 3, siblings: 2 + leaving, taken: (2 + leaving) * 9}
+		if share, err := r.share(2); share != 8 || err != nil {
+			t.Errorf("%d are leaving: %d, %v", leaving, share, err)
 		}
 	}
 }

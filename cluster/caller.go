@@ -116,6 +116,7 @@ func (p *peer) gone() (gone bool) {
 // introduce finds out who gives a command.
 func introduce(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(abilitiesHeader, "deadline")
 		c := &caller{by: "the admin address, from " + r.RemoteAddr}
 		if p, ok := r.Context().Value(peerKey{}).(*peer); ok {
 			c.by, c.gone = p.name, p.gone

@@ -99,12 +99,13 @@ func (l *loop) start(c *child) error {
 	inv := invitation{
 		Protocol: protocol, Abilities: abilities(), Slot: c.slot, Release: c.release.name, Place: c.place, Listeners: len(l.listeners),
 		Heartbeat: l.cfg.HeartbeatInterval, KillTimeout: l.cfg.KillTimeout, HeartbeatTimeout: l.cfg.HeartbeatTimeout,
-		Workers: l.sup.Target, Rlimits: l.cfg.Rlimits, Settings: maps.Clone(l.settings),
+		Workers: l.sup.Goal(), Rlimits: l.cfg.Rlimits, Settings: maps.Clone(l.settings),
 	}
 	// Fd puts the writing end, which is the worker's alone, into blocking mode, as programs expect of their output.
 	if c.pid, err = l.spawn(c.release, inv, theirs, int(write.Fd())); err != nil {
 		return errors.Join(err, conn.Close(), read.Close())
 	}
+	l.logs.begin(c.slot)
 	l.readers.Go(func() { l.readLink(c) })
 	go l.readOutput(c) // it may be stuck in a write to a terminal that is stopped
 	return nil
@@ -135,7 +136,10 @@ func (m *Master) readLink(c *child) {
 }
 
 func (m *Master) readOutput(c *child) {
-	m.output.relay(c.output, &c.said)
+	m.output.relay(c.output, func(lines []byte) {
+		c.said.add(lines)
+		m.logs.add(c.slot, c.pid, lines)
+	})
 	select {
 	case m.inbox <- inbound{child: c, output: true}:
 	case <-m.quit:
@@ -334,5 +338,8 @@ func (l *loop) settleAll() {
 	l.readers.Wait()
 	for _, r := range l.releases {
 		r.Close()
+	}
+	if l.before != nil {
+		l.before.Close()
 	}
 }

@@ -2,18 +2,15 @@ package cluster
 
 import (
 	"bufio"
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"net"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"net/url"
+	"os"
 	"sync/atomic"
 	"time"
 )
@@ -23,24 +20,33 @@ import (
 // A master that is stopped, or hangs, is no reason to wait for ever: a command that it
 // does not take within Timeout fails with [ErrNotHeard], and is not carried out later
 // either. The same goes for one whose context ends before that.
+//
+// A master of an older release, which runs on until it is stopped, may not know that:
+// it does not say when it takes a command. When it answers other questions, the
+// command goes on, and Notice tells. When it answers nothing, the command fails with
+// [ErrNotHeard], too, and there is no way to tell that an older one may carry it out.
 type Client struct {
-	// Timeout is how long the master may take to take a command. What the command
+	// Timeout is how long it may take until it is known whether the master has taken a
+	// command, which it has to do within half of it, or all but 2 s. What the command
 	// does may take longer. Default 5 s. Set it before the first command.
 	Timeout time.Duration
+	// Notice is told, in a sentence, what whoever waits for a command should know
+	// about an older master. It is called from any goroutine. Default: nobody. Set it
+	// before the first command.
+	Notice func(string)
 
 	http http.Client
 	path string
 	pid  atomic.Int64 // of the master, once known
 }
 
-const (
-	heardTimeout   = 5 * time.Second
-	heardGrace     = 500 * time.Millisecond // for the word that it was taken in the last moment
-	deadlineHeader = "Cluster-Deadline"
-)
-
 // errorCodes are the codes of outcomes that are errors of this package.
 var errorCodes = map[string]error{"stopped": ErrStopped, "superseded": ErrSuperseded, "not running": ErrNotRunning, "not heard": ErrNotHeard}
+
+// maxSocketPath is the room for the path of a Unix socket in bytes, on the system that has the least (sun_path of macOS).
+const maxSocketPath = 104
+
+const socketPathTooLong = "a path of more than about 100 bytes does not work"
 
 // Dial reaches the master that listens on a control socket. The error says if there is none.
 func Dial(ctx context.Context, path string) (*Client, error) {
@@ -60,6 +66,9 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	}
 	conn, err := dial(ctx, "", "")
 	if err != nil {
+		if len(path) >= maxSocketPath {
+			err = fmt.Errorf("%w: %s", err, socketPathTooLong)
+		}
 		return nil, fmt.Errorf("no master listens on %s: %w", path, err)
 	}
 	if err := conn.Close(); err != nil {
@@ -89,7 +98,17 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 // Reload replaces all workers and waits for the outcome, which is that of [Master.Reload]. Meanwhile watch is called with
 // what happens, if it is not nil.
 func (c *Client) Reload(ctx context.Context, watch func(Event)) error {
-	resp, err := c.send(ctx, http.MethodPost, "reload", nil, "application/x-ndjson")
+	return c.rollout(ctx, "reload", watch)
+}
+
+// ReloadBack goes back to the release before, as [Master.ReloadBack] does, and is like
+// Reload otherwise.
+func (c *Client) ReloadBack(ctx context.Context, watch func(Event)) error {
+	return c.rollout(ctx, "back", watch)
+}
+
+func (c *Client) rollout(ctx context.Context, name string, watch func(Event)) error {
+	resp, err := c.send(ctx, http.MethodPost, name, nil, ndjson)
 	if err != nil {
 		return err
 	}
@@ -177,7 +196,10 @@ func (c *Client) ScaleWith(ctx context.Context, workers int, options ScaleOption
 	if options.Force {
 		body["force"] = true
 	}
-	_, err := c.command(ctx, name, body)
+	_, resp, err := c.request(ctx, http.MethodPost, name, body)
+	if err == nil && !resp.tells && !options.NoWait {
+		c.notify("the master is of an older release, which does not tell how scaling ends: the status does")
+	}
 	return err
 }
 
@@ -207,9 +229,32 @@ func (c *Client) Kill(ctx context.Context, slot int) error {
 	return err
 }
 
-// Stop shuts the cluster down, as [Master.Stop] does, and waits until the last worker is gone.
+// Stop shuts the cluster down, as [Master.Stop] does, and waits until the last worker is gone. It returns nil also when
+// the master has ended meanwhile for another reason.
 func (c *Client) Stop(ctx context.Context) error {
 	_, err := c.command(ctx, "stop?wait=true", nil)
+	return c.unlessEnded(err)
+}
+
+// StopNow shuts the cluster down at once, as [Master.StopNow] does, and is like Stop otherwise.
+func (c *Client) StopNow(ctx context.Context) error {
+	_, resp, err := c.request(ctx, http.MethodPost, "stop?now=true", nil)
+	if err != nil {
+		return c.unlessEnded(err)
+	}
+	wait := "stop?now=true&wait=true" // which asks for nothing more
+	if !resp.tells {
+		wait = "stop?wait=true" // to an older master the first was a plain one, and a second one is what is meant: if it was stopping already, it kills
+	}
+	_, err = c.command(ctx, wait, nil)
+	return c.unlessEnded(err)
+}
+
+// unlessEnded is nil when the master has ended in order: it removes the socket when the last worker is gone.
+func (c *Client) unlessEnded(err error) error {
+	if _, gone := os.Lstat(c.path); errors.Is(gone, fs.ErrNotExist) {
+		return nil
+	}
 	return err
 }
 
@@ -221,104 +266,52 @@ func (c *Client) Set(ctx context.Context, key, value string) (applied int, err e
 // Unset takes a setting back, as [Master.Unset] does, and returns how many workers
 // have it until they are replaced.
 func (c *Client) Unset(ctx context.Context, key string) (left int, err error) {
-	return c.request(ctx, http.MethodDelete, "settings?key="+url.QueryEscape(key), nil)
+	left, _, err = c.request(ctx, http.MethodDelete, "settings?key="+url.QueryEscape(key), nil)
+	return left, err
 }
 
 func (c *Client) command(ctx context.Context, name string, body any) (workers int, err error) {
-	return c.request(ctx, http.MethodPost, name, body)
+	workers, _, err = c.request(ctx, http.MethodPost, name, body)
+	return workers, err
 }
 
-func (c *Client) request(ctx context.Context, method, name string, body any) (workers int, err error) {
-	resp, err := c.send(ctx, method, name, body, "")
+func (c *Client) request(ctx context.Context, method, name string, body any) (workers int, resp *response, err error) {
+	resp, err = c.send(ctx, method, name, body, "")
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return 0, failure(resp)
+		return 0, resp, failure(resp)
 	}
 	var o struct {
 		Workers int `json:"workers"`
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&o); err != nil {
-		return 0, fmt.Errorf("read what the master says: %w", err)
+		return 0, resp, fmt.Errorf("read what the master says: %w", err)
 	}
-	return o.Workers, nil
-}
-
-func (c *Client) send(ctx context.Context, method, name string, body any, accept string) (*http.Response, error) {
-	var content io.Reader
-	if body != nil {
-		raw, err := json.Marshal(body)
-		if err != nil {
-			return nil, err
-		}
-		content = bytes.NewReader(raw)
-	}
-	limit := cmp.Or(c.Timeout, heardTimeout)
-	var heard atomic.Bool
-	until := time.Now().Add(limit)
-	ctx, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(limit+heardGrace, func() {
-		if !heard.Load() {
-			cancel(ErrNotHeard)
-		}
-	})
-	taken := &httptrace.ClientTrace{Got1xxResponse: func(int, textproto.MIMEHeader) error {
-		heard.Store(true)
-		return nil
-	}}
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, taken), method, "http://master/api/v1/"+name, content)
-	if err != nil {
-		cancel(err)
-		return nil, err
-	}
-	req.Header.Set(deadlineHeader, until.Format(time.RFC3339Nano))
-	if accept != "" {
-		req.Header.Set("Accept", accept)
-	}
-	resp, err := c.http.Do(req)
-	timer.Stop()
-	if err == nil {
-		resp.Body = &answerBody{resp.Body, cancel}
-		return resp, nil
-	}
-	defer cancel(err)
-	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, ErrNotHeard):
-		return nil, fmt.Errorf("%w within %v: %s", ErrNotHeard, limit, stateOf(int(c.pid.Load())))
-	case cause != nil && !heard.Load():
-		return nil, fmt.Errorf("%w, and %w", ErrNotHeard, cause)
-	}
-	return nil, fmt.Errorf("talk to the master on %s: %w", c.path, err)
-}
-
-// answerBody is that of an answer; its Close ends the context, too.
-type answerBody struct {
-	io.ReadCloser
-	cancel context.CancelCauseFunc
-}
-
-func (a *answerBody) Close() error {
-	defer a.cancel(nil)
-	return a.ReadCloser.Close()
+	return o.Workers, resp, nil
 }
 
 // failure reads why a command failed.
-func failure(resp *http.Response) error {
+func failure(resp *response) error {
 	var o struct {
 		Code   string   `json:"code"`
 		Reason string   `json:"reason"`
 		Output []string `json:"output"`
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&o); err != nil || o.Reason == "" {
+	err := json.NewDecoder(resp.Body).Decode(&o)
+	switch known := errorCodes[o.Code]; {
+	case !resp.tells && (resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusMethodNotAllowed):
+		return errUnknown
+	case err != nil || o.Reason == "":
 		return fmt.Errorf("the master answered %s", resp.Status)
-	}
-	if err := errorCodes[o.Code]; err != nil {
-		return err
-	}
-	if resp.StatusCode == http.StatusConflict {
+	case known != nil:
+		return known
+	case resp.StatusCode == http.StatusConflict:
 		return &VerdictError{Reason: o.Reason, Output: o.Output}
+	case !resp.tells && resp.StatusCode == http.StatusBadRequest:
+		return fmt.Errorf("%w: %s", errUnknown, o.Reason)
 	}
 	return errors.New(o.Reason)
 }

@@ -174,6 +174,9 @@ var (
 	// ErrNotHeard says that a master did not take a command in time: it is stopped, or
 	// hangs. The command is not carried out, also when the master goes on.
 	ErrNotHeard = errors.New("the master does not answer")
+	// ErrOlder says that a master is of an older release than its client, and so does not
+	// know a command, or can't tell whether it carries it out.
+	ErrOlder = errors.New("the master is of an older release")
 	// ErrNotRunning says that [Master.Run] was not called yet.
 	ErrNotRunning = errors.New("the master does not run yet")
 	// ErrUnsupported says that this system has no cluster.
@@ -271,9 +274,10 @@ type Event struct {
 type Status struct {
 	Master struct {
 		PID           int      `json:"pid"`
-		Release       string   `json:"release"`   // what crash restarts run
-		State         string   `json:"state"`     // starting, running, rolling, rolling back, degraded, stopping
-		Listeners     []string `json:"listeners"` // addresses
+		Release       string   `json:"release"`          // what crash restarts run
+		Before        string   `json:"before,omitempty"` // what ran before it, and [Master.ReloadBack] goes back to; empty: nothing
+		State         string   `json:"state"`            // starting, running, rolling, rolling back, degraded, stopping
+		Listeners     []string `json:"listeners"`        // addresses
 		UptimeSeconds float64  `json:"uptime_seconds"`
 		Target        int      `json:"target"` // how many workers there should be
 		Ready         int      `json:"ready"`
@@ -297,7 +301,8 @@ type Status struct {
 	// LastCrash and LastVerdict are the latest of the master's life; nil: none.
 	LastCrash   *CrashStatus   `json:"last_crash,omitempty"`
 	LastVerdict *VerdictStatus `json:"last_verdict,omitempty"`
-	// History has the last 32 commands and incidents, the oldest first.
+	// History has the last 32 commands that change something, carried out or refused,
+	// and incidents, the oldest first.
 	History []HistoryEntry `json:"history,omitempty"`
 }
 
@@ -306,6 +311,7 @@ type WaitingSlot struct {
 	Slot         int     `json:"slot"`
 	Release      string  `json:"release"`
 	Crashes      int     `json:"crashes"`                 // in a row
+	CrashesTotal int     `json:"crashes_total"`           // in this slot, since the master's start
 	Reason       string  `json:"reason,omitempty"`        // how the last one ended
 	SinceSeconds float64 `json:"since_seconds,omitempty"` // since that
 	InSeconds    float64 `json:"in_seconds"`              // until the next one may be started
@@ -361,6 +367,7 @@ type WorkerStatus struct {
 	InFlight      int     `json:"in_flight"`
 	Connections   int     `json:"connections"`
 	RequestsTotal int64   `json:"requests_total"`
+	CrashesTotal  int     `json:"crashes_total"`       // in this slot, since the master's start
 	AcceptErrors  int64   `json:"accept_errors_total"` // accepts that failed, such as for want of a file descriptor
 	LagSeconds    float64 `json:"lag_seconds"`         // the longest that a goroutine waited for a processor since the heartbeat before
 	// Unhealthy is why the worker can't do its work, by its own word ([Worker.Healthy],

@@ -32,6 +32,7 @@ type conn struct {
 	prefaced int
 	told     atomic.Bool // an answer has carried Connection: close that net/http does not know of
 	reading  atomic.Bool // a handler waits for its client
+	leaving  atomic.Bool // told to go for the sake of a sibling, and counted as such until Close
 
 	mu       sync.Mutex
 	wanted   time.Time // the read deadline that net/http has set last, unless a request was being answered
@@ -256,9 +257,21 @@ func (c *conn) work() (what string, phase connPhase, http2 bool) {
 	return "", connFresh, false
 }
 
+// leave counts the connection as one that is told to go. It reports whether it
+// was not before, and is open.
+func (c *conn) leave() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phase.Load() == connClosed || c.leaving.Swap(true) {
+		return false
+	}
+	c.server.reliever.leaving.Add(1)
+	return true
+}
+
 // Close closes the connection, and ends its being counted.
 func (c *conn) Close() error {
-	if c.server.Draining() {
+	if c.server.Draining() || c.leaving.Load() {
 		discardArrived(c.stream)
 	}
 	err := c.stream.Close()
@@ -267,6 +280,9 @@ func (c *conn) Close() error {
 	c.loose = false
 	phase := c.phase.Swap(connClosed)
 	since := c.since
+	if c.leaving.Swap(false) {
+		c.server.reliever.leaving.Add(-1)
+	}
 	c.mu.Unlock()
 	if phase == connKicked {
 		c.server.traffic.closedUntold(since)

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // carrier is a connection of a socket that carries a TLS connection. To net/http
@@ -14,7 +15,8 @@ type carrier struct {
 	server   *Server
 	what     string // the request that has hijacked it
 	hijacked bool
-	loose    bool // its handler has returned, and it is in flight until it is closed
+	loose    bool        // its handler has returned, and it is in flight until it is closed
+	leaving  atomic.Bool // told to go for the sake of a sibling, and counted as such until Close
 }
 
 // carriers are those of a server that are open.
@@ -62,6 +64,19 @@ func (c *carrier) outlivesHandler(what string) bool {
 	return true
 }
 
+// leave counts the connection as one that is told to go. It reports whether it
+// was not before, and is open.
+func (c *carrier) leave() bool {
+	cs := &c.server.traffic.carriers
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if _, open := cs.open[c]; !open || c.leaving.Swap(true) {
+		return false
+	}
+	c.server.reliever.leaving.Add(1)
+	return true
+}
+
 // hijack notes that net/http has given the connection away.
 func (c *carrier) hijack() {
 	cs := &c.server.traffic.carriers
@@ -72,7 +87,7 @@ func (c *carrier) hijack() {
 
 // Close closes the connection, and ends its being counted.
 func (c *carrier) Close() error {
-	if c.server.Draining() {
+	if c.server.Draining() || c.leaving.Load() {
 		discardArrived(c.stream)
 	}
 	err := c.stream.Close()
@@ -84,6 +99,9 @@ func (c *carrier) Close() error {
 	c.loose = false
 	if open { // within the lock: Serve, which ends by cut, must not end before, and the board with it
 		c.server.entry().closed()
+		if c.leaving.Load() {
+			c.server.reliever.leaving.Add(-1)
+		}
 	}
 	cs.mu.Unlock()
 	if loose {

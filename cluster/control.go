@@ -23,28 +23,8 @@ const (
 	controlCloseTimeout  = time.Second
 )
 
-// Handler returns the commands as HTTP: what the control socket serves, and what an admin address may. It asks nobody for
-// a password.
-//
-//	GET  /api/v1/status                  Status
-//	POST /api/v1/reload                  waits; {"ok": true}, or 409 with {"ok": false, "reason", "output"}
-//	POST /api/v1/check                   {"ok": true, "release"}, or 409 with why a reload would be refused
-//	POST /api/v1/scale     {"workers", "force"}  waits; {"ok": true}, or as reload; with ?wait=false when it has begun
-//	POST /api/v1/restart   {"slot"}      waits; {"ok": true}, or as reload
-//	POST /api/v1/drain     {"slot"}      waits; {"ok": true}, or as reload
-//	POST /api/v1/reset                   {"ok": true}
-//	POST /api/v1/kill      {"slot"}      {"ok": true}
-//	POST /api/v1/stop                    {"ok": true}; with ?wait=true when the last worker is gone
-//	POST /api/v1/settings  {"key", "value"}  {"ok": true, "workers": how many have it}
-//	DELETE /api/v1/settings?key=KEY      {"ok": true, "workers": how many have it still}
-//
-// A command that nobody waits for any more when its turn comes is not carried out: one
-// whose connection to the control socket was closed, or whose header Cluster-Deadline
-// (RFC 3339) has passed. Whoever sends that header gets a 102 (Processing, RFC 2518)
-// when the command was taken, or the header of the answer.
-//
-// With "Accept: application/x-ndjson" a reload answers line by line: an [Event] for each thing that happens, and the
-// outcome last.
+// Handler returns the commands as HTTP: what the control socket serves, and what an admin address may. The package's
+// documentation has them. It asks nobody for a password.
 func (m *Master) Handler() http.Handler { return m.handler }
 
 // outcome is the answer to a command.
@@ -60,7 +40,9 @@ type outcome struct {
 func (m *Master) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/status", m.handleStatus)
-	mux.HandleFunc("POST /api/v1/reload", m.handleReload)
+	mux.HandleFunc("GET /api/v1/logs", m.handleLogs)
+	mux.HandleFunc("POST /api/v1/reload", m.handleReload(m.Reload))
+	mux.HandleFunc("POST /api/v1/back", m.handleReload(m.ReloadBack))
 	mux.HandleFunc("POST /api/v1/check", m.handleCheck)
 	mux.HandleFunc("POST /api/v1/scale", m.handleScale)
 	mux.HandleFunc("POST /api/v1/restart", m.handleSlot(m.Restart))
@@ -82,34 +64,37 @@ func (m *Master) handleStatus(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, s)
 }
 
-func (m *Master) handleReload(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Accept") != ndjson {
-		code, o := outcomeOf(m.Reload(r.Context(), nil))
-		writeOutcome(w, code, o)
-		return
-	}
-	w.Header().Set("Content-Type", ndjson)
-	flush := http.NewResponseController(w)
-	lines := json.NewEncoder(w)
-	events, done, heard := make(chan Event, 256), make(chan error, 1), make(chan struct{}, 1)
-	if c := callerOf(r.Context()); c != nil && c.told != nil {
-		c.told = func() { heard <- struct{}{} } // this goroutine alone writes
-	}
-	go func() { done <- m.Reload(r.Context(), events) }()
-	for {
-		select {
-		case <-heard:
-			flush.Flush()
-		case e := <-events:
-			lines.Encode(e) //nolint:errcheck // the client is gone, or has it
-			flush.Flush()
-		case err := <-done:
-			for len(events) > 0 { // they came before
-				lines.Encode(<-events) //nolint:errcheck // the client is gone, or has it
-			}
-			_, o := outcomeOf(err)
-			lines.Encode(o) //nolint:errcheck // as above
+// handleReload handles a command that replaces all workers.
+func (m *Master) handleReload(do func(ctx context.Context, watch chan<- Event) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Accept") != ndjson {
+			code, o := outcomeOf(do(r.Context(), nil))
+			writeOutcome(w, code, o)
 			return
+		}
+		w.Header().Set("Content-Type", ndjson)
+		flush := http.NewResponseController(w)
+		lines := json.NewEncoder(w)
+		events, done, heard := make(chan Event, 256), make(chan error, 1), make(chan struct{}, 1)
+		if c := callerOf(r.Context()); c != nil && c.told != nil {
+			c.told = func() { heard <- struct{}{} } // this goroutine alone writes
+		}
+		go func() { done <- do(r.Context(), events) }()
+		for {
+			select {
+			case <-heard:
+				flush.Flush()
+			case e := <-events:
+				lines.Encode(e) //nolint:errcheck // the client is gone, or has it
+				flush.Flush()
+			case err := <-done:
+				for len(events) > 0 { // they came before
+					lines.Encode(<-events) //nolint:errcheck // the client is gone, or has it
+				}
+				_, o := outcomeOf(err)
+				lines.Encode(o) //nolint:errcheck // as above
+				return
+			}
 		}
 	}
 }
@@ -128,9 +113,7 @@ func outcomeOf(err error) (code int, o outcome) {
 	switch {
 	case err == nil:
 		return http.StatusOK, outcome{OK: true}
-	case errors.As(err, &verdict):
-		return http.StatusConflict, outcome{Reason: verdict.Reason, Output: verdict.Output}
-	case errors.Is(err, ErrSuperseded):
+	case errors.As(err, &verdict), errors.Is(err, ErrSuperseded):
 		return http.StatusConflict, failed(err)
 	}
 	return http.StatusServiceUnavailable, failed(err)
@@ -138,6 +121,9 @@ func outcomeOf(err error) (code int, o outcome) {
 
 func failed(err error) outcome {
 	o := outcome{Reason: err.Error()}
+	if verdict := new(VerdictError); errors.As(err, &verdict) {
+		o.Output = verdict.Output
+	}
 	for code, known := range errorCodes {
 		if errors.Is(err, known) {
 			o.Code = code
@@ -208,11 +194,19 @@ func refusalCode(err error) int {
 }
 
 func (m *Master) handleStop(w http.ResponseWriter, r *http.Request) {
-	if err := m.Stop(r.Context()); err != nil && !errors.Is(err, ErrStopped) {
+	is := func(name string) bool {
+		yes, err := strconv.ParseBool(r.URL.Query().Get(name))
+		return err == nil && yes
+	}
+	stop := m.Stop
+	if is("now") {
+		stop = m.StopNow
+	}
+	if err := stop(r.Context()); err != nil && !errors.Is(err, ErrStopped) {
 		writeOutcome(w, http.StatusServiceUnavailable, failed(err))
 		return
 	}
-	if wait, err := strconv.ParseBool(r.URL.Query().Get("wait")); err == nil && wait {
+	if is("wait") {
 		select {
 		case <-m.ended:
 		case <-r.Context().Done():
@@ -249,10 +243,7 @@ func (m *Master) handleUnset(w http.ResponseWriter, r *http.Request) {
 	writeOutcome(w, http.StatusOK, outcome{OK: true, Workers: n})
 }
 
-const (
-	ndjson          = "application/x-ndjson"
-	maxRequestBytes = 64 << 10
-)
+const maxRequestBytes = 64 << 10
 
 // readJSON reads one object. A field that nobody knows is a typing error, and would change something else than was meant.
 func readJSON(w http.ResponseWriter, r *http.Request, into any) bool {
@@ -278,9 +269,6 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 	json.NewEncoder(w).Encode(v) //nolint:errcheck // the client is gone, or has it
 }
 
-// maxSocketPath is the room for the path of a Unix socket in bytes, on the system that has the least (sun_path of macOS).
-const maxSocketPath = 104
-
 // listenControl opens the control socket. The lock on the PID file makes sure that one that is there already is a remnant.
 func listenControl(path string) (*net.UnixListener, error) {
 	if err := makeFolder(filepath.Dir(path)); err != nil {
@@ -295,13 +283,13 @@ func listenControl(path string) (*net.UnixListener, error) {
 	}
 	if _, err := os.Lstat(path); err == nil {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("remove control socket %s, which a master has left that is no more: %w", path, err)
+			return nil, fmt.Errorf("remove control socket %s, which a master has left that is no more: %w; remove it, or name another path", path, err)
 		}
 	}
 	l, err := privateSocket.Listen(context.Background(), "unix", path)
 	if err != nil {
 		if len(path) >= maxSocketPath {
-			err = fmt.Errorf("%w: a path of more than about 100 bytes does not work", err)
+			err = fmt.Errorf("%w: %s", err, socketPathTooLong)
 		}
 		return nil, fmt.Errorf("open control socket %s: %w; name a path that this account may write to", path, err)
 	}

@@ -165,3 +165,49 @@ func TestControlReloadSuperseded(t *testing.T) {
 	z.settle(2)
 	z.stop()
 }
+
+// Of two reloads each one is told what belongs to itself: not the release of the other, nor who leaves for the other.
+func TestControlReloadsTellTheirOwn(t *testing.T) {
+	t.Parallel()
+	z := startZoo(t, "drain:gate", nil)
+	old := z.pids()
+	z.deploy("good next")
+	first := z.follow()
+	leaving := z.gate.wait("drain", 1)[0].pid // for the first one
+	z.deploy("good newest")
+	second := z.follow()
+	begin, _ := second.next(t)
+	mine, end := first.rest(t)
+	if end.Code != "superseded" {
+		t.Errorf("the first one ends with %+v", end)
+	}
+	if begin.Kind != "rollout" || len(mine) == 0 || mine[0].Release == begin.Release {
+		t.Errorf("they begin with %+v and %+v", mine, begin)
+	}
+	for _, e := range mine {
+		if e.Release == begin.Release {
+			t.Errorf("the first one is told %+v", e)
+		}
+	}
+	again := z.follow() // of the same file: the same reload
+	z.gate.open()
+	for _, story := range []*story{second, again} {
+		others, end := story.rest(t)
+		if !end.OK {
+			t.Errorf("it ends with %+v", end)
+		}
+		left := map[int]bool{}
+		for _, e := range others {
+			if e.Kind == "left" {
+				left[e.PID] = true
+			}
+			if e.PID == leaving {
+				t.Errorf("the second one is told %+v", e)
+			}
+		}
+		if stays := old[0] + old[1] - leaving; !left[stays] {
+			t.Errorf("the second one is not told that %d has left: %+v", stays, others)
+		}
+	}
+	z.stop()
+}

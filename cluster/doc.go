@@ -1,7 +1,8 @@
 // Package cluster runs a service as a master and a number of workers that share its listening sockets: it replaces workers
 // that crash, without fork bombs, and all of them by a new release in the middle of the traffic, without losing a request.
 // It knows nothing about the service but that it is a program which calls [Join]; it needs the standard library and
-// golang.org/x/sys. Example shows a whole service.
+// golang.org/x/sys. Example shows a whole service, and testdata/lift one with all that services have: plain and TLS, HTTP/1.1
+// and HTTP/2, server-sent events and upgraded connections.
 //
 // # Processes
 //
@@ -12,7 +13,8 @@
 //	  └─ answerer                     only while no worker is ready, after one was; the same listening sockets
 //
 // The master forks every worker from a release: an executable as it was when the master adopted it, held open, so that a
-// crash restart runs what ran before, whatever became of the file.
+// crash restart runs what ran before, whatever became of the file. The release before stays open, too, for
+// [Master.ReloadBack].
 //
 // # Accepting
 //
@@ -25,6 +27,18 @@
 // stand by until one that has more than its share calls the one that has the fewest. A worker that leaves or can't accept
 // calls another one. When all four are killed, stopped or without a processor at once, a connection waits for 100 ms at most
 // until one that stands by sees it. Elsewhere every connection wakes all workers.
+//
+// Connections that are kept stay where they are, also when workers are added. So
+// a worker that has more than 1.5 times the connections of another one on the
+// same address, and 2 or more above the mean, for 2 s, says Connection: close in
+// some of its answers, over HTTP/2 GOAWAY, until it has the mean; the clients
+// come back to those who have fewer. It tells no more clients than it had
+// connections above the mean when it began, 1 in 16 of its answers, and every
+// 100 ms 1 in 64 of its connections, at least 1. After that it rests for 10 s.
+// Siblings that don't accept, or don't take what they are left, count for
+// nothing: a worker that is alone tells nobody, and neither does one that leaves.
+// When clients do not come back to those for whose sake they were told, that is
+// the most that it costs: a connection for every 16 answers.
 //
 // A worker without file descriptors leaves the connections to its siblings and tries again, after 5 ms to 1 s. When all are,
 // the connections wait in the queue. It is an ERROR line, once a second at most, with what to do, and a number in status:
@@ -61,6 +75,11 @@
 // [New] takes all that a master needs, [Master.Run] runs it. Before Run, other methods fail with [ErrNotRunning], after it, and
 // after [Master.Close], with [ErrStopped]; they never wait for what does not come.
 //
+// New refuses more workers than its limits have room for, and the log says when
+// there is little: of descriptors, and of processes, which are what the cgroups
+// leave (pids.max) and, unless workers are root's, what their user may have
+// (RLIMIT_NPROC).
+//
 //	starting ──▶ running ⇄ rolling ──▶ (verdict)
 //	                ⇅          └─▶ rolling back ──▶ (verdict)
 //	             degraded: a breaker is open, or workers are missing
@@ -88,6 +107,42 @@
 // the master has not asked for that, it starts another one. Workers are in process groups of their own, so that Ctrl-C
 // on a terminal reaches the master only. SIGHUP and SIGPIPE do nothing to a worker. They are taken and not ignored, so that
 // programs that a worker executes are ended by them; a SIGHUP that the worker was started to ignore stays ignored.
+//
+// # Commands
+//
+// The control socket takes them as HTTP, and so does whatever [Master.Handler] is mounted on. [Client] gives them from Go,
+// and package ctl from a command line.
+//
+//	GET  /api/v1/status                  Status
+//	GET  /api/v1/logs?slot=2&n=100&follow=true  a LogLine in each line; see LogOptions
+//	POST /api/v1/reload                  waits; {"ok": true}, or 409 with {"ok": false, "reason", "output"}
+//	POST /api/v1/back                    as reload, but to the release before
+//	POST /api/v1/check                   {"ok": true, "release"}, or 409 with why a reload would be refused
+//	POST /api/v1/scale     {"workers", "force"}  waits; {"ok": true}, or as reload; with ?wait=false when it has begun
+//	POST /api/v1/restart   {"slot"}      waits; {"ok": true}, or as reload
+//	POST /api/v1/drain     {"slot"}      waits; {"ok": true}, or as reload
+//	POST /api/v1/reset                   {"ok": true}
+//	POST /api/v1/kill      {"slot"}      {"ok": true}
+//	POST /api/v1/stop                    {"ok": true}; with ?wait=true when the last worker is gone; with ?now=true what is
+//	                                     in flight is cut
+//	POST /api/v1/settings  {"key", "value"}  {"ok": true, "workers": how many have it}
+//	DELETE /api/v1/settings?key=KEY      {"ok": true, "workers": how many have it still}
+//
+// What is refused is answered with {"ok": false, "reason"}: 400 where the request can't be understood, 422 where it can't be
+// done, 409 where workers have failed, 503 where the master does not run, or not any more.
+//
+// With "Accept: application/x-ndjson" reload and back answer line by line: an [Event] for each thing that happens, and the
+// outcome last. An event that belongs to another reload is left out.
+//
+// The last 64 KiB that the workers of each slot have written are kept, across crashes and reloads. One who follows and does
+// not read holds up nobody: 256 KiB wait for him, and what is dropped after that is counted. The log is read without the
+// master's goroutine, also while that hangs.
+//
+// A command that nobody waits for any more when its turn comes is not carried out: one whose connection to the control
+// socket was closed, or whose header Cluster-Deadline (RFC 3339) has passed. Whoever sends that header gets a 102
+// (Processing, RFC 2518) when the command was taken, or the header of the answer. Every answer has the header
+// Cluster-Abilities with the word deadline: masters of older releases don't know it. A command that changes something is in
+// the status, in the history, with whose it is; also one that is refused.
 //
 // # Messages
 //
@@ -152,9 +207,12 @@
 //	                            replaced for that for 5 minutes, or until somebody is healthy again
 //	the master hangs            commands fail within 5 s (Client.Timeout) with ErrNotHeard, and are not carried out when it
 //	                            goes on: nobody waits for them any more
+//	the master is older         than the client, and does not tell when it takes a command: the client waits on while it
+//	                            answers questions, and says so (Client.Notice)
 //	a callback blocks           the worker drains and ends as ever; a panic in one is logged, and ends nothing
 //	a setting does harm         one that no worker applies is not kept; one that later workers refuse, or hang on for 2 s, does
 //	                            not keep them from serving; unset takes it back
+//	workers are uneven          as after a crash or a scale: the busiest tell some of their clients to come back, see Accepting
 //	a worker grows too large    and stays so for HeartbeatTimeout: replaced, the new one first
 //	a bad release               the rollout ends with a verdict that names the reason and the last lines of the worker; the
 //	                            old release never gives up a worker before one of the new has proven itself: the first

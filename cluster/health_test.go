@@ -45,7 +45,7 @@ func TestUnhealthyInStatus(t *testing.T) {
 // M11: handlers that hang are in the status although heartbeats come, and the shop's other worker is none of it.
 func TestStallInStatus(t *testing.T) {
 	t.Parallel()
-	z := startZoo(t, "server raced stall=300ms", config{"Workers": 1})
+	z := startZoo(t, "serving raced stall=300ms", config{"Workers": 1})
 	client := http.Client{}
 	defer client.CloseIdleConnections()
 	answered := make(chan error, 3)
@@ -91,8 +91,8 @@ func TestSilenceInStatus(t *testing.T) {
 // The drain limit of a worker must not be longer than its master's patience: the reload that would bring that is refused.
 func TestDrainLongerThanKill(t *testing.T) {
 	t.Parallel()
-	z := startZoo(t, "server draintimeout=1s", config{"KillTimeout": 2 * time.Second})
-	_, err := z.reload("server draintimeout=3s")
+	z := startZoo(t, "serving draintimeout=1s", config{"KillTimeout": 2 * time.Second})
+	_, err := z.reload("serving draintimeout=3s")
 	if err == nil || !strings.Contains(err.Error(), "exited with code 1 before it was ready") {
 		t.Errorf("the reload: %v", err)
 	}

@@ -28,6 +28,9 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer t.end(c, r)
 	switch {
 	case phase < phaseClosing:
+		if e.server.reliever.allowance.Load() > 0 {
+			e.server.relieve(w, r)
+		}
 	case e.server.requests.Err() != nil: // called off: the limit is near
 		refuse(w, r)
 		return

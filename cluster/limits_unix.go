@@ -5,6 +5,7 @@ package cluster
 import (
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"runtime"
 	"strconv"
@@ -36,19 +37,39 @@ func (m *Master) checkLimits() error {
 		m.cfg.Log.Warn("few descriptors: raise their limit (ulimit -Hn, LimitNOFILE=)", "limit", descriptors,
 			"master_needs", comfortable, "connections_per_worker", max(0, int64(descriptors)-workerDescriptors))
 	}
-	return m.checkTasks(taskLimit(os.DirFS("/")))
+	tasks, where := m.taskLimit(os.DirFS("/"))
+	m.tasks = tasks
+	return m.checkTasks(tasks, where)
+}
+
+// taskLimit returns how many processes and threads more there may be, and what
+// says so.
+func (m *Master) taskLimit(root fs.FS) (tasks int64, where string) {
+	tasks, where = cgroupTaskLimit(root)
+	if user, why := m.workersTaskLimit(root); user < tasks {
+		tasks, where = user, why
+	}
+	return tasks, where
 }
 
 func (m *Master) checkTasks(tasks int64, where string) error {
 	switch {
 	case tasks < int64(m.workers)+1:
-		return fmt.Errorf("%d workers and one that replaces another are more processes than %s leaves, which is %d: raise it, or run fewer",
-			m.workers, where, tasks)
+		return fmt.Errorf("%d workers and one that replaces another do not fit into the %s that are left by %s: raise it, or run fewer",
+			m.workers, counted(int(tasks), "process", "processes"), where)
 	case tasks < workerTasks*(int64(m.workers)+1):
 		m.cfg.Log.Warn("few processes: workers may fail to start, or to go on", "limit", tasks, "by", where,
 			"workers_need", workerTasks*(m.workers+1))
 	}
 	return nil
+}
+
+// tasksInWords is a number of processes for the log.
+func tasksInWords(tasks int64) any {
+	if tasks == math.MaxInt64 {
+		return "no limit"
+	}
+	return tasks
 }
 
 // descriptorLimit is the number of descriptors that this process, and a worker, may have: package os raises the soft limit
@@ -61,10 +82,10 @@ func descriptorLimit() uint64 {
 	return rlimitValue(limit.Cur)
 }
 
-// taskLimit returns how many processes and threads more there may be, as far as the cgroups of this process say.
-func taskLimit(root fs.FS) (tasks int64, where string) {
+// cgroupTaskLimit is taskLimit as far as the cgroups of this process say.
+func cgroupTaskLimit(root fs.FS) (tasks int64, where string) {
 	if runtime.GOOS != "linux" {
-		return 1 << 20, ""
+		return math.MaxInt64, ""
 	}
 	tasks, dir := tightest(root, cgroupDirs(root, "pids"), func(root fs.FS, dir string) (int64, bool) {
 		most, err := strconv.ParseInt(strings.TrimSpace(readCgroupFile(root, dir, "pids.max")), 10, 64)

@@ -101,6 +101,7 @@ func (l *listener) Close() (err error) {
 func (s *Server) lookForConnections() {
 	if l := s.accepts.Load(); l != nil && l.pacer != nil {
 		l.pacer.look()
+		s.lookForRelief(l.pacer.burden())
 	}
 }
 

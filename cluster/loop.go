@@ -23,12 +23,14 @@ type loop struct {
 	sup       *supervisor.State
 	children  map[supervisor.ID]*child
 	releases  map[supervisor.Release]*release
+	before    *release                           // what served before what serves; nil: nothing else has
 	tickets   map[supervisor.Ticket]chan<- error // of reloads
 	reloading map[supervisor.Ticket]string       // and to which release
 	orders    map[supervisor.Ticket]command      // all else that gets a verdict
 	answerer  *standIn
 	self      selfProgram
-	watchers  map[chan<- Event]struct{}
+	watchers  map[supervisor.Ticket]chan<- Event
+	earlier   map[supervisor.ID]bool // those who leave for what was before the reload under way
 	settings  map[string]string
 	waiting   map[*wait]struct{}      // for answers of workers
 	passed    map[int64]chan<- string // connections that workers may refuse to serve
@@ -59,6 +61,7 @@ type loop struct {
 	ticket                          supervisor.Ticket
 	lastSet, lastPassed             int64
 	crashes, reloads, reloadsFailed int
+	crashesIn                       map[int]int // by slot
 }
 
 // Run starts the workers and supervises them until the master was told to stop, by ctx, a signal or a command, and the
@@ -73,7 +76,7 @@ func (m *Master) Run(ctx context.Context) error {
 	}
 	l := &loop{
 		Master: m, began: time.Now(), children: map[supervisor.ID]*child{}, releases: map[supervisor.Release]*release{1: m.first},
-		tickets: map[supervisor.Ticket]chan<- error{}, orders: map[supervisor.Ticket]command{}, watchers: map[chan<- Event]struct{}{}, settings: map[string]string{},
+		tickets: map[supervisor.Ticket]chan<- error{}, orders: map[supervisor.Ticket]command{}, watchers: map[supervisor.Ticket]chan<- Event{}, earlier: map[supervisor.ID]bool{}, crashesIn: map[int]int{}, settings: map[string]string{},
 		waiting: map[*wait]struct{}{}, passed: map[int64]chan<- string{}, helpers: map[int]*helper{}, places: make([]supervisor.ID, 2*maxWorkers), newest: 1,
 		strangers: map[int]time.Time{}, reloading: map[supervisor.Ticket]string{},
 		serving: fmt.Sprintf("serving on %v", m.Addrs()),
@@ -84,7 +87,7 @@ func (m *Master) Run(ctx context.Context) error {
 	decisions.AnswerAfter = l.prepareAnswerer()
 	l.sup = supervisor.New(decisions, 1, 0)
 	m.cfg.Log.InfoContext(ctx, "master started", "release", m.first.name, "listening", m.Addrs(), "workers", m.workers, "because", m.reason,
-		"descriptors", descriptorLimit())
+		"descriptors", descriptorLimit(), "processes", tasksInWords(m.tasks))
 	stopControl := m.serveControl()
 	l.step(supervisor.Begin{})
 	l.run(ctx)
@@ -106,15 +109,21 @@ func (m *Master) Run(ctx context.Context) error {
 	return nil
 }
 
-// awayLimit is how late a master may be woken that is only busy. Beyond, it was stopped, or its machine was.
-const awayLimit = time.Second
+// maxAwayLimit bounds how late a master may be woken that is only busy. Beyond, it was stopped, or its machine was.
+const maxAwayLimit = time.Second
+
+// awayLimit is short enough for two of them and a heartbeat to pass within the
+// heartbeat timeout: a stop of the master of up to two may not be seen as one.
+func (c *Config) awayLimit() time.Duration {
+	return min(maxAwayLimit, (c.HeartbeatTimeout-c.HeartbeatInterval)/3)
+}
 
 // supervisorConfig adds the numbers that nobody has asked to change: PROMISES M5, M6, M12.
 func (m *Master) supervisorConfig() supervisor.Config {
 	c := &m.cfg
 	return supervisor.Config{
 		Workers: m.workers, ReadyTimeout: c.ReadyTimeout, Bake: c.Bake, KillTimeout: c.KillTimeout, ShutdownDelay: c.ShutdownDelay,
-		HurryTimeout: 2 * time.Second, HeartbeatTimeout: c.HeartbeatTimeout, AwayLimit: min(awayLimit, c.HeartbeatInterval),
+		HurryTimeout: 2 * time.Second, HeartbeatTimeout: c.HeartbeatTimeout, AwayLimit: c.awayLimit(),
 		MaxMemory: c.MaxWorkerMemory, MaxLag: time.Second,
 		BackoffMin: time.Second, BackoffMax: 30 * time.Second, BackoffDecay: time.Minute,
 		BreakerCrashes: 5, BreakerWindow: time.Minute, BreakerPause: 30 * time.Second, BreakerPauseMax: 5 * time.Minute,
@@ -164,7 +173,7 @@ func (l *loop) run(ctx context.Context) {
 			l.tick()
 		case <-stopped:
 			stopped = nil
-			l.shutdown(calledBy(ctx, "the end of its context"))
+			l.shutdown(calledBy(ctx, "the end of its context"), "stop")
 		}
 	}
 }
@@ -282,7 +291,7 @@ func (l *loop) signal(s os.Signal) {
 	case syscall.SIGUSR2:
 		go l.Reload(ctx, nil) //nolint:errcheck // the log has the verdict, if there was time for one
 	case syscall.SIGTERM, syscall.SIGINT:
-		l.shutdown(ctx)
+		l.shutdown(ctx, "stop")
 	case syscall.SIGTTIN:
 		l.scale(ctx, l.sup.Goal()+1)
 	case syscall.SIGTTOU:
@@ -307,9 +316,11 @@ func signalName(s os.Signal) string {
 	return s.String()
 }
 
-// shutdown ends the cluster, as somebody has asked for.
-func (l *loop) shutdown(ctx context.Context) {
-	l.asked(ctx, "stop")
+// shutdown ends the cluster, as somebody has asked for in so many words.
+func (l *loop) shutdown(ctx context.Context, what string) {
+	if what != "" {
+		l.asked(ctx, what)
+	}
 	if l.sup.Stopping == 0 {
 		l.stoppedBy = askedBy(ctx)
 	}
@@ -337,7 +348,12 @@ func (l *loop) step(e supervisor.Event) {
 	l.stepping = true
 	for len(l.queue) > 0 {
 		e, l.queue = l.queue[0], l.queue[1:]
-		for _, a := range l.sup.Step(l.now(), e) {
+		served := l.sup.Serving
+		actions := l.sup.Step(l.now(), e)
+		if l.sup.Serving != served {
+			l.keepBefore(l.releases[served], l.releases[l.sup.Serving])
+		}
+		for _, a := range actions {
 			l.do(a)
 		}
 	}

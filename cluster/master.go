@@ -38,10 +38,12 @@ type Master struct {
 	first     *release
 	control   *net.UnixListener
 	reserve   reserve // of descriptors, for workers and commands
+	tasks     int64   // processes and threads that there may be more, as of the start
 	handler   http.Handler
 	notify    *notifier
 	manager   *background // what notify sends
 	output    *output     // what workers write, and the log
+	logs      logbook     // the last of what workers wrote
 
 	calls   chan func(*loop)
 	inbox   chan inbound

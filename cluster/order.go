@@ -35,12 +35,14 @@ func (m *Master) scaleWith(ctx context.Context, workers int, options ScaleOption
 		most, why = m.most()
 	}
 	verdict := make(chan error, 1)
+	what := fmt.Sprintf("scale to %d", workers)
 	if err := m.call(ctx, func(l *loop) {
 		if !options.Force && workers > max(most, l.sup.Target) { // fewer than there are is always a way out
+			l.asked(ctx, what)
 			verdict <- fmt.Errorf("%d workers: there is room for %d (%s); \"force\" adds them all the same", workers, most, why)
 			return
 		}
-		l.order(ctx, fmt.Sprintf("scale to %d", workers), verdict, func(t supervisor.Ticket) supervisor.Event {
+		l.order(ctx, what, verdict, func(t supervisor.Ticket) supervisor.Event {
 			return supervisor.Scale{Ticket: t, Workers: workers}
 		})
 	}); err != nil {
@@ -99,11 +101,11 @@ func (m *Master) Drain(ctx context.Context, slot int) error {
 func (m *Master) Reset(ctx context.Context) error {
 	var refused error
 	if err := m.call(ctx, func(l *loop) {
+		l.asked(ctx, "reset")
 		if l.sup.Stopping > 0 {
 			refused = ErrStopped
 			return
 		}
-		l.asked(ctx, "reset")
 		l.step(supervisor.Reset{})
 	}); err != nil {
 		return err

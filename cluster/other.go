@@ -30,6 +30,9 @@ func (*Master) Status(context.Context) (Status, error) { return Status{}, ErrUns
 // Reload returns [ErrUnsupported].
 func (*Master) Reload(context.Context, chan<- Event) error { return ErrUnsupported }
 
+// ReloadBack returns [ErrUnsupported].
+func (*Master) ReloadBack(context.Context, chan<- Event) error { return ErrUnsupported }
+
 // Check returns [ErrUnsupported].
 func (*Master) Check(context.Context) (string, error) { return "", ErrUnsupported }
 
@@ -50,6 +53,9 @@ func (*Master) Kill(context.Context, int) error { return ErrUnsupported }
 
 // Stop returns [ErrUnsupported].
 func (*Master) Stop(context.Context) error { return ErrUnsupported }
+
+// StopNow returns [ErrUnsupported].
+func (*Master) StopNow(context.Context) error { return ErrUnsupported }
 
 // Set returns [ErrUnsupported].
 func (*Master) Set(context.Context, string, string) (int, error) { return 0, ErrUnsupported }

@@ -22,9 +22,9 @@ type output struct {
 	w     io.Writer
 }
 
-// relay copies whole lines until the end of the file. A line longer than maxLine is passed on in pieces, and each of them
+// relay copies whole lines until the end of the file, and shows them to keep first. A line longer than maxLine is passed on in pieces, and each of them
 // is made a line: what another process writes next must not end up in the middle of one.
-func (o *output) relay(r io.Reader, t *tail) {
+func (o *output) relay(r io.Reader, keep func(lines []byte)) {
 	buf := make([]byte, 0, maxLine+1) // with the end that the last line lacks, or a piece
 	cut := false                      // the line that is being read has lost its beginning
 	for {
@@ -47,7 +47,7 @@ func (o *output) relay(r io.Reader, t *tail) {
 			whole = len(buf)
 		}
 		if whole > 0 {
-			t.add(buf[:whole]) // first: a verdict does not wait for whoever reads the log
+			keep(buf[:whole]) // first: a verdict does not wait for whoever reads the log
 			o.write(buf[:whole])
 			buf = buf[:copy(buf, buf[whole:])]
 		}

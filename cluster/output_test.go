@@ -32,7 +32,7 @@ func relayed(t *testing.T, sources ...io.Reader) [][]byte {
 	out := &output{b, s}
 	var relays sync.WaitGroup
 	for _, r := range sources {
-		relays.Go(func() { out.relay(r, new(tail)) })
+		relays.Go(func() { out.relay(r, new(tail).add) })
 	}
 	relays.Wait()
 	b.close(time.Hour)
@@ -229,7 +229,7 @@ func TestRelayFillsTheTail(t *testing.T) {
 			fmt.Fprintf(&text, "line %d\n", i)
 		}
 		text.WriteString("panic: boom")
-		out.relay(&chopped{[]byte(text.String()), rand.New(rand.NewPCG(1, 2)), 50, io.EOF}, said)
+		out.relay(&chopped{[]byte(text.String()), rand.New(rand.NewPCG(1, 2)), 50, io.EOF}, said.add)
 		b.close(time.Hour)
 		got := said.lines()
 		if len(got) != tailLines || got[0] != "line 31" || got[tailLines-2] != "line 49" || got[tailLines-1] != "panic: boom" {

@@ -14,7 +14,8 @@ func newPacer(*board, int, socketListener) (*pacer, error) { return nil, errors.
 
 func (*pacer) accept() (net.Conn, error) { return nil, errors.ErrUnsupported }
 
-func (*pacer) look()        {}
-func (*pacer) pause()       {}
-func (*pacer) resume()      {}
-func (*pacer) close() error { return nil }
+func (*pacer) burden() burden { return burden{} }
+func (*pacer) look()          {}
+func (*pacer) pause()         {}
+func (*pacer) resume()        {}
+func (*pacer) close() error   { return nil }

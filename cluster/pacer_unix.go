@@ -229,6 +229,13 @@ func (p *pacer) look() {
 	}
 }
 
+// burden is how the connections are spread.
+func (p *pacer) burden() burden {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.siblings.burden()
+}
+
 // pause leaves all connections to the siblings. Their queue still wakes this
 // process.
 func (p *pacer) pause() {

@@ -1,6 +1,9 @@
 package cluster
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Whoever holds more connections than the mean of those that accept waits before the next one, so that another takes it.
 // Without that, whoever is awake takes all that is there: of 64 connections dialled in one burst, one of two workers had
@@ -60,6 +63,27 @@ func (s *siblings) others(f func(i int, e *boardEntry)) {
 			f(i, e)
 		}
 	}
+}
+
+// burden is how the connections are spread over this process and the siblings
+// that accept and are not given up.
+func (s *siblings) burden() (b burden) {
+	if !s.own().accepting.Load() {
+		return b
+	}
+	b.mine = s.own().live.Load()
+	b.workers, b.sum, b.least = 1, b.mine, math.MaxInt64
+	for i := range int(s.board.used.Load()) {
+		e := s.board.entry(i)
+		if i == s.place || !e.accepting.Load() || s.inVain[i] >= pacingPatience && e.accepted.Load() == s.seen[i] {
+			continue
+		}
+		live := e.live.Load()
+		b.workers++
+		b.sum += live
+		b.least = min(b.least, live)
+	}
+	return b
 }
 
 // wait is how long to leave the next connection to others.

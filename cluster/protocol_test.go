@@ -4,6 +4,8 @@ package cluster_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"doorbuster/cluster"
 )
@@ -188,4 +191,96 @@ func TestNewerMaster(t *testing.T) {
 	z := startZoo(t, "start:protocol=99", nil)
 	z.talks()
 	z.stop()
+}
+
+// A client of this release and a master of the first one, which tells nobody that it has taken a command: what is under
+// way goes on, whoever waits is told what is true within the time limit, and what that master can't do is refused in words.
+func TestClientOfOlderMaster(t *testing.T) {
+	t.Parallel()
+	program, err := older()
+	if err != nil {
+		t.Skip(err)
+	}
+	z := newZoo(t, "drain:gate", nil)
+	z.cmd.Path, z.cmd.Args = program, []string{program}
+	z.begin()
+	z.dial()
+	z.logged("all workers are ready", 1)
+	notices := make(chan string, 10)
+	z.client.Notice = func(s string) { notices <- s }
+	if err := z.client.ScaleWith(t.Context(), 2, cluster.ScaleOptions{}); err != nil || !strings.Contains(<-notices, "does not tell how scaling ends") {
+		t.Errorf("scale: %v", err)
+	}
+	const unknown = "the master is of an older release, which does not know this command"
+	for name, err := range map[string]error{
+		"restart": z.client.Restart(t.Context(), 1),
+		"back":    z.client.ReloadBack(t.Context(), nil),
+		"logs":    z.client.Logs(t.Context(), cluster.LogOptions{}, nil),
+		"force":   z.client.ScaleWith(t.Context(), 2, cluster.ScaleOptions{Force: true}),
+	} {
+		if err == nil || !strings.HasPrefix(err.Error(), unknown) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := z.client.Unset(t.Context(), "colour"); err == nil || !strings.HasPrefix(err.Error(), unknown) {
+		t.Errorf("unset: %v", err)
+	}
+	if s := z.settle(2); s.Master.ReloadsTotal != 0 {
+		t.Errorf("back was taken for a reload: %+v", s.Master)
+	}
+
+	z.client.Timeout = 3 * time.Second
+	stopped := make(chan error, 1)
+	go func() { stopped <- z.client.Stop(t.Context()) }()
+	z.gate.wait("drain", 2)
+	if said := <-notices; !strings.Contains(said, "waiting on") {
+		t.Errorf("whoever waits is told %q", said)
+	}
+	// One who leaves is not told that nothing is done.
+	leaving, leave := context.WithCancel(t.Context())
+	left := make(chan error, 1)
+	go func() { left <- z.client.Reload(leaving, nil) }()
+	select {
+	case err := <-left: // refused at once: it is stopping
+		if !errors.Is(err, cluster.ErrStopped) {
+			t.Error(err)
+		}
+	case <-notices:
+	}
+	leave()
+	z.gate.open()
+	z.exit()
+	if err := <-stopped; err != nil {
+		t.Errorf("stop: %v", err)
+	}
+}
+
+// The same for one who goes before the time limit, and for "at once", which that master has no word for.
+func TestLeavingAnOlderMaster(t *testing.T) {
+	t.Parallel()
+	program, err := older()
+	if err != nil {
+		t.Skip(err)
+	}
+	z := newZoo(t, "drain:gate", nil)
+	z.cmd.Path, z.cmd.Args = program, []string{program}
+	z.begin()
+	z.dial()
+	z.logged("all workers are ready", 1)
+	leaving, leave := context.WithCancel(t.Context())
+	left := make(chan error, 1)
+	go func() { left <- z.client.Stop(leaving) }()
+	z.gate.wait("drain", 2)
+	leave()
+	if err := <-left; err == nil || errors.Is(err, cluster.ErrNotHeard) || !strings.Contains(err.Error(), "may carry the command out") {
+		t.Errorf("one who leaves is told %v", err)
+	}
+	now := make(chan error, 1)
+	go func() { now <- z.client.StopNow(t.Context()) }()
+	z.logged("stopping at once", 1)
+	z.gate.open()
+	z.exit()
+	if err := <-now; err != nil {
+		t.Error(err)
+	}
 }

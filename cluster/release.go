@@ -209,6 +209,17 @@ func (r *release) same(o *release) bool {
 	return r.stamp.dev == o.stamp.dev && r.stamp.ino == o.stamp.ino && r.sum == o.sum && slices.Equal(r.env, o.env)
 }
 
+// again returns the same release with a file of its own.
+func (r *release) again() (*release, error) {
+	fd, err := dupCloseOnExec(int(r.file.Fd()))
+	if err != nil {
+		return nil, fmt.Errorf("hold release %s open: %w", r.name, err)
+	}
+	twin := *r
+	twin.file = os.NewFile(uintptr(fd), r.path)
+	return &twin, nil
+}
+
 // Close lets go of the file. Processes that run it go on.
 func (r *release) Close() error { return r.file.Close() }
 

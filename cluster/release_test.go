@@ -16,6 +16,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -74,10 +75,18 @@ var quietSince = time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func putRelease(t testing.TB, path string, content []byte, mode os.FileMode) string {
 	t.Helper()
+	defer keepDescriptors()()
 	if err := errors.Join(os.WriteFile(path, content, mode), os.Chmod(path, mode), os.Chtimes(path, quietSince, quietSince)); err != nil {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// keepDescriptors keeps what is opened from now on out of other tests' processes, until release is called: a child has all
+// descriptors from fork to exec, and a file that is open for writing is taken to be in the middle of a copy.
+func keepDescriptors() (release func()) {
+	syscall.ForkLock.RLock()
+	return syscall.ForkLock.RUnlock
 }
 
 func mustAdopt(t testing.TB, path string) *release {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"syscall"
@@ -20,7 +21,7 @@ const alertLimit = 30 * time.Second
 // Reload replaces all workers, one after the other, by such that run the executable that is now on disk (M8). It waits
 // for the outcome: nil when all run the new release, a *[VerdictError] when the old one serves on (M9), [ErrSuperseded] when
 // another reload has taken its place, and [ErrStopped] when the master was told to stop. Meanwhile watch gets what
-// happens, if it is not nil; an event is dropped when it is full. Once it has begun a reload goes on, also when ctx ends.
+// happens, if it is not nil, and not what belongs to another reload; an event is dropped when it is full. Once it has begun a reload goes on, also when ctx ends.
 func (m *Master) Reload(ctx context.Context, watch chan<- Event) error {
 	if err := m.call(ctx, func(l *loop) { l.asked(ctx, "reload") }); err != nil { // heard before the file is looked at
 		return err
@@ -43,10 +44,18 @@ func (m *Master) Reload(ctx context.Context, watch chan<- Event) error {
 		return errors.Join(err, r.Close())
 	}
 	handedOver()
-	if watch != nil {
-		defer m.call(context.WithoutCancel(ctx), func(l *loop) { delete(l.watchers, watch) }) //nolint:errcheck // it has ended: nobody is told anything any more
+	return m.awaitReload(ctx, verdict, watch)
+}
+
+// awaitReload waits for the verdict about a reload, or until nobody waits for it.
+func (m *Master) awaitReload(ctx context.Context, verdict <-chan error, watch chan<- Event) error {
+	err := m.await(ctx, verdict)
+	if watch != nil && ctx.Err() != nil { // else the verdict has ended it
+		m.call(context.WithoutCancel(ctx), func(l *loop) { //nolint:errcheck // it has ended: nobody is told anything any more
+			maps.DeleteFunc(l.watchers, func(_ supervisor.Ticket, w chan<- Event) bool { return w == watch })
+		})
 	}
-	return m.await(ctx, verdict)
+	return err
 }
 
 // Check looks at the executable that a reload would adopt now, changes nothing, and
@@ -92,16 +101,25 @@ func (m *Master) refuse(ctx context.Context, reason string) error {
 }
 
 func (l *loop) reload(r *release, verdict chan<- error, watch chan<- Event) {
-	if watch != nil {
-		l.watchers[watch] = struct{}{}
-	}
 	l.newest++
 	l.ticket++
+	if watch != nil {
+		l.watchers[l.ticket] = watch
+	}
 	under := l.sup.Rollout
 	same := under != nil && !under.Back && l.releases[under.Release].same(r) // on the way back its release may be retired
 	l.releases[l.newest], l.tickets[l.ticket], l.reloading[l.ticket] = r, verdict, r.name
 	l.reloads++
 	l.step(supervisor.Reload{Ticket: l.ticket, Release: l.newest, Same: same})
+	if same {
+		return
+	}
+	clear(l.earlier)
+	for _, p := range l.sup.Processes {
+		if p.Phase == supervisor.Leaving || p.Phase == supervisor.Killed { // a reload tells nobody to leave before somebody new is ready
+			l.earlier[p.ID] = true
+		}
+	}
 }
 
 func (l *loop) verdict(v supervisor.Verdict) {
@@ -117,6 +135,7 @@ func (l *loop) verdict(v supervisor.Verdict) {
 	}
 	reply := l.tickets[v.Ticket]
 	delete(l.tickets, v.Ticket)
+	delete(l.watchers, v.Ticket)
 	release := l.reloading[v.Ticket]
 	delete(l.reloading, v.Ticket)
 	if v.Reason == "" {
@@ -177,7 +196,10 @@ func (l *loop) note(n supervisor.Note) {
 	if l.sup.Rollout != nil {
 		e.Done = l.readyWith(l.sup.Rollout.Release)
 	}
-	for watch := range l.watchers {
+	for _, watch := range l.watchers {
+		if l.earlier[n.ID] {
+			break
+		}
 		select {
 		case watch <- e:
 		default:
@@ -189,6 +211,7 @@ func (l *loop) note(n supervisor.Note) {
 	switch n.Kind {
 	case supervisor.NoteCrashed:
 		l.crashes++
+		l.crashesIn[n.Slot]++
 	case supervisor.NoteRollout:
 		l.told = false
 		l.tell(l.notify.reloading)

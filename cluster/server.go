@@ -69,6 +69,7 @@ type Server struct {
 
 	served       atomic.Bool
 	phase        atomic.Int32 // of serverPhase
+	reliever     reliever
 	traffic      traffic
 	stall        stallWatch
 	acceptErrors atomic.Int64
@@ -222,6 +223,7 @@ func (s *Server) delay(stop, hurry context.Context, failed <-chan error) error {
 // takeOver puts the hooks into the http.Server that serves, and the wrapper around the listener.
 func (s *Server) takeOver(inner net.Listener) (net.Listener, error) {
 	s.serving = copyOf(s.HTTP)
+	s.serving.TLSConfig = s.HTTP.TLSConfig.Clone() // net/http adds its protocols: servers may share one
 	next := s.HTTP.Handler
 	if next == nil {
 		next = http.DefaultServeMux

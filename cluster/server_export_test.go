@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"math"
 	"net/http"
 	"os"
 	"time"
@@ -146,3 +147,46 @@ var NoticePlace = noticePlace
 
 // Notice is what goes there.
 const Notice = notice
+
+// Relief decides how many connections are told to go.
+type Relief = relief
+
+// Burden is how connections are spread over workers. The first has them.
+func Burden(live ...int64) (b burden) {
+	b.workers, b.mine, b.least = int64(len(live)), live[0], math.MaxInt64
+	for i, n := range live {
+		b.sum += n
+		if i > 0 {
+			b.least = min(b.least, n)
+		}
+	}
+	return b
+}
+
+// Burden is how connections are spread, as one process sees it.
+func (s *siblings) Burden() burden { return s.burden() }
+
+// Look is one of the looks.
+func (r *relief) Look(b burden, leaving, unused, answers int64) int64 {
+	return r.look(b, leaving, unused, answers)
+}
+
+// Under reports whether there is an episode.
+func (r *relief) Under() bool { return r.left > 0 }
+
+// Excess is how many connections there are above the mean.
+func (b burden) Excess() int64 { return b.excess() }
+
+// The limits of an episode.
+const (
+	ReliefPatience = reliefPatience
+	ReliefRest     = reliefRest
+	ReliefAnswers  = reliefAnswers
+	ReliefPart     = reliefPart
+)
+
+// Leaving is how many open connections were told to go.
+func (s *Server) Leaving() int64 { return s.reliever.leaving.Load() }
+
+// Allow lets so many connections be told at once.
+func (s *Server) Allow(n int64) { s.reliever.allowance.Store(n) }

@@ -64,6 +64,26 @@ func (p *workplace) patronTLS(protocols ...string) *patron {
 
 func (v *patron) protocol() string { return v.Conn.(*tls.Conn).ConnectionState().NegotiatedProtocol }
 
+// Servers can share a TLSConfig, as those of several addresses do: the race
+// detector sees whoever writes to it.
+func TestServersShareATLSConfig(t *testing.T) {
+	t.Parallel()
+	cert := certificate(t, "shop")
+	shared := &tls.Config{Certificates: []tls.Certificate{*cert}}
+	var places []*workplace
+	for range 4 {
+		places = append(places, openWorkplace(t, func(p *workplace) { p.HTTP.TLSConfig = shared }))
+	}
+	for _, p := range places {
+		if got := p.patronTLS("h2").protocol(); got != "h2" {
+			t.Errorf("got %q", got)
+		}
+	}
+	if shared.NextProtos != nil {
+		t.Errorf("the protocols of the one became those of all: %v", shared.NextProtos)
+	}
+}
+
 // With HTTP.TLSConfig a Server serves TLS. The protocols are those of
 // HTTP.Protocols, and never is a request in plain text answered.
 func TestServeTLS(t *testing.T) {

@@ -36,7 +36,10 @@ func (m *Master) Set(ctx context.Context, key, value string) (applied int, err e
 		return 0, fmt.Errorf("there is no setting %q", key)
 	}
 	var refused error
-	if err := m.call(ctx, func(l *loop) { refused = l.refuseSetting(key, value) }); err != nil {
+	if err := m.call(ctx, func(l *loop) {
+		l.asked(ctx, "set "+key)
+		refused = l.refuseSetting(key, value)
+	}); err != nil {
 		return 0, err
 	}
 	if refused != nil {
@@ -117,7 +120,6 @@ func (l *loop) set(ctx context.Context, key, value string, answer func(applied i
 		answer(0, err)
 		return
 	}
-	l.asked(ctx, "set "+key)
 	l.lastSet++
 	msg := message{Kind: msgSet, Key: key, Value: value, ID: l.lastSet}
 	asked := map[*child]bool{}
@@ -150,6 +152,7 @@ func (l *loop) set(ctx context.Context, key, value string, answer func(applied i
 func (m *Master) Unset(ctx context.Context, key string) (left int, err error) {
 	unknown := fmt.Errorf("setting %q was not made, or was not kept", key)
 	if err := m.call(ctx, func(l *loop) {
+		l.asked(ctx, "unset "+key)
 		if _, ok := l.settings[key]; !ok {
 			return
 		}

@@ -237,6 +237,9 @@ func TestMasterWithoutDescriptors(t *testing.T) {
 func TestWorkerThatMumbles(t *testing.T) {
 	t.Parallel()
 	z := startZoo(t, "good raced", nil)
+	if _, err := z.reload("good again"); err != nil { // from then on the release before is held open, too
+		t.Fatal(err)
+	}
 	z.pids()
 	before := openDescriptors(t, z.cmd.Process.Pid)
 	for _, behaviour := range []string{"start:mumble", "start:mumble again", "start:mumble once more"} {

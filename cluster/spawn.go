@@ -40,7 +40,7 @@ type invitation struct {
 	KillTimeout time.Duration `json:"kill_timeout"`
 	// HeartbeatTimeout is how long a worker may stand still. 0: the master does not tell.
 	HeartbeatTimeout time.Duration     `json:"heartbeat_timeout,omitempty"`
-	Workers          int               `json:"workers,omitempty"` // that there should be
+	Workers          int               `json:"workers,omitempty"` // that there should be, by a scale under way too
 	Rlimits          []Rlimit          `json:"rlimits,omitempty"`
 	Settings         map[string]string `json:"settings,omitempty"`
 }

@@ -7,10 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -122,6 +124,9 @@ func (l *loop) status() Status {
 	if r := l.releases[l.sup.Serving]; r != nil {
 		master.Release = r.name
 	}
+	if l.before != nil {
+		master.Before = l.before.name
+	}
 	s.Workers = []WorkerStatus{}
 	for _, p := range l.sup.Processes {
 		c := l.children[p.ID]
@@ -131,7 +136,7 @@ func (l *loop) status() Status {
 		s.Workers = append(s.Workers, WorkerStatus{
 			Slot: p.Slot, PID: p.PID, Release: c.release.name, State: p.Phase.String(), UptimeSeconds: time.Since(c.forked).Seconds(),
 			RSSBytes: c.beat.Memory, Goroutines: c.beat.Goroutines, InFlight: c.beat.InFlight, Connections: c.beat.Connections,
-			RequestsTotal: c.beat.Requests, AcceptErrors: c.beat.AcceptErrors, LagSeconds: c.beat.Lag.Seconds(),
+			RequestsTotal: c.beat.Requests, CrashesTotal: l.crashesIn[p.Slot], AcceptErrors: c.beat.AcceptErrors, LagSeconds: c.beat.Lag.Seconds(),
 			Unhealthy: c.beat.Unhealthy, SilentSeconds: time.Since(c.heard).Seconds(), MissedMessages: c.beat.Missed,
 			Protocol: c.protocol, Abilities: c.abilities,
 		})
@@ -161,7 +166,8 @@ func (l *loop) breakerOpen() bool {
 	return slices.ContainsFunc(l.sup.Breakers, func(b *supervisor.Breaker) bool { return b.Open })
 }
 
-// logStatus writes the line that tells how all are (M13).
+// logStatus writes the line that tells how all are (M13): a warning where they are not as they should be, an error where
+// nobody serves, with the reasons.
 func (l *loop) logStatus() {
 	s := l.status()
 	var memory, requests int64
@@ -171,8 +177,20 @@ func (l *loop) logStatus() {
 		requests += w.RequestsTotal
 		inFlight += w.InFlight
 	}
-	l.cfg.Log.Info("cluster", "state", s.Master.State, "ready", s.Master.Ready, "workers", s.Master.Target, "memory_mb", memory>>20,
-		"requests", requests, "in_flight", inFlight, "crashes", s.Master.CrashesTotal)
+	level, fields := slog.LevelInfo, []any{
+		"state", s.Master.State, "ready", s.Master.Ready, "workers", s.Master.Target, "memory_mb", memory >> 20,
+		"requests", requests, "in_flight", inFlight, "crashes", s.Master.CrashesTotal,
+	}
+	switch {
+	case s.Master.State == "degraded" && s.Master.Ready == 0:
+		level = slog.LevelError
+	case s.Master.State == "degraded":
+		level = slog.LevelWarn
+	}
+	if len(s.Master.Reasons) > 0 {
+		fields = append(fields, "because", strings.Join(s.Master.Reasons, "; "))
+	}
+	l.cfg.Log.Log(context.Background(), level, "cluster", fields...)
 }
 
 // Kill kills the worker in a slot with SIGKILL, for those who want to see what happens then. To the cluster it is a crash
@@ -197,7 +215,21 @@ func (m *Master) Kill(ctx context.Context, slot int) error {
 // Stop shuts the cluster down, as SIGTERM does. The second call cuts short what the workers hold, a third one kills. It
 // returns at once; the end is that of Run.
 func (m *Master) Stop(ctx context.Context) error {
-	return m.call(ctx, func(l *loop) { l.shutdown(ctx) })
+	return m.call(ctx, func(l *loop) { l.shutdown(ctx, "stop") })
+}
+
+// StopNow shuts the cluster down and cuts short what the workers hold, as two calls of
+// Stop do; when the end is under way it is cut short. More calls do nothing.
+func (m *Master) StopNow(ctx context.Context) error {
+	return m.call(ctx, func(l *loop) {
+		what := "stop --now"
+		if l.sup.Stopping > 1 {
+			l.asked(ctx, what)
+		}
+		for ; l.sup.Stopping < 2 && l.exit == nil; what = "" {
+			l.shutdown(ctx, what)
+		}
+	})
 }
 
 // Get asks a worker over HTTP on a connection of its own, which its listener knows nothing of: what [Worker.HandleAdmin]

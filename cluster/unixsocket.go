@@ -124,6 +124,8 @@ func unixError(path string, err error) error {
 		return fmt.Errorf("socket %s is taken by another program: stop it, or choose another path", path)
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("socket %s needs more rights than this user has: choose a folder that it may write to: %w", path, err)
+	case errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("socket %s is on a read-only file system: choose a path on another one", path)
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("socket %s: its folder does not exist: make it, or choose another path", path)
 	}

@@ -96,7 +96,7 @@ func (l *loop) explain(s *Status) {
 		because("the circuit breaker of release %s is open, after %s within a minute; %s; the last: %s", b.Release, countOf(b.Crashes, "crash", "crashes"), next, b.Reason)
 	}
 	for _, v := range l.sup.Vacancies() {
-		w := WaitingSlot{Slot: v.Slot, Release: l.nameOf(v.Release), Crashes: v.Crashes, InSeconds: until(v.At), Breaker: v.Breaker != nil}
+		w := WaitingSlot{Slot: v.Slot, Release: l.nameOf(v.Release), Crashes: v.Crashes, CrashesTotal: l.crashesIn[v.Slot], InSeconds: until(v.At), Breaker: v.Breaker != nil}
 		text := fmt.Sprintf("slot %d has no worker", v.Slot)
 		if v.Last != nil {
 			w.Reason, w.SinceSeconds = v.Last.Reason, max(0, (now-v.Last.At).Seconds())

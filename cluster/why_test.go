@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"doorbuster/cluster"
 )
@@ -104,4 +105,73 @@ func TestHistoryIsBounded(t *testing.T) {
 		t.Errorf("%d entries: %+v; the last verdict is %+v", n, s.History, s.LastVerdict)
 	}
 	z.stop()
+}
+
+// Every command that is given is in the history, with whose it is, also when it is refused.
+func TestHistoryHasEveryCommand(t *testing.T) {
+	t.Parallel()
+	z := startZoo(t, "good", nil)
+	for _, c := range []struct{ method, path, body, what string }{
+		{"POST", "reload", "", "reload"},
+		{"POST", "scale", `{"workers":3}`, "scale to 3"},
+		{"POST", "restart", `{"slot":1}`, "restart 1"},
+		{"POST", "restart", `{"slot":9}`, "restart 9"},
+		{"POST", "drain", `{"slot":2}`, "drain 2"},
+		{"POST", "reset", "", "reset"},
+		{"POST", "kill", `{"slot":9}`, "kill 9"},
+		{"POST", "settings", `{"key":"colour","value":"red"}`, "set colour"},
+		{"POST", "settings", `{"key":"unknown","value":"x"}`, "set unknown"},
+		{"DELETE", "settings?key=colour", "", "unset colour"},
+		{"DELETE", "settings?key=colour", "", "unset colour"},
+	} {
+		z.mustCommand(c.method, "/api/v1/"+c.path, c.body)
+		me := fmt.Sprintf("the control socket (uid %d, pid %d)", os.Getuid(), os.Getpid())
+		if h := z.status().History; !slices.ContainsFunc(h[max(0, len(h)-2):], func(e cluster.HistoryEntry) bool { return e.What == c.what && e.By == me }) {
+			t.Errorf("%s %s %s is not in the history: %+v", c.method, c.path, c.body, h)
+		}
+	}
+	z.stop()
+}
+
+// The line about the whole cluster is a warning while something is missing, an error while nobody serves, and says why.
+// Crashes are counted for each slot.
+func TestStatusLineSaysWhy(t *testing.T) {
+	t.Parallel()
+	z := newZoo(t, "ready:gate ready:exit=3", config{"StatusInterval": 10 * time.Millisecond})
+	z.begin()
+	z.dial()
+	z.logged("all workers are ready", 1)
+	levels := func() map[string]string { // by state and how many are ready
+		found := map[string]string{}
+		for _, e := range z.log.list() {
+			if e.message == "cluster" {
+				key := fmt.Sprintf("%v, %v ready", e.fields["state"], e.fields["ready"])
+				found[key] = fmt.Sprintf("%v %v", e.fields["level"], e.fields["because"])
+			}
+		}
+		return found
+	}
+	eventually(t, "a line while all is well", func() bool { return levels()["running, 2 ready"] == "INFO <nil>" })
+	workers := z.gate.wait("ready", 2)
+	workers[0].pass()
+	z.logged("worker crashed", 1)
+	workers[1].pass()
+	z.logged("worker crashed", 2)
+	eventually(t, "a line while nobody is ready", func() bool { return levels()["degraded, 0 ready"] != "" })
+	found := levels()
+	if got := found["degraded, 0 ready"]; !strings.HasPrefix(got, "ERROR ") || !strings.Contains(got, " has no worker since ") && !strings.Contains(got, " is starting") {
+		t.Errorf("with nobody ready it says %q", got)
+	}
+	if got, ok := found["degraded, 1 ready"]; ok && !strings.HasPrefix(got, "WARN slot ") {
+		t.Errorf("with one ready it says %q", got)
+	}
+	z.gate.wait("ready", 4)
+	for _, w := range z.settle(2).Workers {
+		if w.CrashesTotal != 1 {
+			t.Errorf("slot %d has had %d crashes", w.Slot, w.CrashesTotal)
+		}
+	}
+	z.gate.open()
+	z.signal(syscall.SIGTERM)
+	z.exit()
 }

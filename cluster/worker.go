@@ -45,8 +45,8 @@ type Worker struct {
 // Slot is this worker's place in the cluster, from 1. Its replacement has the same.
 func (w *Worker) Slot() int { return w.slot }
 
-// Workers is how many workers there should be, as of the start of this one: what they share can be divided by it. It is 0
-// under a master of an older version.
+// Workers is how many workers there should be, as of the start of this one: what they share can be divided by it. While
+// a scale adds some it is how many there are going to be. It is 0 under a master of an older version.
 func (w *Worker) Workers() int { return w.workers }
 
 // Release names the executable that this worker runs, as its master knows it.

@@ -3,8 +3,8 @@ package checkout_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -19,15 +19,24 @@ import (
 func TestProviderAnswersTooLate(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
-	req := s.buyer(payment.TokenTimeout, mug, 1)
+	req := s.buyer(payment.TokenOK, mug, 1)
 	charges := 0
-	counted := &hooked{Gateway: s.provider, charge: func(_ context.Context, _ payment.Charge, next func() (payment.Receipt, error)) (payment.Receipt, error) {
-		charges++
-		return next()
-	}}
-	// The time limit has to pass; it is also what the cancellation has.
-	cfg := checkout.Config{TransactionTimeout: time.Minute, PaymentTimeout: time.Second}
-	result, err := s.worker(counted, cfg).Checkout(t.Context(), req)
+	late := &hooked{
+		Gateway: s.provider,
+		charge: func(ctx context.Context, c payment.Charge, _ func() (payment.Receipt, error)) (payment.Receipt, error) {
+			charges++
+			if _, err := s.provider.Charge(context.WithoutCancel(ctx), payment.Charge{Order: c.Order, Amount: c.Amount, Token: payment.TokenOK}); err != nil {
+				return payment.Receipt{}, err
+			}
+			<-ctx.Done()
+			return payment.Receipt{}, fmt.Errorf("%w: %w", payment.ErrUnavailable, context.Cause(ctx))
+		},
+		// The limit of the cancellation is the same one, and it must not pass.
+		cancel: func(ctx context.Context, order uuid.UUID, _ func() (payment.Receipt, error)) (payment.Receipt, error) {
+			return s.provider.Cancel(context.WithoutCancel(ctx), order)
+		},
+	}
+	result, err := s.worker(late, impatient).Checkout(t.Context(), req)
 	if err != nil || result.Order.Status != checkout.Confirmed || result.Replayed {
 		t.Fatalf("got %+v, %v, want a confirmed order", result, err)
 	}

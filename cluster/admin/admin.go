@@ -51,6 +51,13 @@ func New(master Master, cfg Config) (http.Handler, error) {
 	h.origin.SetDenyHandler(http.HandlerFunc(refuseOrigin))
 	commands := http.NewServeMux()
 	commands.Handle("/api/v1/", h.origin.Handler(master.Handler()))
+	commands.HandleFunc("GET /api/v1/logs", func(w http.ResponseWriter, r *http.Request) {
+		if h.foreign(r) { // few may follow the log at a time
+			refuseOrigin(w, r)
+			return
+		}
+		master.Handler().ServeHTTP(w, r)
+	})
 	commands.HandleFunc("GET /metrics", h.metrics)
 	commands.HandleFunc("GET /debug/workers/{pid}/{path...}", h.debug)
 	mux := http.NewServeMux()
@@ -133,12 +140,16 @@ func (h *handler) readyz(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// debug passes a question on to one worker (W6).
-func (h *handler) debug(w http.ResponseWriter, r *http.Request) {
-	// A profile costs the worker something, so pages of other sites may not even ask for one, although it is a GET.
+// foreign reports whether a page of another site asks, for what such pages may not even ask for, although it is a GET.
+func (h *handler) foreign(r *http.Request) bool {
 	strict := *r
 	strict.Method = http.MethodPost
-	if h.origin.Check(&strict) != nil {
+	return h.origin.Check(&strict) != nil
+}
+
+// debug passes a question on to one worker (W6).
+func (h *handler) debug(w http.ResponseWriter, r *http.Request) {
+	if h.foreign(r) { // a profile costs the worker something
 		refuseOrigin(w, r)
 		return
 	}

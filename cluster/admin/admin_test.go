@@ -48,7 +48,7 @@ func (p *puppets) Status(context.Context) (cluster.Status, error) {
 	p.statuses.Add(1)
 	var s cluster.Status
 	s.Master.State, s.Master.Target, s.Master.CrashesTotal, s.Master.ReloadsTotal, s.Master.ReloadsFailed = "running", p.target, 5, 7, 2
-	s.Master.RSSBytes, s.Master.BreakerOpen = 11<<20, true
+	s.Master.RSSBytes, s.Master.BreakerOpen, s.Master.Answering = 11<<20, true, len(p.workers) == 0
 	if n := len(p.workers); n > 0 && p.target == 0 {
 		s.Master.Target = p.workers[n-1].slot
 	}
@@ -195,7 +195,7 @@ func TestMetricsOfTheMaster(t *testing.T) {
 	parsed(t, text)
 	want := []string{
 		"# TYPE cluster_workers_target gauge", "cluster_workers_target 2", "# TYPE cluster_workers_ready gauge", "cluster_workers_ready 2",
-		"cluster_breaker_open 1", "cluster_master_resident_memory_bytes 1.1534336e+07",
+		"cluster_breaker_open 1", "cluster_answering 0", "cluster_master_resident_memory_bytes 1.1534336e+07",
 		"# TYPE cluster_crashes_total counter", "cluster_crashes_total 5", "cluster_reloads_total 7", "cluster_reloads_failed_total 2",
 		`cluster_worker_up{slot="1"} 1`, `cluster_worker_up{slot="2"} 2`,
 		`cluster_worker_in_flight{slot="1"} 1`, `cluster_worker_in_flight{slot="2"} 5`,
@@ -210,7 +210,7 @@ func TestMetricsOfTheMaster(t *testing.T) {
 		}
 	}
 	empty := scrape(t)
-	if parsed(t, empty); !strings.Contains(empty, "cluster_workers_ready 0\n") || strings.Contains(empty, "cluster_worker_") {
+	if parsed(t, empty); !strings.Contains(empty, "cluster_workers_ready 0\n") || !strings.Contains(empty, "cluster_answering 1\n") || strings.Contains(empty, "cluster_worker_") {
 		t.Errorf("of a master without workers: %s", empty)
 	}
 }

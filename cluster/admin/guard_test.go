@@ -199,6 +199,21 @@ func TestGuardWithoutToken(t *testing.T) {
 	}
 }
 
+// A page of another site can't take the few places of those who follow the log.
+func TestGuardOfTheLog(t *testing.T) {
+	t.Parallel()
+	url, behind := guarded(t, admin.Config{Addr: "127.0.0.1:0"})
+	for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://evil.example"}} {
+		before := behind.reached()
+		if got := send(t, request{url: url + "/api/v1/logs?follow=true", header: header}); got.code != http.StatusForbidden || behind.reached() != before {
+			t.Errorf("%v: got %d: %s", header, got.code, got.body)
+		}
+	}
+	if got := send(t, request{url: url + "/api/v1/logs"}); got.code != http.StatusOK || got.body != "done: GET /api/v1/logs\n" {
+		t.Errorf("its own: got %d: %s", got.code, got.body)
+	}
+}
+
 // Commands are the master's to answer; paths and methods that there are not are refused.
 func TestRoutes(t *testing.T) {
 	t.Parallel()

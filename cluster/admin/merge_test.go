@@ -241,7 +241,7 @@ func readable(t testing.TB, text string) map[string]*dto.MetricFamily {
 		t.Errorf("the answer can't be read: %v\n%s", err, text)
 	}
 	ofMaster := []string{
-		"cluster_workers_target", "cluster_workers_ready", "cluster_breaker_open", "cluster_master_resident_memory_bytes",
+		"cluster_workers_target", "cluster_workers_ready", "cluster_breaker_open", "cluster_answering", "cluster_master_resident_memory_bytes",
 		"cluster_crashes_total", "cluster_reloads_total", "cluster_reloads_failed_total",
 	}
 	for name, family := range all {

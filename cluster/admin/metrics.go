@@ -104,6 +104,7 @@ func own(s cluster.Status, told []families) families {
 	gauge("cluster_workers_target", "How many workers there should be.", float64(m.Target))
 	gauge("cluster_workers_ready", "How many workers are ready.", float64(m.Ready))
 	gauge("cluster_breaker_open", "1 while a release is not started any more because it crashed too often.", oneIf(m.BreakerOpen))
+	gauge("cluster_answering", "1 while no worker is ready and the answerer tells clients to come back.", oneIf(m.Answering))
 	gauge("cluster_master_resident_memory_bytes", "Resident memory of the master.", float64(m.RSSBytes))
 	counter("cluster_crashes_total", "Workers that ended without being told to.", m.CrashesTotal)
 	counter("cluster_reloads_total", "Rolling restarts that were asked for.", m.ReloadsTotal)

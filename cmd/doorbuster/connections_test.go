@@ -1,3 +1,5 @@
+//go:build unix
+
 package main_test
 
 import (
@@ -8,6 +10,7 @@ import (
 
 	"doorbuster/app/dbtest"
 	"doorbuster/app/devstack"
+	"doorbuster/cluster"
 )
 
 // smallPostgres is a migrated PostgreSQL that lets 30 connections in, 3 of them for superusers.
@@ -60,11 +63,65 @@ func TestPoolsFitIntoPostgres(t *testing.T) {
 			}
 		}
 	}
+	noneTooMany(s)
+	s.close()
+}
+
+// noneTooMany looks for connections that PostgreSQL had no room for.
+func noneTooMany(s *shop) {
+	s.t.Helper()
 	for _, line := range s.stderr.all() {
 		if strings.Contains(line, "SQLSTATE 53300") || strings.Contains(line, "too many clients") {
-			t.Errorf("the log says %s", line)
+			s.t.Errorf("the log says %s", line)
 		}
 	}
+}
+
+// Workers that a scale adds get what the pools of those that are there leave. A
+// scale that PostgreSQL has no room for fails with the numbers, and what was
+// there serves on.
+func TestPoolsFitAfterAScale(t *testing.T) {
+	t.Parallel()
+	database := smallPostgres(t)
+	s := openShop(t, database, "WORKERS=2", "DATABASE_MAX_CONNS=10", "READY_TIMEOUT="+hang.String())
+	listeners := func() string {
+		return ask(t, strings.TrimPrefix(database, "DATABASE_URL="), `SELECT string_agg(substring(application_name FROM 'pool of .*'), ', ' ORDER BY application_name DESC)
+			FROM pg_stat_activity WHERE application_name LIKE '% listener%'`)
+	}
+	awaitPools := func(want string) {
+		t.Helper()
+		poll(t, "the pools are "+want, func() bool { return listeners() == want })
+	}
+	awaitPools("pool of 8, pool of 8")
+	c := newCrowd(s)
+	c.join("readers", 24, reads(stranger, s.url("/v1/products")))
+	c.working()
+	if err := s.client.Scale(t.Context(), 4); err != nil {
+		t.Error(err)
+	}
+	awaitPools("pool of 8, pool of 8, pool of 2, pool of 2")
+	c.working()
+	err := s.client.ScaleWith(t.Context(), 12, cluster.ScaleOptions{Force: true})
+	const want = "the workers that are there, 4, may take 24: what is left is too little for 8 more and one that replaces another; " +
+		"scale to 4 at most, or reload, which shares anew, or raise max_connections to 45"
+	if verdict, ok := errors.AsType[*cluster.VerdictError](err); !ok || !strings.Contains(strings.Join(verdict.Output, " "), want) {
+		t.Errorf("a scale beyond what there is: %+v, want %s", err, want)
+	}
+	poll(t, "4 workers", func() bool { return len(s.pids()) == 4 && s.status().Master.Target == 4 })
+	if err := s.client.Reload(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+	poll(t, "the pools are shared anew", func() bool { return !strings.Contains(listeners(), "pool of 8") })
+	c.working()
+	c.leave()
+	for _, k := range c.kinds {
+		for _, failure := range k.failures {
+			if bad := new(badAnswer); errors.As(failure.err, &bad) && strings.HasPrefix(bad.status, "50") && !bad.slow() {
+				t.Errorf("%s: %v", k.name, bad)
+			}
+		}
+	}
+	noneTooMany(s)
 	s.close()
 }
 

@@ -30,7 +30,7 @@ type devCommand struct {
 func (c *devCommand) Run(env *environment) (err error) {
 	ctx := env.signals.stop
 	if err := c.check(ctx, env.log); err != nil {
-		return err
+		return unlessStopped(ctx, err)
 	}
 	defer removeRuntimeDir()
 	say := func(format string, args ...any) { fmt.Fprintf(env.stdout, format+"\n", args...) }
@@ -66,6 +66,14 @@ func (c *devCommand) check(ctx context.Context, log *slog.Logger) error {
 	}
 	if err := c.clusterFlags.check(&c.shopFlags); err != nil {
 		return err
+	}
+	if err := checkWritable(os.TempDir(), "TMPDIR"); err != nil {
+		return err
+	}
+	if c.Data != "" {
+		if err := checkWritable(c.Data, "DATA"); err != nil {
+			return err
+		}
 	}
 	if _, err := cluster.Dial(ctx, c.ControlSocket); err == nil {
 		return fmt.Errorf("a shop is running already, on control socket %s: end it with \"doorbuster stop\", or set PID_FILE, CONTROL_SOCKET, ADDR and ADMIN_ADDR for another", c.ControlSocket)

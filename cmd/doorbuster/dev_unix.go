@@ -69,7 +69,7 @@ func (c *devCommand) runShop(env *environment, databases databaseFlags, ready fu
 	go func() { done <- cmd.Wait() }()
 	open := make(chan string, 1)
 	go func() { open <- c.waitUntilOpen(env.signals.stop, notified) }()
-	for {
+	for told := false; ; {
 		select {
 		case addr := <-open:
 			if addr != "" {
@@ -79,18 +79,26 @@ func (c *devCommand) runShop(env *environment, databases databaseFlags, ready fu
 			if s == syscall.SIGINT || s == syscall.SIGHUP {
 				s = syscall.SIGTERM
 			}
+			// On a busy machine env.signals.stop may know of it later than the shop, which can end by it meanwhile.
+			told = told || s == syscall.SIGTERM
 			cmd.Process.Signal(s) //nolint:errcheck // it has ended, or gets it
 		case err := <-done:
-			exit := new(exec.ExitError)
-			switch {
-			case !errors.As(err, &exit):
-				return err
-			case env.signals.stop.Err() != nil && endedBy(exit, syscall.SIGTERM):
-				return nil // it was told before it could listen
-			}
-			return errSaid
+			env.signals.settle() // somebody may have told both
+			return judgeEnd(err, told || env.signals.stop.Err() != nil)
 		}
 	}
+}
+
+// judgeEnd returns nil when the shop's process has ended as it should. told says that it was told to stop.
+func judgeEnd(err error, told bool) error {
+	exit := new(exec.ExitError)
+	switch {
+	case !errors.As(err, &exit):
+		return err
+	case told && endedBy(exit, syscall.SIGTERM):
+		return nil // it was told before it could listen
+	}
+	return errSaid
 }
 
 const (

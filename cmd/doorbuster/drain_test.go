@@ -1,3 +1,5 @@
+//go:build unix
+
 package main_test
 
 import (
@@ -20,6 +22,9 @@ import (
 // ends are the ways to make a worker leave.
 var ends = map[string]syscall.Signal{"reload": syscall.SIGUSR2, "stop": syscall.SIGTERM}
 
+// unhurried is for those who are slow, on a machine that may be so too: they fit into the limit.
+var unhurried = []string{"WORKERS=1", "DRAIN_TIMEOUT=1m", "KILL_TIMEOUT=2m"}
+
 // W2, W3: an upload that began before a reload, or a stop, is answered, however slow it is, if it fits into the limit. The
 // log says what is waited for.
 func TestSlowUploadIsFinished(t *testing.T) {
@@ -27,7 +32,7 @@ func TestSlowUploadIsFinished(t *testing.T) {
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := openShop(t, "WORKERS=1")
+			s := openShop(t, unhurried...)
 			old := s.pids()[1]
 			finish := upload(t, s.addr)
 			s.holds(1)
@@ -114,23 +119,19 @@ func TestSlowDownloadIsFinished(t *testing.T) {
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := openShop(t, "WORKERS=1", catalogue(t))
+			s := openShop(t, append([]string{catalogue(t)}, unhurried...)...)
 			_, want := get(t, stranger(), "GET", s.url("/v1/products?limit=100"), "")
 			in := slowReader(t, s)
 			s.signal(end)
 			s.await(&s.at, "draining", nil)
-			// What was under way could not say that the connection has to go. What follows does: it is served, or refused if
-			// the drain has come to its end by then.
-			for answered, last := 0, false; !last; answered++ {
+			// What was under way could not say that the connection has to go. What follows is served, and does.
+			for last := false; !last; {
 				resp, err := http.ReadResponse(in, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
 				body, err := io.ReadAll(resp.Body)
 				last = resp.Close
-				if last && answered > 0 && resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "" {
-					break
-				}
 				if err != nil || resp.StatusCode != http.StatusOK || string(body) != want {
 					t.Fatalf("got %d and %d bytes, %v, want 200 and %d bytes", resp.StatusCode, len(body), err, len(want))
 				}

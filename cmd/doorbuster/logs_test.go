@@ -1,7 +1,10 @@
+//go:build unix
+
 package main_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 )
 
@@ -67,7 +70,9 @@ func TestStatusLine(t *testing.T) {
 	finish()
 	s.await(&s.at, "cluster", func(r record) bool { return r.InFlight == 0 })
 	s.kill(s.pids()[1])
-	s.await(&s.at, "cluster", func(r record) bool { return r.State == "degraded" && r.Ready == 1 && r.Crashes == 1 })
+	s.await(&s.at, "cluster", func(r record) bool {
+		return r.State == "degraded" && r.Ready == 1 && r.Crashes == 1 && r.Level == "WARN" && strings.HasPrefix(r.Because, "slot ")
+	})
 	s.await(&s.at, "cluster", func(r record) bool { return r.State == "running" && r.Ready == 2 })
 	s.close()
 }

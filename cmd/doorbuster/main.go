@@ -4,13 +4,8 @@
 // standard error, results to standard output. Every flag can be given as an environment variable, whose name the
 // help shows.
 //
-// Exit codes:
-//
-//	0  done
-//	1  refused, or failed: the message says why
-//	2  a command line that can't be understood
-//	3  there is no running shop: no master listens on the control socket
-//	4  the master does not answer, and will not carry the command out later
+// Exit codes: package ctl has the table. 0 is done, 1 refused or failed, 2 a command line that can't be understood, 3 that
+// no shop runs, 4 that its master does not answer.
 package main
 
 import (

@@ -18,25 +18,28 @@ import (
 
 	"doorbuster/app"
 	"doorbuster/cluster"
+	"doorbuster/cluster/ctl"
 )
 
-// commands is the whole command line. A flag's environment variable has its name in capitals.
+// commands is the whole command line. A flag's environment variable has its name in capitals. Commands without a help here
+// have it in package ctl.
 type commands struct {
 	logFlags
 
 	Dev     devCommand     `cmd:"" help:"Run a shop with its own PostgreSQL and Redis, filled with a catalogue. Needs no setting."`
 	Serve   serveCommand   `cmd:"" help:"Run the shop on a PostgreSQL and a Redis: a master, and a worker for each core."`
 	Worker  workerCommand  `cmd:"" help:"Run one worker of the shop, without a master."`
-	Status  statusCommand  `cmd:"" help:"Show how the workers of a running shop are."`
-	Reload  reloadCommand  `cmd:"" help:"Replace the workers by the program that is now on disk, one after the other, and tell how it went."`
-	Scale   scaleCommand   `cmd:"" help:"Set the number of workers of a running shop."`
-	Restart restartCommand `cmd:"" help:"Replace one worker by another of the same release, which is ready before the old one leaves."`
-	Drain   drainCommand   `cmd:"" help:"Tell one worker to leave now, in order. Another one takes its slot."`
-	Reset   resetCommand   `cmd:"" help:"Close all circuit breakers, and start at once who waits after a crash."`
-	Kill    killCommand    `cmd:"" help:"Kill a worker with SIGKILL, with no notice to its clients: for one that hangs, or to try how it is replaced."`
-	Set     setCommand     `cmd:"" help:"Change a setting of a running shop: log-level=debug."`
-	Unset   unsetCommand   `cmd:"" help:"Forget a setting: workers that start from now on do not get it."`
-	Stop    stopCommand    `cmd:"" help:"Stop a running shop in order, and wait for that. Again: at once."`
+	Status  statusCommand  `cmd:""`
+	Logs    logsCommand    `cmd:""`
+	Reload  reloadCommand  `cmd:""`
+	Scale   scaleCommand   `cmd:""`
+	Restart restartCommand `cmd:""`
+	Drain   drainCommand   `cmd:""`
+	Reset   resetCommand   `cmd:""`
+	Kill    killCommand    `cmd:""`
+	Set     setCommand     `cmd:""`
+	Unset   unsetCommand   `cmd:""`
+	Stop    stopCommand    `cmd:""`
 	Migrate migrateCommand `cmd:"" help:"Bring the database's schema up to date, or back, or show where it is."`
 	Seed    seedCommand    `cmd:"" help:"Fill a migrated database with a catalogue, and set its sale."`
 	Audit   auditCommand   `cmd:"" help:"Check the books: stock, orders, payments, and what customers were told."`
@@ -45,43 +48,12 @@ type commands struct {
 
 // logFlags say how the log is written.
 type logFlags struct {
-	LogFormat string `name:"log-format" env:"LOG_FORMAT" enum:"auto,text,json" default:"auto" help:"text, json, or auto: text on a terminal, else json."`
-	LogLevel  string `name:"log-level" env:"LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error."`
+	LogFormat string `name:"log-format" group:"Log flags:" env:"LOG_FORMAT" enum:"auto,text,json" default:"auto" help:"text, json, or auto: text on a terminal, else json."`
+	LogLevel  string `name:"log-level" group:"Log flags:" env:"LOG_LEVEL" enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error."`
 }
 
 // errSaid ends a command whose failure was told already.
 var errSaid = errors.New("said already")
-
-// The exit codes. main.go has the table.
-const (
-	exitFailed   = 1
-	exitUsage    = 2
-	exitNoMaster = 3
-	exitNotHeard = 4
-)
-
-// exitCodes is the table in the help.
-const exitCodes = "Exit codes: 0 done; 1 refused or failed; 2 a command line that can't be understood; " +
-	"3 there is no running shop; 4 the shop's master does not answer, and will not carry the command out."
-
-// exitError is an error with an exit code of its own.
-type exitError struct {
-	error
-	code int
-}
-
-func (e *exitError) Unwrap() error { return e.error }
-
-func exitCode(err error) int {
-	var e *exitError
-	switch {
-	case errors.As(err, &e):
-		return e.code
-	case errors.Is(err, cluster.ErrNotHeard):
-		return exitNotHeard
-	}
-	return exitFailed
-}
 
 // environment is what commands get from run.
 type environment struct {
@@ -111,14 +83,15 @@ func run(signals signals, args []string, stdout, stderr io.Writer) int {
 	exit := -1
 	parser, err := kong.New(&cli,
 		kong.Name("doorbuster"),
-		kong.Description("A shop that stays open on Black Friday. Begin with: doorbuster dev\n\n"+exitCodes),
+		kong.Description("A shop that stays open on Black Friday. Begin with: doorbuster dev\n\n"+ctl.ExitCodes),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exit = code }), // after --help
 	)
 	if err != nil {
 		fmt.Fprintln(stderr, "doorbuster: set up the command line:", err)
-		return exitFailed
+		return ctl.ExitFailed
 	}
+	describeCommands(parser.Model.Node)
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
@@ -131,7 +104,7 @@ func run(signals signals, args []string, stdout, stderr io.Writer) int {
 			err = fmt.Errorf("%s workers: there can be 1 to 1024", n)
 		}
 		fmt.Fprintf(stderr, "doorbuster: %v. Try doorbuster --help.\n", err)
-		return exitUsage
+		return ctl.ExitUsage
 	}
 	level := new(slog.LevelVar)
 	if cli.LogFormat == "auto" {
@@ -144,17 +117,17 @@ func run(signals signals, args []string, stdout, stderr io.Writer) int {
 	env := &environment{signals, stdout, stderr, log, level, cli.logFlags}
 	if err := env.set("log-level", cli.LogLevel); err != nil { // kong has checked it
 		fmt.Fprintln(stderr, "doorbuster:", err)
-		return exitUsage
+		return ctl.ExitUsage
 	}
 	redis.SetLogger(redisLog{log}) // it would write to standard error in a form of its own
 	switch err := parsed.Run(env); {
 	case err == nil:
 		return 0
 	case errors.Is(err, cluster.ErrCut), errors.Is(err, errSaid):
-		return exitFailed // the former is in the log, with the requests
+		return ctl.ExitFailed // the former is in the log, with the requests
 	default:
 		fmt.Fprintln(stderr, "doorbuster:", err)
-		return exitCode(err)
+		return ctl.ExitCode(err)
 	}
 }
 

@@ -108,7 +108,7 @@ func (c *serveCommand) supervise(env *environment) error {
 	}
 	closeAdmin, err := c.serveAdmin(env, master)
 	if err != nil {
-		return errors.Join(err, master.Close())
+		return errors.Join(unlessStopped(env.signals.stop, err), master.Close())
 	}
 	defer closeAdmin()
 	ctx, cancel := context.WithCancel(context.Background()) // it takes the signals itself
@@ -139,6 +139,9 @@ func (c *clusterFlags) check(shop *shopFlags) error {
 	if c.PIDFile == "" {
 		c.PIDFile = filepath.Join(dir, "doorbuster.pid")
 	}
+	if err := c.checkFolders(); err != nil {
+		return err
+	}
 	if c.Workers < 0 {
 		return &app.SettingError{Variable: "WORKERS", Problem: fmt.Sprintf("is %d: a shop needs 1 worker at least, and 0 stands for one for each core", c.Workers)}
 	}
@@ -150,6 +153,18 @@ func (c *clusterFlags) check(shop *shopFlags) error {
 		atLeast("HEARTBEAT_TIMEOUT", c.HeartbeatTimeout, 2*c.HeartbeatInterval),
 		atLeast("STATUS_INTERVAL", c.StatusInterval, time.Millisecond),
 	)
+}
+
+// checkFolders refuses places for the files of the master that can't be written
+// to. A PID file that is there is judged by whoever opens it.
+func (c *clusterFlags) checkFolders() error {
+	if err := checkWritable(filepath.Dir(c.ControlSocket), "CONTROL_SOCKET, or XDG_RUNTIME_DIR for the PID file as well,"); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(c.PIDFile); err == nil {
+		return nil
+	}
+	return checkWritable(filepath.Dir(c.PIDFile), "PID_FILE, or XDG_RUNTIME_DIR for the control socket as well,")
 }
 
 // workerEnv gives each worker its share of the cores: what a process takes that believes to be alone, another one lacks.

@@ -181,3 +181,83 @@ func (c *checker) note(n Note) {
 		c.breaker = breaker{}
 	}
 }
+
+func (c *checker) fork(a Fork) {
+	if c.stopped > 0 || c.retired[a.Release] || a.Slot < 1 || a.Slot > c.s.Target {
+		c.failf("process %d is forked", a.ID)
+	}
+	for _, m := range c.members {
+		if m.id >= a.ID {
+			c.failf("id %d after %d", a.ID, m.id)
+		}
+	}
+	rollouts := a.Release != c.serving
+	if now := c.s.Rollout; rollouts && (now == nil && a.Release != c.s.Serving || now != nil && now.Release != a.Release) {
+		c.failf("process %d is forked of another release", a.ID)
+	}
+	m := &member{id: a.ID, slot: a.Slot, release: a.Release, limit: c.now + c.s.Config.ReadyTimeout, additional: c.added[a.Slot]}
+	if !rollouts {
+		// With nobody ready, nobody waits longer than a first crash makes wait. But
+		// not shorter either, or it would be a fork bomb.
+		dark := c.bareSince >= 0 && c.now >= c.bareSince+c.s.Config.BackoffMin && c.in(Ready) == 0
+		asked := c.breaker.probe == 0 && c.count(func(o *member) bool { return o.slot == a.Slot && c.isOrdered(o.id) }) > 0
+		if t := c.slot(a.Slot).notBefore; c.now < t && !dark && !asked {
+			c.failf("slot %d is filled before %v", a.Slot, t)
+		}
+		if b := &c.breaker; b.open {
+			if (b.probe != 0 || c.now < b.probeAt) && !dark && !asked {
+				c.failf("process %d is forked of a broken release: probe %d, or from %v", a.ID, b.probe, b.probeAt)
+			}
+			b.probe, m.forced = a.ID, c.now < b.probeAt
+		}
+		m.sharing = dark
+		c.bareSince = -1
+	}
+	c.members[a.ID] = m
+	if n := c.held(); c.answerer.up && n > c.s.Target {
+		c.failf("process %d is forked beside %d others and the answerer", a.ID, n-1)
+	}
+}
+
+func (c *checker) drain(a Drain) {
+	m := c.members[a.ID]
+	if m == nil || m.phase != Ready {
+		c.failf("process %d is told to leave", a.ID)
+		return
+	}
+	m.phase, m.limit = Leaving, c.now+a.Delay+c.s.Config.KillTimeout
+	if c.stopped > 0 {
+		return
+	}
+	least := c.s.Target
+	if e, ok := c.event.(Leave); ok && c.ordered[e.Ticket] == a.ID {
+		least = 1 // the one way to leave without a replacement
+	}
+	if a.Delay != 0 || c.in(Ready) < least {
+		c.failf("process %d is told to leave, and %d are left", a.ID, c.in(Ready))
+	}
+	if n := c.in(Leaving) + c.in(Killed); n > (c.s.Target+3)/4 {
+		c.failf("%d are on their way out", n)
+	}
+	if r := c.s.Rollout; r != nil && !r.Back && !r.Baked && !m.isNew && m.release == c.s.Serving && m.slot <= c.s.Target {
+		c.failf("process %d is told to leave before anything has proven itself", a.ID)
+	}
+}
+
+func (c *checker) kill(a Kill) {
+	m := c.members[a.ID]
+	if m == nil || m.phase == Killed {
+		c.failf("process %d is killed", a.ID)
+		return
+	}
+	atFault := c.now >= m.limit
+	if m.phase == Ready {
+		atFault = c.now >= m.heard+c.s.Config.HeartbeatTimeout
+	}
+	_, tick := c.event.(Tick)
+	if m.phase != Starting && !atFault && c.stopped < 3 || c.away && tick {
+		c.failf("process %d is killed for nothing", a.ID)
+	}
+	m.wanted = !atFault || m.phase == Leaving || c.forward() && m.release == c.rolling.Release
+	m.phase = Killed
+}

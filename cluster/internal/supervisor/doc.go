@@ -187,5 +187,7 @@
 //
 // When the machine is woken AwayLimit later than it asked to be, or more, the master itself was not running, and could not
 // have heard anybody: silence during that time is held against no process. Every limit moves by the delay, and is
-// AwayLimit away at least.
+// AwayLimit away at least. So that no such time looks like the wait for a limit, the
+// machine asks to be woken at every multiple of AwayLimit while there is a process: of
+// two AwayLimits and more, none is missed.
 package supervisor

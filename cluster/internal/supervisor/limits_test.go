@@ -1,6 +1,7 @@
 package supervisor_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -235,7 +236,7 @@ func TestAwayAtTheLimit(t *testing.T) {
 	c.now = 40 * second
 	c.step(Tick{})
 	c.want("its word may be waiting", "fork 1: slot 1, release 1")
-	c.pass(10*second - 1)
+	c.pass(20*second - 1) // of its 30 s there were 10 when the master was missed
 	c.want("still")
 	c.pass(1)
 	c.want("but it is late", "kill 1")
@@ -243,9 +244,27 @@ func TestAwayAtTheLimit(t *testing.T) {
 
 	c.now += 11 * second
 	c.step(Tick{})
-	c.now += 30*second + 10*second - 1
+	c.pass(29 * second)
+	c.now += second + 10*second - 1
 	c.step(Tick{})
 	c.want("a little late is not away", "fork 2: slot 1, release 1", "kill 2")
+}
+
+// However long a master was stopped, and whenever, it finds nobody silent who has beaten all the time: also where it wakes
+// just after the heartbeat timeout, and before it has read anything.
+func TestAwayForAnyTime(t *testing.T) {
+	t.Parallel()
+	for stopped := second; stopped < 70*second; stopped += second / 2 {
+		for _, since := range []time.Duration{0, second, 9 * second, 10*second - 1} {
+			t.Run(fmt.Sprint(stopped, " after ", since), func(t *testing.T) {
+				c := serving(t, 3)
+				c.pass(40*second + since)
+				c.now += stopped
+				c.step(Tick{})
+				c.want("nobody is silent")
+			})
+		}
+	}
 }
 
 // Time never runs backwards: an earlier reading counts as the last one.
@@ -257,10 +276,10 @@ func TestTimeRunsForward(t *testing.T) {
 	if c.s.Now != 20*second || c.s.Process(1).LastBeat != 20*second {
 		t.Errorf("it is %v", c.s.Now)
 	}
-	c.now = 50*second - 1
-	c.step(Tick{})
+	c.now = 20 * second
+	c.muted[1] = true
+	c.pass(30*second - 1)
 	c.want("heard at 20 s")
-	c.now++
-	c.step(Tick{})
+	c.pass(1)
 	c.want("silent", "kill 1")
 }

@@ -3,7 +3,9 @@ package supervisor
 import "time"
 
 // Next returns when the next Tick is due, if nothing else happens before: the earliest time at which time alone changes
-// anything. It is never for the state that has nothing to wait for.
+// anything, and while there are processes the next multiple of AwayLimit, so that a
+// time in which the master did not run is seen for what it was. It is never for the
+// state that has nothing to wait for.
 func (s *State) Next() time.Duration {
 	next := never
 	if s.Ended {
@@ -13,6 +15,9 @@ func (s *State) Next() time.Duration {
 		if t > s.Now { // what is due and still not done waits for something else
 			next = min(next, t)
 		}
+	}
+	if s.Config.AwayLimit > 0 && len(s.Processes) > 0 {
+		at(s.Now.Truncate(s.Config.AwayLimit) + s.Config.AwayLimit)
 	}
 	for _, p := range s.Processes {
 		switch p.Phase {

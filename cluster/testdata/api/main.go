@@ -55,7 +55,8 @@ func supervise(ctx context.Context) error {
 		resp.Body.Close()
 	}
 	return errors.Join(statusErr, setErr, unsetErr, checkErr, getErr, m.Reload(ctx, make(chan cluster.Event, 1)), m.Scale(ctx, 1),
-		m.Restart(ctx, 1), m.Drain(ctx, 1), m.Reset(ctx), m.Kill(ctx, 1), m.Stop(ctx), m.Run(ctx), m.Close())
+		m.Restart(ctx, 1), m.Drain(ctx, 1), m.Reset(ctx), m.Kill(ctx, 1), m.Stop(ctx), m.StopNow(ctx),
+		m.ReloadBack(ctx, nil), m.Run(ctx), m.Close())
 }
 
 func tell(e cluster.Event) string {
@@ -74,7 +75,7 @@ func tell(e cluster.Event) string {
 func show(s cluster.Status) {
 	fmt.Println(s.Master, s.Waiting, s.Breakers, s.LastCrash, s.LastVerdict, s.History)
 	for _, w := range s.Waiting {
-		fmt.Println(w.Slot, w.Release, w.Crashes, w.Reason, w.SinceSeconds, w.InSeconds, w.Breaker)
+		fmt.Println(w.Slot, w.Release, w.Crashes, w.CrashesTotal, w.Reason, w.SinceSeconds, w.InSeconds, w.Breaker)
 	}
 	for _, b := range s.Breakers {
 		fmt.Println(b.Release, b.Crashes, b.Reason, b.Probing, b.ProbeInSeconds)
@@ -122,19 +123,23 @@ func command(ctx context.Context) error {
 		return err
 	}
 	c.Timeout = time.Second
+	c.Notice = func(notice string) { fmt.Println(notice) }
 	release, checkErr := c.Check(ctx)
 	fmt.Println(release, checkErr)
 	_, statusErr := c.Status(ctx)
 	_, setErr := c.Set(ctx, "key", "value")
 	_, unsetErr := c.Unset(ctx, "key")
-	return errors.Join(statusErr, setErr, unsetErr, c.Reload(ctx, nil), c.Scale(ctx, 1), c.Kill(ctx, 1), c.Stop(ctx),
+	logsErr := c.Logs(ctx, cluster.LogOptions{Slot: 1, Last: 10, Follow: true}, func(l cluster.LogLine) {
+		fmt.Println(l.Time, l.Slot, l.PID, l.Text, l.Missed)
+	})
+	return errors.Join(statusErr, setErr, unsetErr, logsErr, c.Reload(ctx, nil), c.Scale(ctx, 1), c.Kill(ctx, 1), c.Stop(ctx), c.StopNow(ctx), c.ReloadBack(ctx, nil),
 		c.ScaleWith(ctx, 1, cluster.ScaleOptions{Force: true, NoWait: true}), c.Restart(ctx, 1), c.Drain(ctx, 1), c.Reset(ctx))
 }
 
 func explain(err error) string {
 	for _, known := range []error{
 		cluster.ErrNoMaster, cluster.ErrSuperseded, cluster.ErrStopped, cluster.ErrNotRunning, cluster.ErrUnsupported,
-		cluster.ErrLastCall, cluster.ErrNotHeard, cluster.ErrCut,
+		cluster.ErrLastCall, cluster.ErrNotHeard, cluster.ErrOlder, cluster.ErrCut,
 	} {
 		if errors.Is(err, known) {
 			return known.Error()

@@ -32,13 +32,29 @@ func serversOf(w *cluster.Worker, handler http.Handler) (servers []*cluster.Serv
 		return nil
 	}
 	for i := range n {
-		s := &cluster.Server{HTTP: &http.Server{Handler: handler}, DrainTimeout: time.Minute}
+		s := &cluster.Server{
+			HTTP: &http.Server{Handler: handler}, DrainTimeout: limit(words, "draintimeout", time.Minute), StallTimeout: limit(words, "stall", 0),
+		}
 		if i == 1 {
 			s.HTTP.TLSConfig = &tls.Config{GetCertificate: ownCertificate()}
 		}
 		servers = append(servers, s)
 	}
 	return servers
+}
+
+// limit is what the behaviour sets a time limit to.
+func limit(words []string, name string, otherwise time.Duration) time.Duration {
+	for _, word := range words {
+		if value, ok := strings.CutPrefix(word, name+"="); ok {
+			d, err := time.ParseDuration(value)
+			if err != nil {
+				panic(err)
+			}
+			return d
+		}
+	}
+	return otherwise
 }
 
 // ownCertificate gives a certificate with the pid as its name, as a release may

@@ -20,14 +20,12 @@ const (
 	Interrupted = 130
 )
 
-// Main runs a program and exits with the status it returns. Its context ends by Ctrl-C, SIGTERM or SIGHUP, of which the
-// first and the last stay ignored under nohup(1) and in the background of a script.
+// Main runs a program and exits with the status it returns. Its context ends by Ctrl-C, SIGTERM or SIGHUP. The last stays
+// ignored under nohup(1); SIGINT is taken even where a script's background ignores it, so that what was started is removed.
 func Main(run func(ctx context.Context, args []string, stdout, stderr io.Writer) int) {
-	signals := []os.Signal{syscall.SIGTERM}
-	for _, s := range []os.Signal{os.Interrupt, syscall.SIGHUP} {
-		if !signal.Ignored(s) {
-			signals = append(signals, s)
-		}
+	signals := []os.Signal{syscall.SIGTERM, os.Interrupt}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -49,9 +50,13 @@ func (p *process) signal(s syscall.Signal) {
 
 // An Entry is what is read from a line of a log.
 type Entry struct {
-	Msg   string `json:"msg"`
-	Addr  string `json:"addr"`
-	After string `json:"after"`
+	Time      time.Time `json:"time"`
+	Level     string    `json:"level"`
+	Msg       string    `json:"msg"`
+	Addr      string    `json:"addr"`
+	After     string    `json:"after"`
+	WorkerPID int       `json:"worker_pid"` // whom the master speaks of
+	Reason    string    `json:"reason"`
 }
 
 // A journal reads the log of a running process.
@@ -116,6 +121,12 @@ func (j *journal) find(msg string) (found []Entry, changed <-chan struct{}) {
 		}
 	}
 	return found, j.changed
+}
+
+func (j *journal) all() []Entry {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.entries)
 }
 
 func (j *journal) tail() string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,7 @@ type Setup struct {
 	Letter, What string
 	Command      string // worker: one process. serve: a master with workers
 	Env          []string
+	Log          io.Writer // gets a copy of the log; nil: nobody does
 }
 
 // CommandLine is what one would type.
@@ -46,14 +48,22 @@ const (
 
 // Start runs a setup and waits until it serves. One that does not is stopped again.
 func (s *Shop) Start(ctx context.Context, setup Setup) (*Server, error) {
+	return s.StartFrom(ctx, s.bin, setup)
+}
+
+// StartFrom is Start with the program under test in another place.
+func (s *Shop) StartFrom(ctx context.Context, bin string, setup Setup) (*Server, error) {
 	dir, err := os.MkdirTemp(s.dir, "")
 	if err != nil {
 		return nil, fmt.Errorf("make a runtime directory for %s: %w", setup.CommandLine(), err)
 	}
 	srv := &Server{Setup: setup, journal: newJournal(), RuntimeDir: dir}
 	// Not bound to ctx: a killed master would leave its workers to themselves. Stop asks it, and is called on every path.
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), s.bin, setup.Command)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), bin, setup.Command)
 	cmd.Env, cmd.Stderr = s.environment(dir, setup.Env...), srv.journal
+	if setup.Log != nil {
+		cmd.Stderr = io.MultiWriter(srv.journal, setup.Log)
+	}
 	if srv.process, err = spawn(cmd); err != nil {
 		return nil, fmt.Errorf("start %s: %w", setup.CommandLine(), err)
 	}
@@ -99,17 +109,31 @@ func (s *Server) Logged(msg string) []Entry {
 	return found
 }
 
+// Log returns all lines of the log so far that could be read.
+func (s *Server) Log() []Entry { return s.journal.all() }
+
 // Tail is the end of the log.
 func (s *Server) Tail() string { return s.journal.tail() }
 
+// Control reaches the master of a cluster for commands.
+func (s *Server) Control(ctx context.Context) (*cluster.Client, error) {
+	return cluster.Dial(ctx, filepath.Join(s.RuntimeDir, "doorbuster", "control.sock"))
+}
+
 // Status asks the master how it is.
 func (s *Server) Status(ctx context.Context) (cluster.Status, error) {
-	client, err := cluster.Dial(ctx, filepath.Join(s.RuntimeDir, "doorbuster", "control.sock"))
+	client, err := s.Control(ctx)
 	if err != nil {
 		return cluster.Status{}, err
 	}
 	return client.Status(ctx)
 }
+
+// PID is that of the process that was started: of the master, if there is one.
+func (s *Server) PID() int { return s.process.pid() }
+
+// Exited is closed when that process has ended.
+func (s *Server) Exited() <-chan struct{} { return s.process.exited }
 
 // PIDs returns the processes of the setup, a master first.
 func (s *Server) PIDs(ctx context.Context) ([]int, error) {

@@ -1,4 +1,4 @@
-package main
+package ctl
 
 import (
 	"strings"
@@ -20,9 +20,9 @@ func TestServes(t *testing.T) {
 		{"running", 2, ""},
 		{"rolling", 1, ""},
 		{"degraded", 1, ""},
-		{"starting", 0, "the shop does not serve: it is starting, with 0 of 2 workers ready"},
-		{"degraded", 0, "the shop does not serve: it is degraded, with 0 of 2 workers ready"},
-		{"stopping", 2, "the shop does not serve: it is stopping, with 2 of 2 workers ready"},
+		{"starting", 0, "it does not serve: it is starting, with 0 of 2 workers ready"},
+		{"degraded", 0, "it does not serve: it is degraded, with 0 of 2 workers ready"},
+		{"stopping", 2, "it does not serve: it is stopping, with 2 of 2 workers ready"},
 	} {
 		var s cluster.Status
 		s.Master.State, s.Master.Ready, s.Master.Target = c.state, c.ready, 2
@@ -51,7 +51,7 @@ func TestPrintStatusSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, part := range []string{
-		"degraded: 0 of 1 workers ready", ", 1 crash\n", "\n! slot 1 has no worker\n", "\n1     -    waiting  abc",
+		"degraded: 0 of 1 worker ready", ", 1 crash\n", "\n! slot 1 has no worker\n", "\n1     -    waiting  abc",
 		"\nlast crash, at 2026-01-02 03:04:05: worker 1 (pid 7, release abc) exited with code 3\n  no database\n",
 		"\nlast verdict, at 2026-01-02 03:04:05: reload to release def: failed: it is empty\n",
 		"\nhistory:\n  2026-01-02 03:04:05  reload, by signal SIGUSR2\n",
