@@ -58,11 +58,15 @@ func (s *Service) place(ctx context.Context, req Request) (placed, error) {
 	return p, err
 }
 
-// placeBatch returns the function that places orders together in a lane, and answers each.
-func (s *Service) placeBatch(l lane) func([]Request) []answered[placed] {
-	return func(reqs []Request) []answered[placed] { return s.placeTogether(reqs, l) }
+// placeBatch and placeLate place orders together, each in its lane.
+func (s *Service) placeBatch(reqs []Request) []answered[placed] {
+	return s.placeTogether(reqs, mainLane)
+}
+func (s *Service) placeLate(reqs []Request) []answered[placed] {
+	return s.placeTogether(reqs, patientLane)
 }
 
+// placeTogether answers each of the requests.
 func (s *Service) placeTogether(reqs []Request, l lane) []answered[placed] {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), s.cfg.TransactionTimeout, errPlaceTimeout)
 	defer cancel()
