@@ -155,7 +155,7 @@ func (a *App) sameCurrency(ctx context.Context, owner uuid.UUID, sku int64) erro
 	if err != nil {
 		return err
 	}
-	if new, first := skus[sku], skus[c.Lines[0].SKU]; new != nil && first != nil && new.List.Currency != first.List.Currency {
+	if added, first := skus[sku], skus[c.Lines[0].SKU]; added != nil && first != nil && added.List.Currency != first.List.Currency {
 		return errCurrencies
 	}
 	return nil

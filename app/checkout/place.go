@@ -62,6 +62,7 @@ func (s *Service) place(ctx context.Context, req Request) (placed, error) {
 func (s *Service) placeBatch(reqs []Request) []answered[placed] {
 	return s.placeTogether(reqs, mainLane)
 }
+
 func (s *Service) placeLate(reqs []Request) []answered[placed] {
 	return s.placeTogether(reqs, patientLane)
 }
