@@ -263,6 +263,13 @@ func newSKUIDs(store *catalog.Store) *skuIDs {
 	return &skuIDs{store: store, known: map[string]int64{}}
 }
 
+// forget makes the next question for a code one to PostgreSQL: the SKU is gone.
+func (s *skuIDs) forget(code string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.known, code)
+}
+
 // id returns the id of a code, or catalog.ErrNotFound. Only codes that exist are remembered, so the map is bounded by the
 // catalogue.
 func (s *skuIDs) id(ctx context.Context, code string) (int64, error) {

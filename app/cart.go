@@ -3,8 +3,12 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 
 	"doorbuster/app/cart"
 	"doorbuster/app/catalog"
@@ -33,6 +37,10 @@ type CartItem struct {
 	UnitPrice    money.Money            `json:"unit_price"`
 	Total        money.Money            `json:"total"`
 	Availability inventory.Availability `json:"availability" enum:"in_stock,low,sold_out"`
+	// What a checkout would say of this line alone.
+	MaxPerCustomer *int       `json:"max_per_customer" doc:"Units that one customer can buy; null: no limit"`
+	StartsAt       *time.Time `json:"starts_at,omitempty" doc:"When it can be bought: the start of its sale"`
+	Problem        string     `json:"problem,omitempty" doc:"Why it can't be ordered now; checkout refuses it"`
 }
 
 // CartDiscount is a discount code on a cart.
@@ -69,15 +77,42 @@ type discountInput struct {
 }
 
 func (a *App) getCart(ctx context.Context, _ *struct{}) (*cartOutput, error) {
+	out, _, err := a.lookAtCart(ctx)
+	return out, err
+}
+
+// lookAtCart returns the cart and, beside it, the SKUs that were taken out because the shop does not have them any more: they
+// have no name by which a customer could remove them.
+func (a *App) lookAtCart(ctx context.Context) (*cartOutput, []int64, error) {
 	owner, ok := sessionOf(ctx).owner()
 	if !ok {
-		return a.showCart(ctx, cart.Cart{})
+		out, err := a.showCart(ctx, cart.Cart{}, nil, time.Time{})
+		return out, nil, err
 	}
 	c, err := a.carts.Get(ctx, owner)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return a.showCart(ctx, c)
+	ids := make([]int64, len(c.Lines))
+	for i, l := range c.Lines {
+		ids[i] = l.SKU
+	}
+	skus, now, err := a.catalog.SKUs(ctx, ids)
+	if err != nil {
+		return nil, nil, err
+	}
+	var gone []int64
+	for _, id := range ids {
+		if skus[id] == nil {
+			if err := a.carts.Remove(ctx, owner, id); err != nil {
+				return nil, nil, err
+			}
+			gone = append(gone, id)
+		}
+	}
+	c.Lines = slices.DeleteFunc(c.Lines, func(l cart.Line) bool { return skus[l.SKU] == nil })
+	out, err := a.showCart(ctx, c, skus, now)
+	return out, gone, err
 }
 
 func (a *App) addItem(ctx context.Context, in *addItemInput) (*cartOutput, error) {
@@ -92,10 +127,38 @@ func (a *App) addItem(ctx context.Context, in *addItemInput) (*cartOutput, error
 	if err != nil {
 		return nil, err
 	}
+	if err := a.sameCurrency(ctx, owner, sku); err != nil {
+		return nil, err
+	}
 	if err := a.carts.Add(ctx, owner, sku, in.Body.Quantity); err != nil {
 		return nil, err
 	}
-	return a.getCart(ctx, nil)
+	out, gone, err := a.lookAtCart(ctx)
+	if slices.Contains(gone, sku) { // it was known to this worker, and is not any more
+		a.skuIDs.forget(in.Body.SKU)
+		return nil, invalid("body", "sku", "is not a SKU of this shop")
+	}
+	return out, err
+}
+
+// errCurrencies says that a cart can't hold both: an order has one currency.
+var errCurrencies = errors.New("the cart holds products of another currency; order or remove them first")
+
+// sameCurrency refuses a SKU whose currency is not that of the cart. Two that come at once may pass; the checkout refuses
+// such a cart, and showCart says which lines it is about.
+func (a *App) sameCurrency(ctx context.Context, owner uuid.UUID, sku int64) error {
+	c, err := a.carts.Get(ctx, owner)
+	if err != nil || len(c.Lines) == 0 {
+		return err
+	}
+	skus, _, err := a.catalog.SKUs(ctx, []int64{sku, c.Lines[0].SKU})
+	if err != nil {
+		return err
+	}
+	if added, first := skus[sku], skus[c.Lines[0].SKU]; added != nil && first != nil && added.List.Currency != first.List.Currency {
+		return errCurrencies
+	}
+	return nil
 }
 
 func (a *App) setItem(ctx context.Context, in *setItemInput) (*cartOutput, error) {
@@ -107,10 +170,18 @@ func (a *App) setItem(ctx context.Context, in *setItemInput) (*cartOutput, error
 	if err != nil {
 		return nil, err
 	}
+	if err := a.sameCurrency(ctx, owner, sku); err != nil {
+		return nil, err
+	}
 	if err := a.carts.Set(ctx, owner, sku, in.Body.Quantity); err != nil {
 		return nil, err
 	}
-	return a.getCart(ctx, nil)
+	out, gone, err := a.lookAtCart(ctx)
+	if slices.Contains(gone, sku) {
+		a.skuIDs.forget(in.SKU)
+		return nil, fmt.Errorf("SKU %s: %w", in.SKU, catalog.ErrNotFound)
+	}
+	return out, err
 }
 
 func (a *App) removeItem(ctx context.Context, in *itemInput) (*cartOutput, error) {
@@ -154,8 +225,8 @@ func (a *App) removeDiscount(ctx context.Context, _ *struct{}) (*cartOutput, err
 	return a.getCart(ctx, nil)
 }
 
-// showCart prices a cart as a checkout would at this moment.
-func (a *App) showCart(ctx context.Context, c cart.Cart) (*cartOutput, error) {
+// showCart prices a cart as a checkout would at this moment. The totals are those of the lines in the currency of the first.
+func (a *App) showCart(ctx context.Context, c cart.Cart, skus map[int64]*catalog.SKU, now time.Time) (*cartOutput, error) {
 	zero := money.Money{Currency: defaultCurrency}
 	out := &cartOutput{Cart{Items: []CartItem{}, Subtotal: zero, Total: zero}}
 	if len(c.Lines) == 0 && c.Discount == "" {
@@ -165,32 +236,57 @@ func (a *App) showCart(ctx context.Context, c cart.Cart) (*cartOutput, error) {
 	for i, l := range c.Lines {
 		ids[i] = l.SKU
 	}
-	skus, now, err := a.catalog.SKUs(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
 	units, err := a.inventory.Available(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
 	var lines []pricing.Line
 	for _, l := range c.Lines {
-		sku := skus[l.SKU]
-		price := sku.At(now).Price
-		total, err := price.Times(l.Quantity)
+		item, err := cartItem(skus[l.SKU], l.Quantity, units[l.SKU], now)
 		if err != nil {
 			return nil, err
 		}
-		out.Body.Items = append(out.Body.Items, CartItem{
-			sku.Code, sku.ProductSlug, sku.Title(), l.Quantity, price, total,
-			inventory.Level(units[l.SKU]),
-		})
-		lines = append(lines, pricing.Line{Unit: price, Quantity: l.Quantity})
+		if len(lines) > 0 && item.UnitPrice.Currency != lines[0].Unit.Currency {
+			item.Problem = "is sold in another currency than the first line, and not in the total: remove the one or the other"
+		} else {
+			lines = append(lines, pricing.Line{Unit: item.UnitPrice, Quantity: l.Quantity})
+		}
+		out.Body.Items = append(out.Body.Items, item)
 	}
 	if err := a.showTotals(ctx, &out.Body, lines, c.Discount, now); err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// cartItem is one line as a checkout would see it, but for what the customer has bought before.
+func cartItem(sku *catalog.SKU, quantity, units int, now time.Time) (CartItem, error) {
+	offer := sku.At(now)
+	total, err := offer.Price.Times(quantity)
+	if err != nil {
+		return CartItem{}, err
+	}
+	item := CartItem{
+		SKU: sku.Code, Product: sku.ProductSlug, Name: sku.Title(), Quantity: quantity, UnitPrice: offer.Price, Total: total,
+		Availability: inventory.Level(units),
+	}
+	if sku.MaxPerCustomer > 0 {
+		item.MaxPerCustomer = &sku.MaxPerCustomer
+	}
+	switch {
+	case !sku.Buyable(offer) && offer.Sale != nil:
+		item.StartsAt, item.Problem = &offer.Sale.StartsAt, "can be bought when its sale has started, and its price may be another then"
+	case !sku.Buyable(offer):
+		item.Problem = "could be bought in a sale that is over"
+	case units < quantity:
+		item.Problem = fmt.Sprintf("there are only %d left", units)
+		if units <= 0 {
+			item.Problem = "is sold out"
+		}
+	case sku.MaxPerCustomer > 0 && quantity > sku.MaxPerCustomer:
+		item.Problem = fmt.Sprintf("is limited to %d for each customer", sku.MaxPerCustomer)
+	}
+	return item, nil
 }
 
 func (a *App) showTotals(ctx context.Context, c *Cart, lines []pricing.Line, code string, now time.Time) error {

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"net/http"
-	"net/mail"
 	"strconv"
 	"strings"
 	"time"
@@ -174,16 +173,6 @@ func parseIdempotencyKey(header string) (string, error) {
 		}
 	}
 	return key, nil
-}
-
-// normalEmail returns an address in the form under which it is compared. huma has checked it against RFC 5322 already,
-// which lets display names and comments through.
-func normalEmail(address string) (string, error) {
-	parsed, err := mail.ParseAddress(address)
-	if err != nil || parsed.Name != "" || parsed.Address != strings.TrimSpace(address) || !validText(address, 254) {
-		return "", invalid("body", "email", "is not a plain e-mail address")
-	}
-	return strings.ToLower(parsed.Address), nil
 }
 
 type orderInput struct {

@@ -142,6 +142,11 @@ func classify(err error) *Problem {
 		return invalid("body", "quantity", err.Error())
 	case errors.Is(err, cart.ErrTooManyLines):
 		return conflict("cart-full", "The cart is full")
+	case errors.Is(err, errCurrencies), errors.Is(err, money.ErrCurrency):
+		return problem(http.StatusConflict, "mixed-currencies", "An order has one currency", sentence(errCurrencies))
+	case errors.Is(err, checkout.ErrGone):
+		return problem(http.StatusConflict, "cart-changed", "The cart has changed",
+			"The cart held something that the shop does not have any more. Look at the cart, and check out again.")
 	case errors.Is(err, cart.ErrNoCart), errors.Is(err, checkout.ErrCartEmpty):
 		return conflict("cart-empty", "The cart is empty")
 	case errors.Is(err, checkout.ErrKeyReused):

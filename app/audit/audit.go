@@ -168,21 +168,17 @@ SELECT o.id, o.status, o.total_minor, coalesce((SELECT sum(r.amount_minor) FROM 
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
+	var o charged
 	some := make([]charged, 0, askedAtOnce)
-	for rows.Next() {
-		var o charged
-		if err := rows.Scan(&o.ID, &o.Status, &o.TotalMinor, &o.DueMinor); err != nil {
-			return err
+	_, err = pgx.ForEachRow(rows, []any{&o.ID, &o.Status, &o.TotalMinor, &o.DueMinor}, func() error {
+		if some = append(some, o); len(some) < askedAtOnce {
+			return nil
 		}
-		if some = append(some, o); len(some) == askedAtOnce {
-			if err := a.ask(ctx, some); err != nil {
-				return err
-			}
-			some = some[:0]
-		}
-	}
-	if err := rows.Err(); err != nil {
+		asked := some
+		some = some[:0]
+		return a.ask(ctx, asked)
+	})
+	if err != nil {
 		return err
 	}
 	return a.ask(ctx, some)

@@ -112,10 +112,13 @@ const insertLine = `
 INSERT INTO cart_line AS l (owner_id, sku_id, quantity)
 SELECT owner_id, $2, $3 FROM cart
  WHERE owner_id = $1 AND merged_into IS NULL
-   AND (SELECT count(*) FROM cart_line o WHERE o.owner_id = $1 AND o.sku_id <> $2) < $4
+   AND ((SELECT count(*) FROM cart_line o WHERE o.owner_id = $1) < $4
+        OR EXISTS (SELECT FROM cart_line o WHERE o.owner_id = $1 AND o.sku_id = $2))
 ON CONFLICT (owner_id, sku_id) DO UPDATE SET quantity = `
 
 const addLine = `-- name: cart.add` + insertLine + `l.quantity + excluded.quantity WHERE l.quantity + excluded.quantity <= $5`
+
+// A line that is there can always be changed: a login may have made the cart longer than [MaxLines].
 
 // Add puts quantity more units of a SKU into the owner's cart, atomically. It fails with [ErrTooMany] or
 // [ErrTooManyLines].

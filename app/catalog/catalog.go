@@ -75,7 +75,8 @@ type Offer struct {
 // Buyable reports whether the SKU may be ordered under this offer, whatever its stock: a doorbuster needs an open sale.
 func (s *SKU) Buyable(o Offer) bool { return o.Open || !s.SaleOnly }
 
-// At returns the offer at an instant of the database's clock: the lowest price among the sales that are open.
+// At returns the offer at an instant of the database's clock: the lowest price among the sales that are open and the list. An
+// owner who lowers the list price below that of a sale does not mean the sale to be dearer.
 func (s *SKU) At(now time.Time) Offer {
 	offer := Offer{Price: s.List}
 	for i := range s.Sales {
@@ -84,6 +85,7 @@ func (s *SKU) At(now time.Time) Offer {
 		case sale.openAt(now):
 			if !offer.Open || sale.Price.Minor < offer.Price.Minor {
 				offer = Offer{sale.Price, sale, true}
+				offer.Price.Minor = min(sale.Price.Minor, s.List.Minor)
 			}
 		case now.Before(sale.StartsAt) && !offer.Open && (offer.Sale == nil || sale.StartsAt.Before(offer.Sale.StartsAt)):
 			offer.Sale = sale

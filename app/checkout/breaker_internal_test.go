@@ -116,11 +116,12 @@ func TestBreakerPauses(t *testing.T) {
 	for range breakerMisses {
 		b.unknown(now, 0)
 	}
-	for _, want := range []time.Duration{1, 2, 4, 5, 5} {
-		if p := b.admit(now); p.wait != want*time.Second {
-			t.Fatalf("got %v, want %v s", p.wait, want)
+	for _, seconds := range []int{1, 2, 4, 5, 5} {
+		want := time.Duration(seconds) * time.Second
+		if p := b.admit(now); p.wait != want {
+			t.Fatalf("got %v, want %v", p.wait, want)
 		}
-		now = now.Add(want * time.Second)
+		now = now.Add(want)
 		b.unknown(now, b.admit(now).trial)
 	}
 }

@@ -87,11 +87,11 @@ func New(pool *pgxpool.Pool, gateway payment.Gateway, log *slog.Logger, cfg Conf
 	}
 	late := limits
 	late.turn = new(sync.Mutex)
-	s.placing = newBatcher(limits, s.placeBatch(mainLane))
-	s.placingLate = newBatcher(late, s.placeBatch(patientLane))
+	s.placing = newBatcher(limits, s.placeBatch)
+	s.placingLate = newBatcher(late, s.placeLate)
 	limits.queue, late.queue = math.MaxInt, math.MaxInt // whoever waits here has come through there
-	s.settling = newBatcher(limits, s.settleBatch(mainLane))
-	s.settlingLate = newBatcher(late, s.settleBatch(patientLane))
+	s.settling = newBatcher(limits, s.settleBatch)
+	s.settlingLate = newBatcher(late, s.settleLate)
 	return s
 }
 

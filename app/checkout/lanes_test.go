@@ -33,7 +33,7 @@ func (s *shop) hold(sql string, args ...any) (free func()) {
 	if err != nil || tag.RowsAffected() == 0 {
 		s.t.Fatalf("%s: %v, %v", sql, tag, err)
 	}
-	return func() { tx.Rollback(context.WithoutCancel(s.t.Context())) } //nolint:errcheck // it ends the transaction in any case
+	return func() { tx.Rollback(context.WithoutCancel(s.t.Context())) }
 }
 
 // A row that somebody holds is the trouble of those who need it alone: they wait

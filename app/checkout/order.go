@@ -84,6 +84,7 @@ var (
 	ErrInFlight  = errors.New("a request with this idempotency key is being paid for")
 	ErrProvider  = errors.New("the payment provider failed; nothing was charged")
 	ErrBusy      = errors.New("the checkout is busy")
+	ErrGone      = errors.New("the cart holds a product that the shop does not have any more")
 )
 
 // ProviderAway is a refusal because the payment provider has not answered lately. It wraps [ErrProvider].

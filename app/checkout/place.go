@@ -58,11 +58,16 @@ func (s *Service) place(ctx context.Context, req Request) (placed, error) {
 	return p, err
 }
 
-// placeBatch returns the function that places orders together in a lane, and answers each.
-func (s *Service) placeBatch(l lane) func([]Request) []answered[placed] {
-	return func(reqs []Request) []answered[placed] { return s.placeTogether(reqs, l) }
+// placeBatch and placeLate place orders together, each in its lane.
+func (s *Service) placeBatch(reqs []Request) []answered[placed] {
+	return s.placeTogether(reqs, mainLane)
 }
 
+func (s *Service) placeLate(reqs []Request) []answered[placed] {
+	return s.placeTogether(reqs, patientLane)
+}
+
+// placeTogether answers each of the requests.
 func (s *Service) placeTogether(reqs []Request, l lane) []answered[placed] {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), s.cfg.TransactionTimeout, errPlaceTimeout)
 	defer cancel()
@@ -412,7 +417,7 @@ func (d *draft) price(skus map[int64]*catalog.SKU, units map[int64]int, discount
 	for _, l := range d.cart.Lines {
 		sku, ok := skus[l.SKU]
 		if !ok {
-			return fmt.Errorf("SKU %d of a cart: %w", l.SKU, catalog.ErrNotFound)
+			return fmt.Errorf("SKU %d: %w", l.SKU, ErrGone)
 		}
 		offer := sku.At(now)
 		if !sku.Buyable(offer) {

@@ -51,11 +51,16 @@ func (s *Service) settle(ctx context.Context, end settlement) (Order, error) {
 	return patiently(ctx, s.cfg.LockPatience, s.settling, s.settlingLate, end)
 }
 
-// settleBatch returns the function that settles orders together in a lane, and answers each.
-func (s *Service) settleBatch(l lane) func([]settlement) []answered[Order] {
-	return func(ends []settlement) []answered[Order] { return s.settleTogether(ends, l) }
+// settleBatch and settleLate settle orders together, each in its lane.
+func (s *Service) settleBatch(ends []settlement) []answered[Order] {
+	return s.settleTogether(ends, mainLane)
 }
 
+func (s *Service) settleLate(ends []settlement) []answered[Order] {
+	return s.settleTogether(ends, patientLane)
+}
+
+// settleTogether answers each of the settlements.
 func (s *Service) settleTogether(ends []settlement, l lane) []answered[Order] {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), s.cfg.TransactionTimeout, errSettleTimeout)
 	defer cancel()
