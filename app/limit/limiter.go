@@ -109,6 +109,16 @@ func (l *Limiter) Decide(charges ...Charge) Verdict {
 	return v
 }
 
+// Known returns the refusal of charges that is remembered from a moment ago, if there
+// is one. It asks nobody and charges nothing.
+func (l *Limiter) Known(charges ...Charge) (v Verdict, known bool) {
+	return l.memory.refusal(charges, time.Now())
+}
+
+// Refuses reports whether anybody was refused a moment ago: without that there is no
+// need to find out who asks, for [Limiter.Known].
+func (l *Limiter) Refuses() bool { return l.memory.some.Load() }
+
 func (l *Limiter) decide(charges []Charge) Verdict {
 	if !l.away.Load() {
 		if v, ok := l.ask(charges); ok {

@@ -50,7 +50,7 @@ func (r *refusals) refusal(charges []Charge, now time.Time) (v Verdict, known bo
 	for i, c := range charges {
 		k, ok := r.keys.Get(c.Key)
 		switch {
-		case !ok || c.Need < k.need || c.Quota != k.quota: // less may be there, and need 0 is never refused
+		case !ok || c.Need < k.need || c.Quota != k.quota || c.Quota.Unlimited(): // less may be there, and need 0 is never refused
 		case !now.Before(k.until):
 			r.keys.Remove(c.Key)
 			r.some.Store(r.keys.Len() > 0)
