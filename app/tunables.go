@@ -108,7 +108,7 @@ func DefaultLimits() string {
 		all = append(all, id.String()+"="+quota)
 	}
 	slices.Sort(all)
-	return strings.Join(all, ",")
+	return strings.Join(all, ", ")
 }
 
 // ErrNoTunable says that there is no such setting.

@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/alecthomas/kong"
 	"github.com/redis/go-redis/v9"
@@ -34,7 +35,7 @@ type commands struct {
 	Drain   drainCommand   `cmd:"" help:"Tell one worker to leave now, in order. Another one takes its slot."`
 	Reset   resetCommand   `cmd:"" help:"Close all circuit breakers, and start at once who waits after a crash."`
 	Kill    killCommand    `cmd:"" help:"Kill a worker with SIGKILL, with no notice to its clients: for one that hangs, or to try how it is replaced."`
-	Set     setCommand     `cmd:"" help:"Change a setting of a running shop: log-level=debug."`
+	Set     setCommand     `cmd:"" help:"Change a setting of a running shop: log-level=debug, limit-login-email=10/15m, password-share=25."`
 	Unset   unsetCommand   `cmd:"" help:"Forget a setting: workers that start from now on do not get it."`
 	Stop    stopCommand    `cmd:"" help:"Stop a running shop in order, and wait for that. Again: at once."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database's schema up to date, or back, or show where it is."`
@@ -90,12 +91,17 @@ type environment struct {
 	log            *slog.Logger
 	level          *slog.LevelVar
 	logFlags       logFlags
+	tunables       *app.Tunables // of the worker that this process may be
 }
 
 // set changes a setting of the running process (M14).
 func (e *environment) set(key, value string) error {
 	if key != "log-level" {
-		return fmt.Errorf("there is no setting %q that can be changed while the shop runs: log-level can", key)
+		err := e.tunables.Set(key, value)
+		if errors.Is(err, app.ErrNoTunable) {
+			return fmt.Errorf("there is no setting %q that can be changed while the shop runs: log-level can, and %s", key, strings.Join(app.TunableKeys(), ", "))
+		}
+		return err
 	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(value)); err != nil {
@@ -113,6 +119,7 @@ func run(signals signals, args []string, stdout, stderr io.Writer) int {
 		kong.Name("doorbuster"),
 		kong.Description("A shop that stays open on Black Friday. Begin with: doorbuster dev\n\n"+exitCodes),
 		kong.Writers(stdout, stderr),
+		kong.Vars{"limits": app.DefaultLimits()},
 		kong.Exit(func(code int) { exit = code }), // after --help
 	)
 	if err != nil {
@@ -141,7 +148,7 @@ func run(signals signals, args []string, stdout, stderr io.Writer) int {
 		}
 	}
 	log := newLog(stderr, cli.LogFormat, level)
-	env := &environment{signals, stdout, stderr, log, level, cli.logFlags}
+	env := &environment{signals, stdout, stderr, log, level, cli.logFlags, app.NewTunables()}
 	if err := env.set("log-level", cli.LogLevel); err != nil { // kong has checked it
 		fmt.Fprintln(stderr, "doorbuster:", err)
 		return exitUsage
