@@ -35,10 +35,10 @@ func parseTrustedProxies(text string) (*trustedProxies, error) {
 			continue
 		}
 		prefix, err := netip.ParsePrefix(part)
-		if addr, addrErr := netip.ParseAddr(part); addrErr == nil {
+		if addr, addrErr := netip.ParseAddr(part); addrErr == nil && addr.Zone() == "" {
 			prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil
 		}
-		if err != nil || prefix.Addr().Zone() != "" || prefix.Addr().Is4In6() {
+		if err != nil || prefix.Addr().Is4In6() {
 			return nil, &SettingError{"TRUSTED_PROXIES", fmt.Sprintf("has %q in it, which is no address and no prefix: write such as 10.0.0.0/8,2001:db8::1, or unix, or none", part)}
 		}
 		p.prefixes = append(p.prefixes, prefix.Masked())

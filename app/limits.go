@@ -90,7 +90,8 @@ func (l *limits) charges() *charges { return &charges{limits: l, all: make([]cha
 // add makes a charge of a class by the make of package limit.
 func (c *charges) add(class, kind, subject string, make func(key string, q limit.Quota) limit.Charge) {
 	id := quotaID{class, kind}
-	c.all = append(c.all, charge{id, make(limit.Key(id.String(), subject), c.limits.tunables.quota(id))})
+	quota := c.limits.tunables.quota(id)
+	c.all = append(c.all, charge{id, make(limit.Key(quota.name, subject), quota.Quota)})
 }
 
 func take(units int64) func(string, limit.Quota) limit.Charge {

@@ -73,20 +73,20 @@ const (
 // safe for concurrent use. Make them with [NewTunables].
 type Tunables struct {
 	mu      sync.RWMutex
-	quotas  map[quotaID]limit.Quota
+	quotas  map[quotaID]tunedQuota
 	share   int
 	changed []func(share int)
 }
 
 // NewTunables returns the defaults.
 func NewTunables() *Tunables {
-	t := &Tunables{quotas: make(map[quotaID]limit.Quota, len(defaultQuotas)), share: defaultPassword}
+	t := &Tunables{quotas: make(map[quotaID]tunedQuota, len(defaultQuotas)), share: defaultPassword}
 	for id, text := range defaultQuotas {
 		quota, err := limit.ParseQuota(text)
 		if err != nil { // a constant
 			panic(err)
 		}
-		t.quotas[id] = quota
+		t.quotas[id] = tune(id, quota)
 	}
 	return t
 }
@@ -143,9 +143,18 @@ func (t *Tunables) Set(key, value string) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.quotas[id] = quota
+	t.quotas[id] = tune(id, quota)
 	return nil
 }
+
+// tunedQuota is a quota and the name that it counts under. A quota that was changed
+// counts anew: who was refused by the one before would wait for it.
+type tunedQuota struct {
+	limit.Quota
+	name string
+}
+
+func tune(id quotaID, q limit.Quota) tunedQuota { return tunedQuota{q, id.String() + ":" + q.String()} }
 
 // SetLimits changes several limits: name=quota, separated by commas.
 func (t *Tunables) SetLimits(text string) error {
@@ -164,7 +173,7 @@ func (t *Tunables) SetLimits(text string) error {
 	return nil
 }
 
-func (t *Tunables) quota(id quotaID) limit.Quota {
+func (t *Tunables) quota(id quotaID) tunedQuota {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.quotas[id]
