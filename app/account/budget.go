@@ -64,7 +64,7 @@ const (
 // clock than of a processor; it counts as at most slack times the quickest one so
 // far, or logins would be the slower the busier the shop is.
 //
-// The worst case: a crowd of logins gets turns at the share's rate, one each 80 ms
+// The worst case, in time: a crowd of logins gets turns at the share's rate, one each 80 ms
 // for a hash of 20 ms, one processor and 25 %. Who would wait longer than its
 // context has is told at once when to come back.
 type budget struct {
