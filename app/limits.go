@@ -87,11 +87,11 @@ type charges struct {
 
 func (l *limits) charges() *charges { return &charges{limits: l, all: make([]charge, 0, 6)} }
 
-// add makes a charge of a class by the make of package limit.
-func (c *charges) add(class, kind, subject string, make func(key string, q limit.Quota) limit.Charge) {
+// add makes a charge of a class by one of package limit's.
+func (c *charges) add(class, kind, subject string, of func(key string, q limit.Quota) limit.Charge) {
 	id := quotaID{class, kind}
 	quota := c.limits.tunables.quota(id)
-	c.all = append(c.all, charge{id, make(limit.Key(quota.name, subject), quota.Quota)})
+	c.all = append(c.all, charge{id, of(limit.Key(quota.name, subject), quota.Quota)})
 }
 
 func take(units int64) func(string, limit.Quota) limit.Charge {
@@ -199,21 +199,21 @@ func (a *App) limitOperation(id string) func(huma.Context, func(huma.Context)) {
 }
 
 // addStranger charges a client and its address.
-func (c *charges) addStranger(class string, s subject, make func(string, limit.Quota) limit.Charge) {
-	c.add(class, kindClient, s.client, make)
-	c.add(class, kindAddress, s.address, make)
+func (c *charges) addStranger(class string, s subject, of func(string, limit.Quota) limit.Charge) {
+	c.add(class, kindClient, s.client, of)
+	c.add(class, kindAddress, s.address, of)
 }
 
 // addOwner charges the account, or the guest and where it comes from.
-func (c *charges) addOwner(class string, s *session, make func(string, limit.Quota) limit.Charge) {
+func (c *charges) addOwner(class string, s *session, of func(string, limit.Quota) limit.Charge) {
 	if id, err := s.account(); err == nil {
-		c.add(class, kindAccount, id.String(), make)
+		c.add(class, kindAccount, id.String(), of)
 		return
 	}
 	if id, ok := s.owner(); ok {
-		c.add(class, kindSession, id.String(), make)
+		c.add(class, kindSession, id.String(), of)
 	}
-	c.addStranger(class, s.subject, make)
+	c.addStranger(class, s.subject, of)
 }
 
 // settle makes charges that nothing refuses.
@@ -243,7 +243,7 @@ func (a *App) rightDiscount(ctx context.Context) {
 // before has a limit of its own instead (OWASP's device cookies).
 type logInAttempt struct {
 	limits *limits
-	add    func(c *charges, make func(string, limit.Quota) limit.Charge)
+	add    func(c *charges, of func(string, limit.Quota) limit.Charge)
 	caller account.Caller
 }
 
@@ -252,14 +252,14 @@ func (a *App) beginLogIn(ctx context.Context, email string) (*logInAttempt, erro
 	t := &logInAttempt{limits: a.limits}
 	if browser, ok := s.browserOf(email); ok {
 		t.caller = account.Caller{Known: true, From: browser}
-		t.add = func(c *charges, make func(string, limit.Quota) limit.Charge) {
-			c.add(classLogin, kindBrowser, browser, make)
+		t.add = func(c *charges, of func(string, limit.Quota) limit.Charge) {
+			c.add(classLogin, kindBrowser, browser, of)
 		}
 	} else {
 		t.caller = account.Caller{From: s.subject.address}
-		t.add = func(c *charges, make func(string, limit.Quota) limit.Charge) {
-			c.add(classLogin, kindEmail, emailSubject(email), make)
-			c.addStranger(classLogin, s.subject, make)
+		t.add = func(c *charges, of func(string, limit.Quota) limit.Charge) {
+			c.add(classLogin, kindEmail, emailSubject(email), of)
+			c.addStranger(classLogin, s.subject, of)
 		}
 	}
 	c := a.limits.charges()

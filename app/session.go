@@ -161,7 +161,7 @@ func (s *session) browserOf(email string) (browser string, ok bool) {
 
 // logOut ends the session. What is left under a new token is that the customer has logged in with this browser.
 func (s *session) logOut(ctx context.Context) error {
-	if s.manager.Exists(s.ctx, browserKey) {
+	if s.manager.Exists(s.ctx, browserKey) { //nolint:contextcheck // as above
 		if err := s.manager.RenewToken(s.with(ctx)); err != nil {
 			return fmt.Errorf("renew session: %w", err)
 		}

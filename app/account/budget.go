@@ -42,7 +42,7 @@ type BusyError struct {
 func (e *BusyError) Error() string { return ErrBusy.Error() }
 
 // Is makes it [ErrBusy].
-func (*BusyError) Is(target error) bool { return target == ErrBusy } //nolint:errorlint // Is compares what it is asked for
+func (*BusyError) Is(target error) bool { return target == ErrBusy }
 
 const (
 	defaultShare = 25 // percent

@@ -61,7 +61,7 @@ type Limiter struct {
 	trips      atomic.Int64
 	background sync.WaitGroup
 	stop       context.CancelFunc
-	stopped    context.Context //nolint:containedctx // it bounds the probes, which nobody waits for
+	stopped    context.Context //nolint:containedctx // it bounds calls, which are nobody's in particular
 }
 
 // question is a decision that Redis has to take.
@@ -81,10 +81,10 @@ func New(client *redis.Client, cfg Config) *Limiter {
 	}
 }
 
-// Close ends the background work. Decisions after it may still ask Redis.
+// Close ends the background work. Decisions after it are taken without Redis.
 func (l *Limiter) Close() {
-	l.stop()
-	l.mu.Lock() // lost begins no probe from here on
+	l.mu.Lock()
+	l.stop() // lost begins no probe from here on
 	l.mu.Unlock()
 	l.background.Wait()
 }
@@ -208,7 +208,7 @@ var errAway = errors.New("redis is away")
 
 // call runs the script.
 func (l *Limiter) call(batch []*question) ([]Verdict, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), l.cfg.Timeout) // of nobody's request: others wait for it, too
+	ctx, cancel := context.WithTimeout(l.stopped, l.cfg.Timeout) // of nobody's request: others wait for it, too
 	defer cancel()
 	l.trips.Add(1)
 	keys, args := make([]string, 0, 2*len(batch)), make([]any, 0, 2+9*len(batch))
