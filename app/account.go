@@ -69,7 +69,7 @@ func (a *App) logIn(ctx context.Context, in *logInInput) (*sessionOutput, error)
 		return nil, err
 	}
 	customer, err := a.accounts.Authenticate(account.WithCaller(ctx, attempt.caller), email, in.Body.Password)
-	attempt.end(err)
+	attempt.end(err) //nolint:contextcheck // one call of Redis decides for many requests
 	if err != nil {
 		return nil, err
 	}

@@ -225,14 +225,14 @@ func (c *charges) settle() {
 func (a *App) paymentDeclined(ctx context.Context) {
 	c := a.limits.charges()
 	c.addOwner(classDeclined, sessionOf(ctx), book)
-	c.settle()
+	c.settle() //nolint:contextcheck // one call of Redis decides for many requests
 }
 
 // rightDiscount gives back what a guess of a code has cost.
 func (a *App) rightDiscount(ctx context.Context) {
 	c := a.limits.charges()
 	c.addOwner(classDiscount, sessionOf(ctx), giveBack)
-	c.settle()
+	c.settle() //nolint:contextcheck // one call of Redis decides for many requests
 }
 
 // A logInAttempt is charged before the password is looked at. Only wrong passwords
@@ -264,7 +264,7 @@ func (a *App) beginLogIn(ctx context.Context, email string) (*logInAttempt, erro
 	}
 	c := a.limits.charges()
 	t.add(c, take(1))
-	return t, c.decide(s.header, classLogin)
+	return t, c.decide(s.header, classLogin) //nolint:contextcheck // one call of Redis decides for many requests
 }
 
 // end gives the attempt back unless the password was wrong.
