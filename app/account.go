@@ -51,6 +51,7 @@ func (a *App) register(ctx context.Context, in *registerInput) (*sessionOutput, 
 	if !validText(name, 100) {
 		return nil, invalid("body", "name", "is not valid text")
 	}
+	ctx = account.WithCaller(ctx, account.Caller{From: sessionOf(ctx).subject.address})
 	customer, err := a.accounts.Register(ctx, email, name, in.Body.Password)
 	if err != nil {
 		return nil, err
@@ -63,7 +64,12 @@ func (a *App) logIn(ctx context.Context, in *logInInput) (*sessionOutput, error)
 	if err != nil {
 		return nil, err
 	}
-	customer, err := a.accounts.Authenticate(ctx, email, in.Body.Password)
+	attempt, err := a.beginLogIn(ctx, email)
+	if err != nil {
+		return nil, err
+	}
+	customer, err := a.accounts.Authenticate(account.WithCaller(ctx, attempt.caller), email, in.Body.Password)
+	attempt.end(err) //nolint:contextcheck // one call of Redis decides for many requests
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +88,7 @@ func (a *App) welcome(ctx context.Context, customer account.Account) (*sessionOu
 			return nil, err
 		}
 	}
-	if err := s.logIn(ctx, customer.ID); err != nil {
+	if err := s.logIn(ctx, customer.ID, customer.Email); err != nil {
 		return nil, err
 	}
 	return &sessionOutput{Session{Account(customer)}}, nil

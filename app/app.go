@@ -31,6 +31,7 @@ type App struct {
 
 	pool     *pgxpool.Pool
 	redis    *redis.Client
+	quotas   *redis.Client // where limits are counted
 	provider *redis.Client // where the simulated payment provider keeps its books: the shop's crowd is not its own
 
 	catalog   *catalog.Store
@@ -44,6 +45,7 @@ type App struct {
 	news  *news            // from PostgreSQL
 
 	sessions   *sessions
+	limits     *limits
 	products   *answerCache // by slug
 	lists      *answerCache // by what makes a page
 	categories *answerCache // one
@@ -68,6 +70,9 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 	if cfg.Host == nil {
 		cfg.Host = nowhere{}
 	}
+	if cfg.Tunables == nil {
+		cfg.Tunables = NewTunables()
+	}
 	cfg.SweepInterval = cmp.Or(cfg.SweepInterval, 5*time.Second)
 	pool, err := openPostgres(ctx, cfg)
 	if err != nil {
@@ -78,15 +83,22 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 		pool.Close()
 		return nil, err
 	}
+	quotas, limits, err := openLimits(cfg, client)
+	if err != nil {
+		pool.Close()
+		client.Close()
+		return nil, err
+	}
 	provider := redis.NewClient(client.Options())
 	a := &App{
-		cfg: cfg, log: cfg.Log, started: time.Now(), pool: pool, redis: client, provider: provider,
+		cfg: cfg, log: cfg.Log, started: time.Now(), pool: pool, redis: client, quotas: quotas, provider: provider,
 		catalog:   catalog.NewStore(pool),
 		inventory: inventory.NewStore(pool),
 		discounts: pricing.NewStore(pool),
 		carts:     cart.NewStore(pool),
 		accounts:  account.NewStore(pool, account.Config{}),
 		sessions:  newSessions(client, cfg.PlainHTTP),
+		limits:    limits,
 		hints:     new(inventory.Hints), news: new(news),
 	}
 	if cfg.Siblings != nil {
@@ -101,6 +113,8 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 	a.checkoutGate = newTurnstile("checkout", cfg.CheckoutPlaces, checkoutPatience)
 	a.customerGate = newTurnstile("customer", customerPlaces, customerPatience)
 	a.metrics = a.newMetrics()
+	limits.refused = a.metrics.refuse
+	cfg.Tunables.onShare(a.accounts.SetShare)
 	if a.handler, err = a.routes(); err != nil {
 		a.Close() //nolint:contextcheck // ctx bounds the start, not the end
 		return nil, fmt.Errorf("set up routes: %w", err)
@@ -151,8 +165,9 @@ func (a *App) Close() {
 	if err := a.checkout.Close(context.Background()); err != nil { // it is bounded by the limits of its transactions
 		a.log.Warn("close the checkout", "error", err)
 	}
+	a.limits.limiter.Close()
 	a.pool.Close()
-	if err := errors.Join(a.redis.Close(), a.provider.Close()); err != nil {
+	if err := errors.Join(a.redis.Close(), a.quotas.Close(), a.provider.Close()); err != nil {
 		a.log.Warn("close Redis", "error", err)
 	}
 }

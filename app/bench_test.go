@@ -39,6 +39,15 @@ func benchmarkHandler(b *testing.B, h http.Handler, request func() *http.Request
 
 func quiet(c *app.Config) { c.Log = slog.New(slog.DiscardHandler) }
 
+// busy is quiet, with limits that one customer can't reach, though they are counted.
+func busy(b *testing.B) func(*app.Config) {
+	return func(c *app.Config) {
+		quiet(c)
+		const most = "1000000/1s"
+		c.Tunables = tunables(b, "limit-requests-session="+most, "limit-requests-address="+most, "limit-requests-client="+most)
+	}
+}
+
 // BenchmarkProductRead is the handler's part of a product read, from memory, beside a bare handler that writes the same
 // bytes. What net/http and the kernel add is the same for both; .ci/bench-reads measures the whole.
 func BenchmarkProductRead(b *testing.B) {
@@ -68,7 +77,7 @@ func session(b *testing.B, s *shop) string {
 
 // BenchmarkSessionLookup (N4) is a request for the session alone, with a cookie, a look-up in Redis, and without.
 func BenchmarkSessionLookup(b *testing.B) {
-	s := open(b, quiet)
+	s := open(b, busy(b))
 	cookie := session(b, s)
 	// The operation asks nothing of PostgreSQL for a guest: the answer is "nobody is logged in".
 	ask := func(cookie string) func(*testing.B) {
@@ -93,7 +102,7 @@ func BenchmarkSessionLookup(b *testing.B) {
 
 // BenchmarkAddToCart is a whole add: the session from Redis, the upsert and the priced cart from PostgreSQL.
 func BenchmarkAddToCart(b *testing.B) {
-	s := open(b, quiet)
+	s := open(b, busy(b))
 	handler := s.app.Handler()
 	body := []byte(`{"sku": "KETTLE", "quantity": 1}`)
 	var cookie string
@@ -111,7 +120,7 @@ func BenchmarkAddToCart(b *testing.B) {
 
 // BenchmarkCheckout is an order from an idle shop, one at a time: a cart, an add, and the three steps with the simulated provider.
 func BenchmarkCheckout(b *testing.B) {
-	s := open(b, quiet)
+	s := open(b, busy(b))
 	if _, err := s.pool.Exec(b.Context(), "UPDATE stock SET available = 1000000"); err != nil {
 		b.Fatal(err)
 	}

@@ -210,6 +210,7 @@ func (a *App) setDiscount(ctx context.Context, in *discountInput) (*cartOutput, 
 	if discount == nil {
 		return nil, invalid("body", "code", "is not a discount code of this shop")
 	}
+	a.rightDiscount(ctx)
 	if err := a.carts.SetDiscount(ctx, owner, code); err != nil {
 		return nil, err
 	}

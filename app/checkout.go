@@ -129,6 +129,9 @@ func (a *App) placeOrder(ctx context.Context, in *checkoutInput) (*checkoutOutpu
 		p := problem(http.StatusPaymentRequired, "payment-declined", "The payment was declined",
 			"The payment was declined. Nothing was charged, and the cart is as it was; try another card with a new Idempotency-Key.")
 		p.OrderID, p.replayed = result.Order.ID.String(), result.Replayed
+		if !result.Replayed {
+			a.paymentDeclined(ctx)
+		}
 		return nil, p
 	}
 	out := &checkoutOutput{Location: "/v1/orders/" + result.Order.ID.String(), Body: orderView(&result.Order)}

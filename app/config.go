@@ -29,6 +29,14 @@ type Config struct {
 	// Release names the executable, for logs and /health.
 	Release string
 
+	// TrustedProxies are the proxies whose X-Forwarded-For is believed: addresses and prefixes, separated by commas, and
+	// "unix" for all that come through a Unix socket. Default: none.
+	TrustedProxies string
+	// Tunables are the settings that may change while the worker serves. Default: [NewTunables].
+	Tunables *Tunables
+	// LimitTimeout is how long a decision about a limit waits for Redis. Default 25 ms.
+	LimitTimeout time.Duration
+
 	// PlainHTTP lets the session cookie go over plain HTTP. For demonstrations and tests.
 	PlainHTTP bool
 

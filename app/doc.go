@@ -6,11 +6,50 @@
 //
 //   - Catalogue reads are plain handlers on an answer cache (answers.go): encoded answers, half a second old at most while
 //     PostgreSQL answers, older while it does not.
-//   - Everything that knows its customer passes the cross-origin check and the session middleware, and is a typed
-//     handler: huma validates the input against the OpenAPI schema, the handler asks a domain package and returns a value
-//     or an error.
+//   - Everything that knows its customer passes the cross-origin check and the session middleware, then its limits
+//     (limits.go), and is a typed handler: huma validates the input against the OpenAPI schema, the handler asks a domain
+//     package and returns a value or an error.
 //
 // problem.go is the one place where an error becomes an answer and a log line.
+//
+// # Limits
+//
+// All that knows its customer is limited (429, too-many-requests). Reads of the catalogue and the probes are not: from
+// memory they cost less than a limit would. A quota of 30/1m is 30 units at once and 30 more in each minute; package limit
+// says how they are counted, and what becomes of them without Redis. tunables.go has the quotas, which can be changed
+// while the shop is open, and limits.go what each operation costs:
+//
+//	requests  everything, by cost: of an account; of a guest's session, and its address; of a client and its address
+//	          where there is no session
+//	guests    sessions and carts of new guests, of a client and its address
+//	login     wrong passwords, for an e-mail address, of a client and its address; or of a known browser alone
+//	register  of a client and its address
+//	discount  codes that don't exist, of an account; of a guest, its client and its address
+//	declined  payments, as discount
+//
+// The address is the peer's, or what TRUSTED_PROXIES say that it is; IPv6 counts by /64. A client is an address and the
+// User-Agent that somebody says to use there. Its quota is a part of the address's, so an attacker with one program leaves
+// the rest to his neighbours. What a limit refuses costs none of the others.
+//
+// The worst case of each, which must not be a closed shop:
+//
+//	requests  a guest waits while somebody behind the same address, with many sessions of his own or another User-Agent
+//	          each time, uses the address up; an account does not
+//	guests    as above, a new visitor waits to fill a cart; those who have one, or an account, do not, and the catalogue
+//	          is open to all
+//	login     somebody who fails on purpose makes the owner of an e-mail address wait, but not in a browser that has
+//	          logged in to that account within the last week; right passwords are never counted
+//	register  new accounts wait; a guest may buy all the same
+//	discount  a right code waits together with the wrong ones; the checkout without it does not
+//	declined  a guest behind the address of somebody who tries cards, with another User-Agent each time, waits to pay; an
+//	          account does not. A repeat of a checkout is refused together with the others then, until the limit lets it
+//	          through
+//
+// No quota can be set so low that what it limits is never allowed. Behind a proxy that TRUSTED_PROXIES does not name, all
+// customers have one address: the log says so, once a minute, when it sees an X-Forwarded-For that it must not believe.
+//
+// Passwords are hashed within a part of the worker's processor time (package account). Where that is used up, a log-in
+// or a registration is answered with 503, busy, at once or after three seconds, and everything else goes on.
 //
 // # Who owns what
 //
@@ -21,8 +60,9 @@
 //	account    account
 //	checkout   orders, order_line, payment; the only package that imports its siblings
 //	app        Redis keys session:*
+//	limit      Redis keys limit:*
 //	payment    Redis keys payment-simulator:* (the books of the simulated provider)
 //
-// PostgreSQL is the truth. Redis holds sessions; when it is away, what needs a session answers 503 and the catalogue goes on.
+// PostgreSQL is the truth. Redis holds sessions, and counts limits; when it is away, what needs a session answers 503 and the catalogue goes on.
 // When PostgreSQL is away, the catalogue goes on from memory and the rest answers 503. Neither ends the worker (S4).
 package app

@@ -15,6 +15,7 @@ import (
 type metrics struct {
 	registry   *prometheus.Registry
 	operations *prometheus.HistogramVec
+	limited    *prometheus.CounterVec
 }
 
 // operationBuckets reach from a read of the session to a payment that is as slow as it may be, in seconds.
@@ -28,6 +29,10 @@ func (a *App) newMetrics() *metrics {
 			Help: "How long operations took, by outcome: ok, or the code of the problem. Reads of the catalogue and requests that don't fit the schema are not among them.",
 		}, []string{"operation", "outcome"}),
 	}
+	m.limited = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "shop_limited_total", Help: "Requests that were refused with 429, by what there was too much of, and whose limit it was.",
+	}, []string{"class", "key"})
+	limiter, accounts := a.limits.limiter, a.accounts
 	host, pool := a.cfg.Host, a.pool
 	for _, gate := range []*turnstile{a.checkoutGate, a.customerGate} {
 		label := prometheus.Labels{"gate": gate.name}
@@ -39,11 +44,25 @@ func (a *App) newMetrics() *metrics {
 		)
 	}
 	m.registry.MustRegister(
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), m.operations,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), m.operations, m.limited,
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "http_requests_total", Help: "Requests, of the catalogue too."},
 			func() float64 { return float64(host.Requests()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "http_requests_in_flight", Help: "Requests being worked on."},
 			func() float64 { return float64(host.InFlight()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "shop_limits_local", Help: "1 while Redis does not answer in time, and this worker counts its share of the limits by itself."},
+			func() float64 { return boolean(limiter.Stats().Local) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "shop_limits_local_total", Help: "Decisions about limits that this worker has taken by itself."},
+			func() float64 { return float64(limiter.Stats().Locally) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "shop_limits_calls_total", Help: "Calls of Redis about limits; one may decide about many requests."},
+			func() float64 { return float64(limiter.Stats().Trips) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "shop_password_hashes_total", Help: "Passwords that were hashed."},
+			func() float64 { return float64(accounts.Hashing().Hashes) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "shop_password_hash_seconds_total", Help: "Processor time that hashing passwords took, about."},
+			func() float64 { return accounts.Hashing().Seconds }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "shop_password_busy_total", Help: "Passwords that were not hashed for want of a turn."},
+			func() float64 { return float64(accounts.Hashing().Refused) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "shop_password_waiting", Help: "Passwords that wait to be hashed."},
+			func() float64 { return float64(accounts.Hashing().Waiting) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "postgres_connections_in_use", Help: "PostgreSQL connections that work."},
 			func() float64 { return float64(pool.Stat().AcquiredConns()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "postgres_connections_max", Help: "PostgreSQL connections that there may be."},
@@ -63,12 +82,7 @@ func (m *metrics) checkout(service *checkout.Service) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
 			func() float64 { return value(service.Stats()) }))
 	}
-	gauge("shop_payment_provider_away", "1 while orders are refused because the payment provider does not answer.", func(s checkout.Stats) float64 {
-		if s.ProviderAway {
-			return 1
-		}
-		return 0
-	})
+	gauge("shop_payment_provider_away", "1 while orders are refused because the payment provider does not answer.", func(s checkout.Stats) float64 { return boolean(s.ProviderAway) })
 	gauge("shop_orders_expired", "Orders that waited for a sweep after the last one of this worker; 100,000 are as far as it counts.",
 		func(s checkout.Stats) float64 { return float64(s.Expired) })
 	counter := func(name, help string, labels prometheus.Labels, value func(checkout.Stats) int64) {
@@ -81,6 +95,16 @@ func (m *metrics) checkout(service *checkout.Service) {
 	counter(swept, help, prometheus.Labels{"outcome": "confirmed"}, func(s checkout.Stats) int64 { return s.SweptConfirmed })
 	counter(swept, help, prometheus.Labels{"outcome": "cancelled"}, func(s checkout.Stats) int64 { return s.SweptCancelled })
 	counter(swept, help, prometheus.Labels{"outcome": "left"}, func(s checkout.Stats) int64 { return s.SweptLeft })
+}
+
+// refuse counts a request that asked too often.
+func (m *metrics) refuse(id quotaID) { m.limited.WithLabelValues(id.class, id.kind).Inc() }
+
+func boolean(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // Metrics returns what Prometheus scrapes. It is for an address that customers can't reach.

@@ -67,6 +67,7 @@ func marshalJSON(w io.Writer, v any) error {
 func handle[In, Out any](a *App, api huma.API, op huma.Operation, handler func(context.Context, *In) (*Out, error)) {
 	op.MaxBodyBytes, op.BodyReadTimeout = maxBody, -1 // wellFormed has read it
 	op.Responses, op.Errors = problemResponses(api, op), nil
+	op.Middlewares = huma.Middlewares{a.limitOperation(op.OperationID)}
 	huma.Register(api, op, func(ctx context.Context, in *In) (*Out, error) {
 		ctx, cancel := limited(ctx, op.OperationID)
 		defer cancel()
@@ -118,5 +119,20 @@ func problemResponses(api huma.API, op huma.Operation) map[string]*huma.Response
 			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: schema}},
 		}
 	}
+	responses[strconv.Itoa(http.StatusTooManyRequests)] = tooManyResponse(schema)
 	return responses
+}
+
+// tooManyResponse declares the refusal of who asks too often.
+func tooManyResponse(schema *huma.Schema) *huma.Response {
+	text := &huma.Schema{Type: huma.TypeString}
+	return &huma.Response{
+		Description: "Too many requests: wait for Retry-After",
+		Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: schema}},
+		Headers: map[string]*huma.Param{
+			"Retry-After":      {Description: "Seconds to wait", Schema: &huma.Schema{Type: huma.TypeInteger}},
+			"RateLimit-Policy": {Description: "The quota that is used up: q units in w seconds (draft-ietf-httpapi-ratelimit-headers)", Schema: text},
+			"RateLimit":        {Description: "r units are left, and t seconds until there are more", Schema: text},
+		},
+	}
 }

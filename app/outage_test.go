@@ -23,7 +23,7 @@ type fragile struct {
 	redis    *devstack.Redis
 }
 
-func openFragile(t *testing.T) *fragile {
+func openFragile(t *testing.T, settings ...string) *fragile {
 	t.Helper()
 	ctx := t.Context()
 	postgres, err := devstack.StartPostgres(ctx, devstack.Options{})
@@ -52,7 +52,7 @@ func openFragile(t *testing.T) *fragile {
 	stock(t, pool)
 	s := &shop{t: t, pool: pool, log: new(logBuffer)}
 	if s.app, err = app.New(ctx, app.Config{
-		DatabaseURL: postgres.URL(), RedisURL: redis.URL(), PlainHTTP: true, SweepInterval: time.Hour, SchemaVersion: migrations.Latest,
+		TrustedProxies: loopback, Tunables: tunables(t, settings...), DatabaseURL: postgres.URL(), RedisURL: redis.URL(), PlainHTTP: true, SweepInterval: time.Hour, SchemaVersion: migrations.Latest,
 		Log: slog.New(slog.NewJSONHandler(s.log, nil)),
 	}); err != nil {
 		t.Fatal(err)

@@ -44,7 +44,8 @@ type Problem struct {
 
 	retryAfter time.Duration // 0: no Retry-After
 	replayed   bool
-	cause      error // for the log, never for the client
+	header     http.Header // more of it
+	cause      error       // for the log, never for the client
 }
 
 // FieldError names one wrong field of a request.
@@ -76,6 +77,7 @@ func (p *Problem) GetHeaders() http.Header {
 	if p.retryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((p.retryAfter+time.Second-1)/time.Second)))
 	}
+	maps.Copy(h, p.header)
 	if p.replayed {
 		h.Set("Idempotent-Replayed", "true")
 	}
@@ -198,7 +200,11 @@ func classifyUnavailable(err error) *Problem {
 	case isUnavailable(err):
 		return temporary("unavailable", "The shop is unavailable", "A database of the shop can't be used right now.")
 	case errors.Is(err, account.ErrBusy), errors.Is(err, checkout.ErrBusy):
-		return temporary("busy", "The shop is busy", "Too many requests came at once.")
+		p := temporary("busy", "The shop is busy", "Too many requests came at once.")
+		if e, ok := errors.AsType[*account.BusyError](err); ok {
+			p.retryAfter += e.Wait
+		}
+		return p
 	}
 	return nil
 }

@@ -53,7 +53,7 @@ func (a *App) routes() (http.Handler, error) {
 	a.documentHealth(newAPI(r, doc))
 	customers := func(gate *turnstile, routes func(huma.API)) {
 		r.Group(func(r chi.Router) {
-			r.Use(withRequestID, a.sameOrigin(), a.wellFormed, gate.pass(a), a.sessions.load(a))
+			r.Use(withRequestID, a.sameOrigin(), a.limitStrangers, a.wellFormed, gate.pass(a), a.sessions.load(a))
 			routes(newAPI(r, doc))
 		})
 	}
@@ -128,16 +128,16 @@ func (a *App) customerRoutes(api huma.API) {
 	handle(a, api, op(post, "/v1/cart/items", "add-cart-item", cartTag, "Add units of a SKU", conflict), a.addItem)
 	handle(a, api, op(put, "/v1/cart/items/{sku}", "set-cart-item", cartTag, "Set the units of a SKU", notFound, conflict), a.setItem)
 	handle(a, api, op(del, "/v1/cart/items/{sku}", "remove-cart-item", cartTag, "Remove a SKU", notFound), a.removeItem)
-	handle(a, api, op(put, "/v1/cart/discount", "set-discount", cartTag, "Use a discount code", conflict), a.setDiscount)
+	handle(a, api, op(put, "/v1/cart/discount", discountOperation, cartTag, "Use a discount code", conflict), a.setDiscount)
 	handle(a, api, op(del, "/v1/cart/discount", "remove-discount", cartTag, "Use no discount code"), a.removeDiscount)
 
 	handle(a, api, op(get, "/v1/orders", "list-orders", orderTag, "List your orders"), a.listOrders)
 	handle(a, api, op(get, "/v1/orders/{id}", "get-order", orderTag, "See one of your orders", notFound), a.getOrder)
 
-	register := op(post, "/v1/account", "register", accountTag, "Make an account and log in", conflict)
+	register := op(post, "/v1/account", registerOperation, accountTag, "Make an account and log in", conflict)
 	register.DefaultStatus = http.StatusCreated
 	handle(a, api, register, a.register)
-	handle(a, api, op(post, "/v1/session", "log-in", accountTag, "Log in", unauthorized), a.logIn)
+	handle(a, api, op(post, "/v1/session", logInOperation, accountTag, "Log in", unauthorized), a.logIn)
 	handle(a, api, op(get, "/v1/session", "who-am-i", accountTag, "See who is logged in", unauthorized), a.whoAmI)
 	logOut := op(del, "/v1/session", "log-out", accountTag, "Log out")
 	logOut.DefaultStatus = http.StatusNoContent

@@ -2,10 +2,12 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/alexedwards/scs/goredisstore"
@@ -20,11 +22,13 @@ import (
 // cost a write to Redis per request.
 const sessionLifetime = 7 * 24 * time.Hour
 
-// A session holds one of two ids and nothing else; scs is last-writer-wins, so nothing that two requests change belongs
-// in it. guestKey names the owner of a guest's cart, accountKey the customer who is logged in.
+// A session holds these ids and nothing else; scs is last-writer-wins, so nothing that two requests change belongs
+// in it. guestKey names the owner of a guest's cart, accountKey the customer who is logged in. browserKey is "EMAIL ID": an
+// id of this browser, and the e-mail address, hashed, that it has logged in with last. It outlives the logout.
 const (
 	guestKey   = "guest"
 	accountKey = "account"
+	browserKey = "browser"
 )
 
 var errNotLoggedIn = errors.New("nobody is logged in")
@@ -60,6 +64,7 @@ type session struct {
 	manager *scs.SessionManager
 	ctx     context.Context //nolint:containedctx // scs keeps the data there
 	header  http.Header     // of the answer
+	subject subject         // of limits, apart from who it is
 }
 
 type sessionContextKey struct{}
@@ -82,7 +87,7 @@ func (s *sessions) load(a *App) func(http.Handler) http.Handler {
 				a.writeProblem(w, r, fmt.Errorf("load session: %w", err))
 				return
 			}
-			state := &session{manager: s.scs, ctx: loaded, header: h}
+			state := &session{manager: s.scs, ctx: loaded, header: h, subject: a.limits.subjectOf(r)}
 			// loaded ends with the time limit above; the request goes on with its own context.
 			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), sessionContextKey{}, state)))
 		})
@@ -136,7 +141,10 @@ func (s *session) reader() checkout.Reader {
 }
 
 // logIn makes the session the account's, under a new token: whoever knew the old one (session fixation) has nothing.
-func (s *session) logIn(ctx context.Context, account uuid.UUID) error {
+func (s *session) logIn(ctx context.Context, account uuid.UUID, email string) error {
+	if _, ok := s.browserOf(email); !ok {
+		s.manager.Put(s.ctx, browserKey, emailSubject(email)+" "+rand.Text()) //nolint:contextcheck // as above
+	}
 	if err := s.manager.RenewToken(s.with(ctx)); err != nil {
 		return fmt.Errorf("renew session: %w", err)
 	}
@@ -145,8 +153,22 @@ func (s *session) logIn(ctx context.Context, account uuid.UUID) error {
 	return s.save(ctx)
 }
 
-// logOut ends the session.
+// browserOf returns the name of this browser if it is known to the customer with an e-mail address.
+func (s *session) browserOf(email string) (browser string, ok bool) {
+	whose, browser, _ := strings.Cut(s.manager.GetString(s.ctx, browserKey), " ")
+	return browser, whose == emailSubject(email)
+}
+
+// logOut ends the session. What is left under a new token is that the customer has logged in with this browser.
 func (s *session) logOut(ctx context.Context) error {
+	if s.manager.Exists(s.ctx, browserKey) { //nolint:contextcheck // as above
+		if err := s.manager.RenewToken(s.with(ctx)); err != nil {
+			return fmt.Errorf("renew session: %w", err)
+		}
+		s.manager.Remove(s.ctx, guestKey)   //nolint:contextcheck // as above
+		s.manager.Remove(s.ctx, accountKey) //nolint:contextcheck // as above
+		return s.save(ctx)
+	}
 	if err := s.manager.Destroy(s.with(ctx)); err != nil {
 		return fmt.Errorf("end session: %w", err)
 	}

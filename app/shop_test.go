@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/goleak"
@@ -69,7 +70,7 @@ func open(t testing.TB, changes ...func(*app.Config)) *shop {
 	stock(t, s.pool)
 	cfg := app.Config{
 		DatabaseURL: s.pool.Config().ConnString(), RedisURL: dbtest.Redis(t), PlainHTTP: true, SweepInterval: time.Hour,
-		Release: "test", Log: slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		TrustedProxies: loopback, Tunables: tunables(t), Release: "test", Log: slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	for _, change := range changes {
 		change(&cfg)
@@ -86,6 +87,23 @@ func open(t testing.TB, changes ...func(*app.Config)) *shop {
 		a.Close()
 	})
 	return s
+}
+
+// loopback is where the tests' visitors come through: each has an address of its own in X-Forwarded-For.
+const loopback = "127.0.0.0/8,::1"
+
+// tunables are the defaults, but for passwords: their hashes take long under the race detector, and the tests of this
+// package share e-mail addresses and one Redis. More are "key=value".
+func tunables(t testing.TB, more ...string) *app.Tunables {
+	t.Helper()
+	tunables := app.NewTunables()
+	for _, setting := range append([]string{"password-share=100", "limit-login-email=off"}, more...) {
+		key, value, _ := strings.Cut(setting, "=")
+		if err := tunables.Set(key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return tunables
 }
 
 // stock writes the small catalogue.
@@ -159,6 +177,8 @@ func stock(t testing.TB, pool *pgxpool.Pool) {
 type visitor struct {
 	shop   *shop
 	client *http.Client
+	from   string // its address; anybody's own by default
+	agent  string // its User-Agent; "": Go's
 }
 
 func (s *shop) visitor() *visitor {
@@ -170,7 +190,13 @@ func (s *shop) visitor() *visitor {
 	// shutdown would be reported as a leak.
 	transport := &http.Transport{MaxIdleConnsPerHost: 64}
 	s.t.Cleanup(transport.CloseIdleConnections)
-	return &visitor{s, &http.Client{Jar: jar, Transport: &checkedTransport{s.t, transport}, Timeout: time.Minute}}
+	return &visitor{shop: s, client: &http.Client{Jar: jar, Transport: &checkedTransport{s.t, transport}, Timeout: time.Minute}, from: newAddress()}
+}
+
+// newAddress returns an address that no other visitor of any test has: they share a Redis.
+func newAddress() string {
+	id := uuid.New()
+	return fmt.Sprintf("2001:db8:%x:%x::1", id[0:2], id[2:4])
 }
 
 // reply is an answer that was read to its end.
@@ -213,6 +239,10 @@ func (v *visitor) try(method, path string, body any, header ...string) (reply, e
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	req.Header.Set("X-Forwarded-For", v.from)
+	if v.agent != "" {
+		req.Header.Set("User-Agent", v.agent)
 	}
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])

@@ -27,8 +27,8 @@ type turnstile struct {
 
 // Places, per worker. What a worker serves in a second is at most its places divided by the seconds that one request takes:
 // 1,024 checkouts are 3,400 a second with a payment provider that takes 300 ms, more than PostgreSQL takes of one worker.
-// Most other requests of customers are statements of a millisecond; logins wait for their password's hash meanwhile, 66 of
-// them at the most.
+// Most other requests of customers are statements of a millisecond; logins and registrations wait for their password's hash
+// meanwhile, some 130 of them at the most (account.Config).
 const (
 	checkoutPlaces   = 1024
 	checkoutPatience = 15 * time.Second

@@ -1,8 +1,10 @@
 // Package account is who shops here. It owns the table account.
 //
-// Passwords are hashed with argon2id by the parameters that OWASP gives as a minimum. Each hash takes 19 MiB, so the number
-// of hashes at work at once is bounded ([Config]); more wait, within their context's deadline. An unknown address costs as
-// much as a wrong password, so the time of an answer does not tell which addresses have accounts.
+// Passwords are hashed with argon2id by the parameters that OWASP gives as a minimum. A hash takes 19 MiB and 20 ms of a
+// processor, so hashes have a budget ([Config]): a quarter of this process's processors, and one hash at a time where that
+// is less than one. Others wait within their context's deadline: known callers before strangers, and strangers in turns by
+// where they come from ([Caller]), so that nobody can use the budget up. An unknown address costs as much as a wrong
+// password, so the time of an answer does not tell which addresses have accounts.
 package account
 
 import (
@@ -38,8 +40,9 @@ type Account struct {
 
 // Config bounds the work of hashing. Zero values mean the defaults.
 type Config struct {
-	Hashes int // at work at once; default 2
-	Queue  int // waiting for that; default 64, more are refused with ErrBusy
+	Share int // of the processors that hashing may take, in percent; default 25
+	Procs int // processors of this process; default GOMAXPROCS
+	Queue int // known callers who wait for a turn, and strangers besides; default 64 each, more are refused with ErrBusy
 }
 
 // Store keeps accounts. It is safe for concurrent use.
@@ -50,6 +53,13 @@ type Store struct {
 
 // NewStore returns a Store on a pool that it does not close.
 func NewStore(pool *pgxpool.Pool, cfg Config) *Store { return &Store{pool, newHasher(cfg)} }
+
+// SetShare changes the share of the processors that hashing may take, in percent
+// from 1 to 100.
+func (s *Store) SetShare(percent int) { s.hasher.setShare(percent) }
+
+// Hashing returns what hashing has come to.
+func (s *Store) Hashing() HashStats { return s.hasher.snapshot() }
 
 const insertAccount = `-- name: account.insert
 INSERT INTO account (id, email, name, password_hash) VALUES ($1, $2, $3, $4)

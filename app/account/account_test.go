@@ -23,7 +23,7 @@ const ann = "ann@example.com"
 func open(t *testing.T) (*account.Store, *pgxpool.Pool) {
 	t.Helper()
 	pool := dbtest.Pool(t)
-	return account.NewStore(pool, account.Config{}), pool
+	return account.NewStore(pool, account.Config{Share: 100}), pool
 }
 
 func register(t *testing.T, store *account.Store, email, password string) account.Account {

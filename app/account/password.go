@@ -1,7 +1,6 @@
 package account
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -28,47 +27,29 @@ const (
 	maxIterations = 16
 )
 
-// hasher hashes passwords, a bounded number at once.
+// hasher hashes passwords within a budget of processor time.
 type hasher struct {
-	working chan struct{} // a token for each hash at work
-	present chan struct{} // a token for each hash at work or waiting
-	decoy   string        // what a password for an unknown address is compared with
+	*budget
+	decoy string // what a password for an unknown address is compared with
 }
 
 func newHasher(cfg Config) *hasher {
-	working := cmp.Or(cfg.Hashes, 2)
-	h := &hasher{working: make(chan struct{}, working), present: make(chan struct{}, working+cmp.Or(cfg.Queue, 64))}
-	h.decoy = encode(make([]byte, saltBytes), make([]byte, hashBytes)) // no password is known to hash to zeroes
-	return h
-}
-
-// run calls work when its turn comes.
-func (h *hasher) run(ctx context.Context, work func()) error {
-	select {
-	case h.present <- struct{}{}:
-		defer func() { <-h.present }()
-	default:
-		return ErrBusy
-	}
-	select {
-	case h.working <- struct{}{}:
-		defer func() { <-h.working }()
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
-	}
-	work()
-	return nil
+	// No password is known to hash to zeroes.
+	return &hasher{newBudget(cfg), encode(make([]byte, saltBytes), make([]byte, hashBytes))}
 }
 
 // hash returns a password's hash in PHC string format.
 func (h *hasher) hash(ctx context.Context, password string) (encoded string, err error) {
-	err = h.run(ctx, func() {
+	err = h.run(ctx, work(memoryKiB, iterations), func() {
 		salt := make([]byte, saltBytes)
 		rand.Read(salt) // never fails: crypto/rand
 		encoded = encode(salt, argon2.IDKey([]byte(password), salt, iterations, memoryKiB, parallelism, hashBytes))
 	})
 	return encoded, err
 }
+
+// work is what a hash costs by its parameters, in units of a MiB filled once.
+func work(memoryKiB, iterations int) int { return memoryKiB * iterations / 1024 }
 
 func encode(salt, sum []byte) string {
 	b64 := base64.RawStdEncoding
@@ -101,7 +82,7 @@ func (h *hasher) verify(ctx context.Context, encoded, password string) (matches 
 	if len(want) < hashBytes {
 		return false, fmt.Errorf("stored password hash has %d bytes, fewer than %d", len(want), hashBytes)
 	}
-	err = h.run(ctx, func() {
+	err = h.run(ctx, work(memory, rounds), func() {
 		got := argon2.IDKey([]byte(password), salt, uint32(rounds), uint32(memory), lanes, uint32(len(want)))
 		matches = subtle.ConstantTimeCompare(got, want) == 1
 	})

@@ -1,104 +1,42 @@
 package account
 
 import (
-	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"regexp"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"golang.org/x/crypto/argon2"
 
 	"doorbuster/app/dbtest"
 )
 
-// These tests are inside the package because they hold a hash in the middle of its work: nothing else shows a bound
-// without looking at a clock.
-
-// E4: so many hashes at work at once and so many waiting, and not one more.
-func TestHashesAreBounded(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		const hashes, queue = 2, 3
-		h := newHasher(Config{Hashes: hashes, Queue: queue})
-		working, most, finished := 0, 0, 0 // in a bubble, between two waits, one goroutine looks at these
-		release, lock := make(chan struct{}), make(chan struct{}, 1)
-		count := func(to *int, by int) {
-			lock <- struct{}{}
-			*to += by
-			most = max(most, working)
-			<-lock
-		}
-		start := func(ctx context.Context) <-chan error {
-			outcome := make(chan error, 1)
-			go func() {
-				outcome <- h.run(ctx, func() {
-					count(&working, 1)
-					<-release
-					count(&working, -1)
-					count(&finished, 1)
-				})
-			}()
-			return outcome
-		}
-		want := func(when string, wantWorking, wantFinished int) {
-			t.Helper()
-			synctest.Wait()
-			if working != wantWorking || finished != wantFinished {
-				t.Errorf("%s: got %d hashes at work and %d finished, want %d and %d", when, working, finished, wantWorking, wantFinished)
-			}
-		}
-
-		impatient, lose := context.WithCancelCause(t.Context())
-		var outcomes []<-chan error
-		for range hashes + queue - 1 {
-			outcomes = append(outcomes, start(t.Context()))
-		}
-		synctest.Wait()
-		last := start(impatient)
-		want("with a full queue", hashes, 0)
-		if err := <-start(t.Context()); !errors.Is(err, ErrBusy) {
-			t.Errorf("one too many: got %v, want ErrBusy at once", err)
-		}
-
-		// Who waits no longer makes room for another.
-		patience := errors.New("out of patience")
-		lose(patience)
-		if err := <-last; !errors.Is(err, ErrBusy) || !errors.Is(err, patience) {
-			t.Errorf("whose context ended: got %v, want ErrBusy with the cause", err)
-		}
-		outcomes = append(outcomes, start(t.Context()))
-		want("after one left the queue", hashes, 0)
-
-		release <- struct{}{}
-		want("after one finished", hashes, 1)
-		close(release)
-		want("after all finished", 0, hashes+queue)
-		if most != hashes {
-			t.Errorf("at once: got %d hashes at most, want %d", most, hashes)
-		}
-		for _, outcome := range outcomes {
-			if err := <-outcome; err != nil {
-				t.Errorf("who had a place: got %v, want its turn", err)
-			}
-		}
-	})
+// fill takes all places of a hasher with a queue of 1, until they are left.
+func fill(h *hasher) (leave func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	w := &waiter{"", make(chan struct{})}
+	h.busy += h.lanes
+	h.unknown.add(w)
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.unknown.remove(w)
+		h.busy -= h.lanes
+	}
 }
 
 // E4: an unknown address is hashed for like a known one. Where nobody may hash, both are turned away; and what an unknown
 // address is compared with costs as much as any hash made today.
 func TestUnknownAddressCostsAsMuch(t *testing.T) {
 	t.Parallel()
-	store := NewStore(dbtest.Pool(t), Config{Hashes: 1, Queue: 1})
+	store := NewStore(dbtest.Pool(t), Config{Queue: 1, Share: 100})
 	if _, err := store.Register(t.Context(), "ann@example.com", "Ann", "correct horse"); err != nil {
 		t.Fatal(err)
 	}
-	for range cap(store.hasher.present) {
-		store.hasher.present <- struct{}{}
-	}
+	leave := fill(store.hasher)
 	logIn := func(email string, want error) {
 		t.Helper()
 		if _, err := store.Authenticate(t.Context(), email, "wrong"); !errors.Is(err, want) {
@@ -110,9 +48,7 @@ func TestUnknownAddressCostsAsMuch(t *testing.T) {
 	if _, err := store.Register(t.Context(), "bob@example.com", "Bob", "x"); !errors.Is(err, ErrBusy) {
 		t.Errorf("register: got %v, want ErrBusy", err)
 	}
-	for range cap(store.hasher.present) {
-		<-store.hasher.present
-	}
+	leave()
 	logIn("ann@example.com", ErrCredentials)
 	logIn("nobody@example.com", ErrCredentials)
 
@@ -139,7 +75,7 @@ func phc(password string, memory, rounds uint32, lanes uint8) string {
 // E4: a hash made with yesterday's parameters, or tomorrow's, still lets its owner in.
 func TestStoredHashNamesItsParameters(t *testing.T) {
 	t.Parallel()
-	h := newHasher(Config{})
+	h := newHasher(Config{Share: 100})
 	for _, stored := range []string{
 		phc("secret", memoryKiB, iterations, parallelism), phc("secret", 8, 1, 1), phc("secret", 64, 3, 4), phc("secret", 40*1024, 1, 2),
 	} {
@@ -183,7 +119,7 @@ var malformed = func() map[string]string {
 
 func TestMalformedHashesMatchNothing(t *testing.T) { // E4
 	t.Parallel()
-	h := newHasher(Config{})
+	h := newHasher(Config{Share: 100})
 	for name, stored := range malformed {
 		matches, err := h.verify(t.Context(), stored, "secret")
 		if matches || err == nil || errors.Is(err, ErrBusy) {
@@ -202,10 +138,8 @@ func FuzzVerify(f *testing.F) {
 		f.Add(stored)
 	}
 	f.Add(phc("secret", 8, 1, 255))
-	idle, busy := newHasher(Config{}), newHasher(Config{})
-	for range cap(busy.present) {
-		busy.present <- struct{}{}
-	}
+	idle, busy := newHasher(Config{Share: 100}), newHasher(Config{Queue: 1})
+	fill(busy)
 	cheap := regexp.MustCompile(`\$m=\d{1,4},t=\d,`)
 	f.Fuzz(func(t *testing.T, stored string) {
 		h := busy // parameters within the bounds may cost seconds, so there all but the hash is tried

@@ -150,7 +150,7 @@ func (c *stopCommand) Run(env *environment) error {
 
 type setCommand struct {
 	commandFlags
-	Settings map[string]string `arg:"" help:"What to change: log-level=debug."`
+	Settings map[string]string `arg:"" help:"What to change: log-level=debug, limit-NAME=UNITS/WINDOW or limit-NAME=off, password-share=PERCENT."`
 }
 
 // Run gives settings to all workers.

@@ -9,6 +9,9 @@ import (
 
 // runShop runs one worker in this process: there is no master on this system.
 func (c *devCommand) runShop(env *environment, databases databaseFlags, ready func(addr string)) error {
+	if err := c.tune(env); err != nil {
+		return err
+	}
 	listener, err := c.listen(env.signals.stop, env.log)
 	if err != nil {
 		return err

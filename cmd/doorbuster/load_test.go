@@ -175,7 +175,7 @@ func buys(s *shop, sku string, keys, orders *atomic.Int64) func() func() (int, e
 				return 0, err
 			}
 			client := &http.Client{Transport: transport, Jar: jar}
-			key := fmt.Sprintf("order-%d", keys.Add(1))
+			key, from := fmt.Sprintf("order-%d", keys.Add(1)), newAddress()
 			for _, step := range []struct {
 				path, body string
 				status     int
@@ -187,6 +187,7 @@ func buys(s *shop, sku string, keys, orders *atomic.Int64) func() func() (int, e
 				if err != nil {
 					return answered, err
 				}
+				req.Header.Set("X-Forwarded-For", from)
 				req.GetBody = nil // nothing to send it again from
 				req.Header.Set("Content-Type", "application/json")
 				if step.path == checkoutPath {
@@ -403,7 +404,8 @@ func (c *rawClient) ask(addr, method, path, body string) (*http.Response, []byte
 		c.conn, c.reader, c.worker, c.used, state = conn, bufio.NewReader(conn), "", dialled, "fresh"
 	}
 	sending := time.Now()
-	_, err := fmt.Fprintf(c.conn, "%s %s HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", method, path, len(body), body)
+	_, err := fmt.Fprintf(c.conn, "%s %s HTTP/1.1\r\nHost: shop\r\nX-Forwarded-For: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		method, path, newAddress(), len(body), body) // it keeps no cookie: somebody new each time
 	c.idle, c.used = time.Since(c.used), sending
 	var resp *http.Response
 	var got []byte

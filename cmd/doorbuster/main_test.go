@@ -64,6 +64,7 @@ func get(t *testing.T, client *http.Client, method, url, body string, header ...
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
+	req.Header.Set("X-Forwarded-For", newAddress())
 	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, url, err)

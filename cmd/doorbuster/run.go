@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/alecthomas/kong"
 	"github.com/redis/go-redis/v9"
@@ -62,12 +63,17 @@ type environment struct {
 	log            *slog.Logger
 	level          *slog.LevelVar
 	logFlags       logFlags
+	tunables       *app.Tunables // of the worker that this process may be
 }
 
 // set changes a setting of the running process (M14).
 func (e *environment) set(key, value string) error {
 	if key != "log-level" {
-		return fmt.Errorf("there is no setting %q that can be changed while the shop runs: log-level can", key)
+		err := e.tunables.Set(key, value)
+		if errors.Is(err, app.ErrNoTunable) {
+			return fmt.Errorf("there is no setting %q that can be changed while the shop runs: log-level can, and %s", key, strings.Join(app.TunableKeys(), ", "))
+		}
+		return err
 	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(value)); err != nil {
@@ -85,6 +91,7 @@ func run(signals signals, args []string, stdout, stderr io.Writer) int {
 		kong.Name("doorbuster"),
 		kong.Description("A shop that stays open on Black Friday. Begin with: doorbuster dev\n\n"+ctl.ExitCodes),
 		kong.Writers(stdout, stderr),
+		kong.Vars{"limits": app.DefaultLimits()},
 		kong.Exit(func(code int) { exit = code }), // after --help
 	)
 	if err != nil {
@@ -114,7 +121,7 @@ func run(signals signals, args []string, stdout, stderr io.Writer) int {
 		}
 	}
 	log := newLog(stderr, cli.LogFormat, level)
-	env := &environment{signals, stdout, stderr, log, level, cli.logFlags}
+	env := &environment{signals, stdout, stderr, log, level, cli.logFlags, app.NewTunables()}
 	if err := env.set("log-level", cli.LogLevel); err != nil { // kong has checked it
 		fmt.Fprintln(stderr, "doorbuster:", err)
 		return ctl.ExitUsage

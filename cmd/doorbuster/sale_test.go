@@ -190,7 +190,7 @@ func (c *queue) buy(customer int) (answer string, err error) {
 			continue
 		case code == "out-of-stock" && c.over():
 			return "sold out", nil
-		case status != 0 && status < 500 && order.ID == "" && code != "out-of-stock" && code != "request-in-flight":
+		case status != 0 && status < 500 && order.ID == "" && code != "out-of-stock" && code != "request-in-flight" && code != "too-many-requests":
 			return code, fmt.Errorf("answered %d: %s", status, raw)
 		}
 		// Pending, sold out for now, being worked on, busy, or no answer at all.
@@ -230,6 +230,7 @@ func (c *queue) fill() (cookie string, err error) {
 			return "", err
 		}
 		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("X-Forwarded-For", newAddress())
 		resp, err := c.client.Do(req)
 		if err != nil {
 			last = err.Error()
@@ -253,6 +254,7 @@ func (c *queue) post(path, body string, header ...string) (status int, code stri
 	}
 	req.GetBody = nil // or net/http would repeat it by itself
 	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-Forwarded-For", newAddress())
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}

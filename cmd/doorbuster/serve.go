@@ -285,6 +285,9 @@ const (
 
 // work runs one worker of a master.
 func (c *serveCommand) work(env *environment, worker *cluster.Worker) error {
+	if err := c.tune(env); err != nil { // before the settings that were made since
+		return err
+	}
 	if err := worker.OnSetting(env.set); err != nil {
 		env.log.Warn("a setting of another release is not applied", "slot", worker.Slot(), "release", worker.Release(), "error", err)
 	}

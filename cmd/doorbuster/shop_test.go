@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -41,7 +42,7 @@ func openShop(t *testing.T, settings ...string) *shop {
 func launchShop(t *testing.T, settings []string, command ...string) *shop {
 	t.Helper()
 	s := &shop{dir: shortTempDir(t)}
-	env := []string{"XDG_RUNTIME_DIR=" + s.dir, "ADDR=127.0.0.1:0", "PLAIN_HTTP=true", "WORKERS=2", "BAKE=0s", "DATABASE_MAX_CONNS=3"}
+	env := []string{"XDG_RUNTIME_DIR=" + s.dir, "ADDR=127.0.0.1:0", "PLAIN_HTTP=true", "TRUSTED_PROXIES=127.0.0.0/8,::1", "WORKERS=2", "BAKE=0s", "DATABASE_MAX_CONNS=3"}
 	if !slices.ContainsFunc(settings, func(s string) bool { return strings.HasPrefix(s, "DATABASE_URL=") }) {
 		env = append(env, "DATABASE_URL="+dbtest.Database(t))
 	}
@@ -62,6 +63,12 @@ func (s *shop) meet() {
 		s.t.Fatal(err)
 	}
 	s.client = client
+}
+
+// newAddress returns the address of a customer, for X-Forwarded-For. No other has it: tests share a Redis, where limits
+// are counted.
+func newAddress() string {
+	return fmt.Sprintf("2001:db8:%x:%x::1", rand.Uint32()>>16, rand.Uint32()>>16)
 }
 
 // url is the address of a page of the shop.

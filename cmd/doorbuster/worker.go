@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -33,6 +34,9 @@ type shopFlags struct {
 	LameDuck         time.Duration `name:"lame-duck" env:"LAME_DUCK" default:"0s" help:"How long a worker that leaves keeps idle connections, to tell their clients with the next answer. 0: 5s, or half of the drain timeout if that is less."`
 	HoldTTL          time.Duration `name:"hold-ttl" env:"HOLD_TTL" default:"2m" help:"How long an unpaid order keeps its units."`
 	PlainHTTP        bool          `name:"plain-http" env:"PLAIN_HTTP" help:"Let the session cookie go over plain HTTP. For demonstrations."`
+	TrustedProxies   string        `name:"trusted-proxies" env:"TRUSTED_PROXIES" placeholder:"LIST" help:"Proxies whose X-Forwarded-For is believed: addresses and prefixes such as 10.0.0.0/8, separated by commas; unix for those on a Unix socket; none. By default none with serve and worker, and this machine with dev."`
+	Limits           string        `name:"limits" env:"LIMITS" placeholder:"LIST" help:"Limits other than the defaults, separated by commas: NAME=UNITS/WINDOW, such as login-email=10/15m, or NAME=off. \"doorbuster set limit-NAME=...\" changes one while the shop runs. The defaults: ${limits}."`
+	PasswordShare    int           `name:"password-share" env:"PASSWORD_SHARE" default:"25" help:"Part of a worker's processors that hashing passwords may take, in percent."`
 	PaymentTimeout   time.Duration `name:"payment-timeout" env:"PAYMENT_TIMEOUT" default:"3s" help:"How long the payment provider may take."`
 	PaymentLatency   time.Duration `name:"payment-latency" env:"PAYMENT_LATENCY" default:"0s" help:"How long the simulated provider takes to answer."`
 	PaymentOutage    bool          `name:"payment-outage" env:"PAYMENT_OUTAGE" help:"The simulated provider refuses every call."`
@@ -47,6 +51,9 @@ type workerCommand struct {
 
 // Run serves until it is told to stop.
 func (c *workerCommand) Run(env *environment) error {
+	if err := c.tune(env); err != nil {
+		return err
+	}
 	listener, err := c.listen(env.signals.stop, env.log)
 	if err != nil {
 		return err
@@ -88,6 +95,17 @@ func (c *shopFlags) check() error {
 		// A hold that ends before its payment can would only be swept and sold to somebody else meanwhile.
 		atLeast("HOLD_TTL", c.HoldTTL, 2*c.PaymentTimeout),
 	)
+}
+
+// tune puts the limits of the command line into the settings that may change later.
+func (c *shopFlags) tune(env *environment) error {
+	if err := env.tunables.SetLimits(c.Limits); err != nil {
+		return &app.SettingError{Variable: "LIMITS", Problem: "is wrong: " + err.Error()}
+	}
+	if err := env.tunables.Set("password-share", strconv.Itoa(c.PasswordShare)); err != nil {
+		return &app.SettingError{Variable: "PASSWORD_SHARE", Problem: "is wrong: " + err.Error()}
+	}
+	return nil
 }
 
 // checkLameDuck refuses a lame duck that the drain limit would always cut short.
@@ -159,6 +177,7 @@ func (c *shopFlags) serve(env *environment, databases databaseFlags, seat seat) 
 		DatabaseURL: databases.DatabaseURL, RedisURL: databases.RedisURL, SchemaVersion: migrations.Latest, MaxConns: c.DatabaseMaxConns,
 		Workers: seat.workers,
 		Slot:    seat.slot, Release: seat.release, Host: server, Siblings: seat.siblings, PlainHTTP: c.PlainHTTP,
+		TrustedProxies: c.TrustedProxies, Tunables: env.tunables,
 		Payment:  payment.SimulatorConfig{Latency: c.PaymentLatency, Outage: c.PaymentOutage, Hang: c.PaymentHang},
 		Checkout: checkout.Config{PaymentTimeout: c.PaymentTimeout, HoldTTL: c.HoldTTL, Plain: c.CheckoutPlain},
 		Log:      log,

@@ -20,13 +20,14 @@ import (
 // A buyer has a session and a filled cart, and has not checked out yet.
 type buyer struct {
 	cookie string
+	from   string // header line that says so
 	key    string // also of the e-mail address
 	sku    string
 }
 
 // fill makes a visitor a buyer: a fresh session with one unit in the cart.
-func fill(ctx context.Context, c *client.Client, key, sku string) (buyer, error) {
-	added, err := c.Do(ctx, http.MethodPost, "/v1/cart/items", "", fmt.Sprintf(`{"sku":%q,"quantity":1}`, sku))
+func fill(ctx context.Context, c *client.Client, from, key, sku string) (buyer, error) {
+	added, err := c.Do(ctx, http.MethodPost, "/v1/cart/items", from, fmt.Sprintf(`{"sku":%q,"quantity":1}`, sku))
 	switch {
 	case err != nil:
 		return buyer{}, err
@@ -35,12 +36,12 @@ func fill(ctx context.Context, c *client.Client, key, sku string) (buyer, error)
 	case added.Cookie == "":
 		return buyer{}, errors.New("add to the cart: the answer sets no cookie")
 	}
-	return buyer{added.Cookie, key, sku}, nil
+	return buyer{added.Cookie, from, key, sku}, nil
 }
 
 // checkOut sends the buyer's one request, the same each time it is called.
 func (b *buyer) checkOut(ctx context.Context, c *client.Client) (client.Reply, error) {
-	return c.Do(ctx, http.MethodPost, "/v1/checkout", fmt.Sprintf("Cookie: %s\r\nIdempotency-Key: %s\r\n", b.cookie, b.key),
+	return c.Do(ctx, http.MethodPost, "/v1/checkout", fmt.Sprintf("%sCookie: %s\r\nIdempotency-Key: %s\r\n", b.from, b.cookie, b.key),
 		fmt.Sprintf(`{"email":"%s@example.com","payment_token":"tok_ok"}`, b.key))
 }
 
@@ -49,11 +50,12 @@ type queue struct {
 	want  func(i int) string // the SKU of the i-th
 	name  string             // of this run, so that keys are unique
 	made  int
+	who   *client.Customers
 	ready []buyer
 }
 
 func newQueue(want func(int) string) *queue {
-	return &queue{want: want, name: fmt.Sprintf("%016x", rand.Uint64())}
+	return &queue{want: want, name: fmt.Sprintf("%016x", rand.Uint64()), who: client.NewCustomers()}
 }
 
 // fillers fill carts at once: enough for all cores, and not so many that requests run into time limits.
@@ -73,7 +75,7 @@ func (q *queue) fillUp(ctx context.Context, addr string, n int) error {
 			c := client.New(addr)
 			defer c.Close()
 			for i := int(next.Add(1)) - 1; i < missing && errs[f] == nil && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
-				made[i], errs[f] = fill(ctx, c, fmt.Sprintf("%s-%d", q.name, first+i), q.want(first+i))
+				made[i], errs[f] = fill(ctx, c, q.who.Next(), fmt.Sprintf("%s-%d", q.name, first+i), q.want(first+i))
 			}
 		})
 	}

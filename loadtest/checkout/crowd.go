@@ -79,6 +79,7 @@ func runCrowd(ctx context.Context, _ []string, stdout, stderr io.Writer) int {
 
 // gather opens all connections of a crowd, and has a cart filled over each: so each is accepted, and a worker's.
 func gather(ctx context.Context, order *crowdOrder) ([]*member, error) {
+	who := client.NewCustomers()
 	members, errs := make([]*member, order.Buyers), make([]error, openers)
 	var wg sync.WaitGroup
 	for opener := range openers {
@@ -87,7 +88,7 @@ func gather(ctx context.Context, order *crowdOrder) ([]*member, error) {
 				c := client.New(order.Addr)
 				c.From, c.Limit = order.source(i), answerLimit
 				var b buyer
-				b, errs[opener] = fill(ctx, c, fmt.Sprintf("%s-%d", order.Name, order.First+i), order.SKU)
+				b, errs[opener] = fill(ctx, c, who.Next(), fmt.Sprintf("%s-%d", order.Name, order.First+i), order.SKU)
 				members[i] = &member{buyer: b, client: c}
 			}
 		})

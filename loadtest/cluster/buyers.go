@@ -37,11 +37,13 @@ type shopper struct {
 	client *client.Client
 	choose *rand.Rand
 	name   string // unique, for keys and addresses
+	who    *client.Customers
 	bought bought
 }
 
 // run lets the crowd buy until its time is over or ctx ends. Orders that are under way are waited for.
 func (b *buyers) run(ctx context.Context) (bought, error) {
+	who := client.NewCustomers()
 	shoppers := make([]*shopper, b.count)
 	for i := range shoppers {
 		c, err := client.Dial(ctx, b.addr)
@@ -50,7 +52,7 @@ func (b *buyers) run(ctx context.Context) (bought, error) {
 		}
 		defer c.Close()
 		name := fmt.Sprintf("%x-%d", rand.Uint64(), i)
-		shoppers[i] = &shopper{buyers: b, client: c, choose: rand.New(rand.NewPCG(uint64(i), 0)), name: name}
+		shoppers[i] = &shopper{buyers: b, client: c, choose: rand.New(rand.NewPCG(uint64(i), 0)), name: name, who: who}
 	}
 	began := time.Now()
 	var wg sync.WaitGroup
@@ -93,8 +95,9 @@ func (s *shopper) shop(ctx context.Context) {
 
 // buy is one customer; it returns how long the checkout took.
 func (s *shopper) buy(ctx context.Context, n int) (time.Duration, error) {
+	from := s.who.Next()
 	sku := s.skus[s.choose.IntN(len(s.skus))]
-	added, err := s.client.Do(ctx, http.MethodPost, "/v1/cart/items", "", fmt.Sprintf(`{"sku":%q,"quantity":1}`, sku))
+	added, err := s.client.Do(ctx, http.MethodPost, "/v1/cart/items", from, fmt.Sprintf(`{"sku":%q,"quantity":1}`, sku))
 	switch {
 	case err != nil:
 		return 0, err
@@ -104,7 +107,7 @@ func (s *shopper) buy(ctx context.Context, n int) (time.Duration, error) {
 		return 0, errors.New("add to the cart: the answer sets no cookie")
 	}
 	began := time.Now()
-	headers := fmt.Sprintf("Cookie: %s\r\nIdempotency-Key: %s-%d\r\n", added.Cookie, s.name, n)
+	headers := fmt.Sprintf("%sCookie: %s\r\nIdempotency-Key: %s-%d\r\n", from, added.Cookie, s.name, n)
 	body := fmt.Sprintf(`{"email":"%s-%d@example.com","payment_token":"tok_ok"}`, s.name, n)
 	ordered, err := s.client.Do(ctx, http.MethodPost, "/v1/checkout", headers, body)
 	took := time.Since(began)

@@ -7,9 +7,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -46,6 +48,29 @@ func New(addr string) *Client { return &Client{addr: addr} }
 func Dial(ctx context.Context, addr string) (*Client, error) {
 	c := New(addr)
 	return c, c.Connect(ctx)
+}
+
+// Customers are people for a shop that limits how often one address may ask: each
+// has an address of its own. They need a shop that trusts the address which they all
+// come from (TRUSTED_PROXIES), as it trusts a load balancer. The zero value is not
+// ready: use [NewCustomers].
+type Customers struct {
+	last atomic.Uint32
+}
+
+// NewCustomers returns people whom no other program plays.
+func NewCustomers() *Customers {
+	c := new(Customers)
+	c.last.Store(rand.Uint32())
+	return c
+}
+
+// Next returns the header line of somebody new: an address of the prefix for
+// documentation, 2001:db8::/32 (RFC 3849), in a /64 of its own. Of the 2^32 that
+// there are, those of two programs may be the same by chance.
+func (c *Customers) Next() string {
+	n := c.last.Add(1)
+	return fmt.Sprintf("X-Forwarded-For: 2001:db8:%x:%x::1\r\n", n>>16, n&0xffff)
 }
 
 // Connect opens the connection. It is closed when ctx ends.

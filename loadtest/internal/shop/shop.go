@@ -80,6 +80,7 @@ func (s *Shop) Close(ctx context.Context) error {
 func (s *Shop) environment(runtimeDir string, more ...string) []string {
 	env := []string{
 		"DATABASE_URL=" + s.Stack.Postgres.URL(), "REDIS_URL=" + s.Stack.Redis.URL(), "XDG_RUNTIME_DIR=" + runtimeDir,
+		"TRUSTED_PROXIES=127.0.0.0/8", // customers have addresses of their own in X-Forwarded-For
 		"ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0", "LOG_FORMAT=json",
 	}
 	for _, v := range os.Environ() {
