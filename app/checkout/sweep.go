@@ -61,7 +61,7 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 func (s *Service) claimExpired(ctx context.Context) (id uuid.UUID, lease time.Time, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.TransactionTimeout, errSweepTimeout)
 	defer cancel()
-	err = s.pool.QueryRow(ctx, claimExpired, s.lease()).Scan(&id, &lease)
+	err = s.cfg.Background.QueryRow(ctx, claimExpired, s.lease()).Scan(&id, &lease)
 	return id, lease, err
 }
 
