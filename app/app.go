@@ -9,9 +9,9 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 
 	"doorbuster/app/account"
@@ -29,10 +29,16 @@ type App struct {
 	log     *slog.Logger
 	started time.Time
 
-	pool     *pgxpool.Pool
+	pools    *pools
 	redis    *redis.Client
 	provider *redis.Client // where the simulated payment provider keeps its books: the shop's crowd is not its own
 
+	// What anybody reads, on the catalogue's connections.
+	storefront struct {
+		catalog   *catalog.Store
+		inventory *inventory.Store
+	}
+	// The same for carts, on the customers' connections.
 	catalog   *catalog.Store
 	inventory *inventory.Store
 	discounts *pricing.Store
@@ -43,11 +49,14 @@ type App struct {
 	hints *inventory.Hints // of what is sold out
 	news  *news            // from PostgreSQL
 
-	sessions   *sessions
-	products   *answerCache // by slug
-	lists      *answerCache // by what makes a page
-	categories *answerCache // one
-	skuIDs     *skuIDs
+	sessions    *sessions
+	misses      *missGate    // before all that the caches below ask for
+	products    *answerCache // by slug
+	frontPages  *answerCache // the first page of each list without a search
+	lists       *answerCache // all other pages, by what makes one
+	categories  *answerCache // one
+	categoryIDs atomic.Pointer[map[string]int64]
+	skuIDs      *skuIDs
 
 	checkoutGate *turnstile // to the checkout: nothing else waits there
 	customerGate *turnstile // to all other requests of customers
@@ -69,23 +78,24 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 		cfg.Host = nowhere{}
 	}
 	cfg.SweepInterval = cmp.Or(cfg.SweepInterval, 5*time.Second)
-	pool, err := openPostgres(ctx, cfg)
+	connections, err := openPostgres(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	client, err := openRedis(ctx, cfg)
 	if err != nil {
-		pool.Close()
+		connections.close()
 		return nil, err
 	}
 	provider := redis.NewClient(client.Options())
+	customers := connections.of[customerClass]
 	a := &App{
-		cfg: cfg, log: cfg.Log, started: time.Now(), pool: pool, redis: client, provider: provider,
-		catalog:   catalog.NewStore(pool),
-		inventory: inventory.NewStore(pool),
-		discounts: pricing.NewStore(pool),
-		carts:     cart.NewStore(pool),
-		accounts:  account.NewStore(pool, account.Config{}),
+		cfg: cfg, log: cfg.Log, started: time.Now(), pools: connections, redis: client, provider: provider,
+		catalog:   catalog.NewStore(customers),
+		inventory: inventory.NewStore(customers),
+		discounts: pricing.NewStore(customers),
+		carts:     cart.NewStore(customers),
+		accounts:  account.NewStore(customers, account.Config{}),
 		sessions:  newSessions(client, cfg.PlainHTTP),
 		hints:     new(inventory.Hints), news: new(news),
 	}
@@ -93,11 +103,9 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 		a.shareHints(cfg.Siblings)
 	}
 	cfg.Checkout.SoldOut = a.hints
-	a.checkout = checkout.New(pool, payment.NewSimulator(provider, cfg.Payment), cfg.Log, cfg.Checkout)
-	a.products = newAnswerCache(productCacheSize, a.loadProduct, a.news, cfg.Log)
-	a.lists = newAnswerCache(listCacheSize, a.loadList, a.news, cfg.Log)
-	a.categories = newAnswerCache(1, a.loadCategories, a.news, cfg.Log)
-	a.skuIDs = newSKUIDs(a.catalog)
+	cfg.Checkout.Reads, cfg.Checkout.Background = customers, connections.of[backgroundClass]
+	a.checkout = checkout.New(connections.of[checkoutClass], payment.NewSimulator(provider, cfg.Payment), cfg.Log, cfg.Checkout)
+	a.openCatalogue(connections.of[catalogueClass])
 	a.checkoutGate = newTurnstile("checkout", cfg.CheckoutPlaces, checkoutPatience)
 	a.customerGate = newTurnstile("customer", customerPlaces, customerPatience)
 	a.metrics = a.newMetrics()
@@ -108,7 +116,7 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
 	a.background.Go(func() { a.checkout.RunSweeper(background, cfg.SweepInterval) })
-	listener := &listener{config: pool.Config().ConnConfig, log: cfg.Log, news: a.news, stock: a.heardOfStock}
+	listener := &listener{config: connections.of[backgroundClass].Config().ConnConfig, log: cfg.Log, news: a.news, stock: a.heardOfStock}
 	listener.config.RuntimeParams["application_name"] += listenerSuffix
 	a.background.Go(func() { listener.run(background) })
 	return a, nil
@@ -136,7 +144,7 @@ func (a *App) Close() {
 	if err := a.checkout.Close(context.Background()); err != nil { // it is bounded by the limits of its transactions
 		a.log.Warn("close the checkout", "error", err)
 	}
-	a.pool.Close()
+	a.pools.close()
 	if err := errors.Join(a.redis.Close(), a.provider.Close()); err != nil {
 		a.log.Warn("close Redis", "error", err)
 	}

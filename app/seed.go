@@ -74,7 +74,7 @@ SELECT now()`
 	usd := func(minor int64) money.Money { return money.Money{Minor: minor, Currency: defaultCurrency} }
 	categories := make([]catalog.Category, len(from.Categories))
 	for i, c := range from.Categories {
-		categories[i] = catalog.Category(c)
+		categories[i] = catalog.Category{Slug: c.Slug, Name: c.Name}
 	}
 	products := make([]catalog.Product, len(from.Products))
 	sale := catalog.SaleWindow{Slug: saleSlug, Name: "Black Friday", StartsAt: out.StartsAt, EndsAt: out.EndsAt, PriceMinor: map[string]int64{}}

@@ -18,6 +18,7 @@ var ErrNotFound = errors.New("not in the catalogue")
 
 // Category groups products.
 type Category struct {
+	ID         int64 // 0 before it is written
 	Slug, Name string
 }
 

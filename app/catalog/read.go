@@ -20,7 +20,7 @@ func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool} }
 
 // Filter chooses a page of products. The zero value of a field chooses all.
 type Filter struct {
-	Category string // slug
+	Category int64  // id, as [Store.Categories] gives it
 	Search   string // words, as in a web search: quoted phrases, "or", -not
 	After    int64  // id of the last product of the page before
 	Limit    int    // at most so many; must be positive
@@ -35,22 +35,41 @@ const skuColumns = `
           FROM sale_price sp JOIN sale ON sale.id = sp.sale_id
          WHERE sp.sku_id = s.id AND sale.ends_at > now())`
 
-// The page is cut before SKUs are joined. Indexes: the primary key (all), product_category, product_search.
-const selectProducts = `-- name: catalog.products
+// A page is cut before SKUs are joined. Each filter is a statement of its own, and the category is given as an id: only
+// then does a plan that PostgreSQL keeps for all parameters know which index to take.
+const (
+	beforePage = `
 SELECT now(), p.id, p.description, p.category,` + skuColumns + `
   FROM (SELECT product.id, product.slug, product.name, description, category.slug AS category
           FROM product JOIN category ON category.id = category_id
-         WHERE product.id > $1
-           AND ($2 = '' OR category_id = (SELECT id FROM category WHERE slug = $2))
-           AND ($3 = '' OR search @@ websearch_to_tsquery('english', $3))
-         ORDER BY product.id LIMIT $4) AS p
+         WHERE product.id > $1`
+	afterPage = `
+         ORDER BY product.id LIMIT $2) AS p
   JOIN sku s ON s.product_id = p.id
  ORDER BY p.id, s.position`
+	inCategory = ` AND category_id = $3`
+
+	// Indexes: the primary key; product_category.
+	selectAll        = `-- name: catalog.products` + beforePage + afterPage
+	selectInCategory = `-- name: catalog.products_of_category` + beforePage + inCategory + afterPage
+	// Index: product_search.
+	searchAll        = `-- name: catalog.search` + beforePage + ` AND search @@ websearch_to_tsquery('english', $3)` + afterPage
+	searchInCategory = `-- name: catalog.search_category` + beforePage + inCategory + ` AND search @@ websearch_to_tsquery('english', $4)` + afterPage
+)
 
 // Products returns a page of products in the order of their ids, and the time of the database's clock at which their
-// prices were read. A category that does not exist is [ErrNotFound].
+// prices were read.
 func (s *Store) Products(ctx context.Context, f Filter) ([]Product, time.Time, error) {
-	rows, err := s.pool.Query(ctx, selectProducts, f.After, f.Category, f.Search, f.Limit)
+	statement, args := selectAll, []any{f.After, f.Limit}
+	switch {
+	case f.Search != "" && f.Category != 0:
+		statement, args = searchInCategory, append(args, f.Category, f.Search)
+	case f.Search != "":
+		statement, args = searchAll, append(args, f.Search)
+	case f.Category != 0:
+		statement, args = selectInCategory, append(args, f.Category)
+	}
+	rows, err := s.pool.Query(ctx, statement, args...)
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("list products: %w", err)
 	}
@@ -61,14 +80,10 @@ func (s *Store) Products(ctx context.Context, f Filter) ([]Product, time.Time, e
 	if len(products) > 0 {
 		return products, now, nil
 	}
-	const emptyPage = `-- name: catalog.empty_page
-SELECT now(), $1 = '' OR EXISTS (SELECT FROM category WHERE slug = $1)`
-	var known bool
-	if err := s.pool.QueryRow(ctx, emptyPage, f.Category).Scan(&now, &known); err != nil {
-		return nil, now, fmt.Errorf("look up category: %w", err)
-	}
-	if !known {
-		return nil, now, fmt.Errorf("category %q: %w", f.Category, ErrNotFound)
+	const emptyPage = `-- name: catalog.now
+SELECT now()`
+	if err := s.pool.QueryRow(ctx, emptyPage).Scan(&now); err != nil {
+		return nil, now, fmt.Errorf("read the clock: %w", err)
 	}
 	return nil, now, nil
 }
@@ -181,7 +196,7 @@ SELECT id FROM sku WHERE code = $1`
 // Categories returns all categories in the order they were made.
 func (s *Store) Categories(ctx context.Context) ([]Category, error) {
 	const selectCategories = `-- name: catalog.categories
-SELECT slug, name FROM category ORDER BY id`
+SELECT id, slug, name FROM category ORDER BY id`
 	rows, err := s.pool.Query(ctx, selectCategories)
 	if err != nil {
 		return nil, fmt.Errorf("list categories: %w", err)

@@ -57,6 +57,22 @@ func (s shop) product(slug string) (catalog.Product, time.Time) {
 	return p, now
 }
 
+// category returns the id of a category.
+func (s shop) category(slug string) int64 {
+	s.Helper()
+	categories, err := s.store.Categories(s.Context())
+	if err != nil {
+		s.Fatal(err)
+	}
+	for _, c := range categories {
+		if c.Slug == slug {
+			return c.ID
+		}
+	}
+	s.Fatalf("there is no category %q", slug)
+	return 0
+}
+
 // find returns the slugs of all products that a search finds.
 func (s shop) find(search string) []string {
 	s.Helper()
@@ -129,9 +145,12 @@ func TestPagesAreCompleteAndStable(t *testing.T) {
 			belongs(0, 23)
 
 			var got []string
-			after, added := int64(0), 23
+			filter, added := catalog.Filter{Limit: 3}, 23
+			if category != "" {
+				filter.Category = s.category(category)
+			}
 			for page := 0; ; page++ {
-				products, _, err := s.store.Products(t.Context(), catalog.Filter{Category: category, After: after, Limit: 3})
+				products, _, err := s.store.Products(t.Context(), filter)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -142,7 +161,7 @@ func TestPagesAreCompleteAndStable(t *testing.T) {
 				if len(products) == 0 || page > len(want) {
 					break // or they would never end
 				}
-				after = products[len(products)-1].ID
+				filter.After = products[len(products)-1].ID
 				if page < 4 { // a new one, and one that changes: neither may move the others
 					s.put(nil, append(many(added, 1), many(page, 1)...)...)
 					belongs(added, 1)
@@ -156,6 +175,9 @@ func TestPagesAreCompleteAndStable(t *testing.T) {
 	}
 }
 
+// withoutID compares categories by what they say.
+var withoutID = cmpopts.IgnoreFields(catalog.Category{}, "ID")
+
 func TestCategories(t *testing.T) { // E1
 	t.Parallel()
 	s := open(t)
@@ -164,16 +186,13 @@ func TestCategories(t *testing.T) { // E1
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(rooms, got); diff != "" {
+	if diff := cmp.Diff(rooms, got, withoutID); diff != "" {
 		t.Errorf("categories (-want +got):\n%s", diff)
 	}
 
-	empty, now, err := s.store.Products(t.Context(), catalog.Filter{Category: "attic", Limit: 10})
+	empty, now, err := s.store.Products(t.Context(), catalog.Filter{Category: s.category("attic"), Limit: 10})
 	if err != nil || len(empty) != 0 || now.IsZero() {
 		t.Errorf("a category without products: got %v at %s, %v, want an empty page at the database's time", empty, now, err)
-	}
-	if _, _, err := s.store.Products(t.Context(), catalog.Filter{Category: "cellar", Limit: 10}); !errors.Is(err, catalog.ErrNotFound) {
-		t.Errorf("an unknown category: got %v, want ErrNotFound", err)
 	}
 }
 
@@ -215,7 +234,7 @@ func TestSearch(t *testing.T) { // E1
 		}
 	}
 
-	products, _, err := s.store.Products(t.Context(), catalog.Filter{Search: "copper", Category: "garden", Limit: 10})
+	products, _, err := s.store.Products(t.Context(), catalog.Filter{Search: "copper", Category: s.category("garden"), Limit: 10})
 	if err != nil {
 		t.Fatal(err)
 	}
