@@ -393,6 +393,8 @@ func (a *App) documentCatalogue(api huma.API) {
 		return &huma.Param{Name: name, In: in, Description: doc, Schema: schema, Required: in == "path"}
 	}
 	text := &huma.Schema{Type: huma.TypeString}
+	longest := maxQuery
+	short := &huma.Schema{Type: huma.TypeString, MaxLength: &longest}
 	least, most := float64(1), float64(maxLimit)
 	header := func(doc string) *huma.Param { return &huma.Param{Description: doc, Schema: text} }
 	headers := map[string]*huma.Param{"ETag": header("Version of the answer"), "Cache-Control": header("At most a second")}
@@ -412,8 +414,9 @@ func (a *App) documentCatalogue(api huma.API) {
 		Parameters: []*huma.Param{
 			param("limit", "query", "Products per page", &huma.Schema{Type: huma.TypeInteger, Minimum: &least, Maximum: &most, Default: defaultLimit}),
 			param("cursor", "query", "next_cursor of the page before", text),
-			param("category", "query", "Slug of a category", text),
-			param("q", "query", `Words to search for, as on the web: "quoted phrase", or, -without`, text), ifNoneMatch,
+			param("category", "query", "Slug of a category, in any case", short),
+			param("q", "query", `Words to search for, as on the web: "quoted phrase", or, -without. Also a SKU, the beginning of one that has a digit or a hyphen, `+
+				`or a slug. Where all are plain words and no product has the last, what begins with it is found`, short), ifNoneMatch,
 		}, Errors: []int{http.StatusNotFound},
 	}, schemaOf[ProductList](api, "ProductList"))
 	add(huma.Operation{
@@ -421,6 +424,6 @@ func (a *App) documentCatalogue(api huma.API) {
 	}, schemaOf[CategoryList](api, "CategoryList"))
 	add(huma.Operation{
 		OperationID: "get-product", Path: "/v1/products/{slug}", Summary: "Get one product",
-		Parameters: []*huma.Param{param("slug", "path", "Slug of the product", text), ifNoneMatch}, Errors: []int{http.StatusNotFound},
+		Parameters: []*huma.Param{param("slug", "path", "Slug of the product", short), ifNoneMatch}, Errors: []int{http.StatusNotFound},
 	}, schemaOf[Product](api, "Product"))
 }

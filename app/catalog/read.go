@@ -21,9 +21,9 @@ func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool} }
 // Filter chooses a page of products. The zero value of a field chooses all.
 type Filter struct {
 	Category int64  // id, as [Store.Categories] gives it
-	Search   string // words, as in a web search: quoted phrases, "or", -not
+	Search   string // words, as in a web search: quoted phrases, "or", -not; or a SKU, or the beginning of one or of a word
 	After    int64  // id of the last product of the page before
-	Limit    int    // at most so many; must be positive
+	Limit    int    // at most so many, from 1 to 1,000
 }
 
 // The part of every catalogue query that reads SKUs. Sales that are over are left out; those to come are not, so that a
@@ -35,26 +35,23 @@ const skuColumns = `
           FROM sale_price sp JOIN sale ON sale.id = sp.sale_id
          WHERE sp.sku_id = s.id AND sale.ends_at > now())`
 
-// A page is cut before SKUs are joined. Each filter is a statement of its own, and the category is given as an id: only
-// then does a plan that PostgreSQL keeps for all parameters know which index to take.
+// A page is cut before the rest is read, by an index alone. Each filter is a statement of its own, and the category is
+// given as an id: only then does a plan that PostgreSQL keeps for all parameters know which index to take. The constant
+// limit is for that plan, too: of a parameter it expects a tenth of the table.
 const (
-	beforePage = `
-SELECT now(), p.id, p.description, p.category,` + skuColumns + `
-  FROM (SELECT product.id, product.slug, product.name, description, category.slug AS category
-          FROM product JOIN category ON category.id = category_id
-         WHERE product.id > $1`
-	afterPage = `
-         ORDER BY product.id LIMIT $2) AS p
-  JOIN sku s ON s.product_id = p.id
+	selectHits = `
+SELECT now(), p.id, p.description, category.slug,` + skuColumns + `
+  FROM `
+	joinHits = ` AS hit
+  JOIN product p USING (id) JOIN category ON category.id = p.category_id JOIN sku s ON s.product_id = p.id
  ORDER BY p.id, s.position`
-	inCategory = ` AND category_id = $3`
 
-	// Indexes: the primary key; product_category.
-	selectAll        = `-- name: catalog.products` + beforePage + afterPage
-	selectInCategory = `-- name: catalog.products_of_category` + beforePage + inCategory + afterPage
-	// Index: product_search.
-	searchAll        = `-- name: catalog.search` + beforePage + ` AND search @@ websearch_to_tsquery('english', $3)` + afterPage
-	searchInCategory = `-- name: catalog.search_category` + beforePage + inCategory + ` AND search @@ websearch_to_tsquery('english', $4)` + afterPage
+	// Index: the primary key.
+	selectAll = `-- name: catalog.products` + selectHits +
+		`(SELECT id FROM (SELECT id FROM product WHERE id > $1 ORDER BY id LIMIT 1000) AS most ORDER BY id LIMIT $2)` + joinHits
+	// Index: product_category.
+	selectInCategory = `-- name: catalog.products_of_category` + selectHits +
+		`(SELECT id FROM (SELECT id FROM product WHERE category_id = $3 AND id > $1 ORDER BY id LIMIT 1000) AS most ORDER BY id LIMIT $2)` + joinHits
 )
 
 // Products returns a page of products in the order of their ids, and the time of the database's clock at which their
@@ -62,10 +59,14 @@ SELECT now(), p.id, p.description, p.category,` + skuColumns + `
 func (s *Store) Products(ctx context.Context, f Filter) ([]Product, time.Time, error) {
 	statement, args := selectAll, []any{f.After, f.Limit}
 	switch {
-	case f.Search != "" && f.Category != 0:
-		statement, args = searchInCategory, append(args, f.Category, f.Search)
 	case f.Search != "":
-		statement, args = searchAll, append(args, f.Search)
+		in := ""
+		if f.Category != 0 {
+			in = fmt.Sprintf("@%d", f.Category)
+		}
+		asked := searchFor(f.Search)
+		statement = searchProducts
+		args = append(args, in, asked.codeFrom, asked.codeTo, asked.slug, asked.first, asked.others, asked.plain, asked.last)
 	case f.Category != 0:
 		statement, args = selectInCategory, append(args, f.Category)
 	}
