@@ -58,6 +58,8 @@ func TestMissGateKeepsItsPlaces(t *testing.T) {
 					check()
 				}
 				wg.Wait()
+				time.Sleep(maxRest)
+				synctest.Wait()
 				if gate.held != [lanes]int{} || gate.waiting.Load() != 0 {
 					t.Errorf("at the end %v are taken, %d wait", gate.held, gate.waiting.Load())
 				}
@@ -92,7 +94,7 @@ func TestMissGateTakesTurns(t *testing.T) {
 		for _, l := range []lane{refreshPage, newPage} {
 			ask(l, func(waited time.Duration) { waits[l] = waited })
 		}
-		if waits[refreshPage] != 0 || waits[newPage] > search {
+		if waits[refreshPage] != 0 || waits[newPage] > search+min(restFactor*search, maxRest) {
 			t.Errorf("among a hundred searches a known page waits for %v, a new one for %v", waits[refreshPage], waits[newPage])
 		}
 		time.Sleep(time.Minute)
@@ -138,6 +140,37 @@ func TestMissGatePatience(t *testing.T) {
 				time.Sleep(10 * missPatience)
 				if _, err := gate.enter(t.Context(), newSearch); err != nil {
 					t.Errorf("the place that became free: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// Strangers get a quarter of the time of a place, however short their questions;
+// what is known to many does not rest.
+func TestMissGateRests(t *testing.T) {
+	t.Parallel()
+	for l, want := range map[lane]time.Duration{newPage: 4, newSearch: 4, refreshPage: 1, refreshSearch: 1} {
+		t.Run(fmt.Sprint(l), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				gate, began := newMissGate(1, time.Hour), time.Now()
+				const questions, each = 100, time.Millisecond
+				for range questions {
+					leave, err := gate.enter(t.Context(), l)
+					if err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(each)
+					leave(true)
+				}
+				leave, err := gate.enter(t.Context(), l) // when the last has rested
+				if err != nil {
+					t.Fatal(err)
+				}
+				leave(true)
+				if took := time.Since(began); took != questions*each*want {
+					t.Errorf("%d questions of %v took %v", questions, each, took)
 				}
 			})
 		})
