@@ -16,7 +16,7 @@
 //
 // # Who owns what
 //
-//	catalog    category, product, sku, sale, sale_price
+//	catalog    category, product, sku, sale, sale_price, search_word
 //	inventory  stock, stock_receipt, allowance
 //	pricing    discount
 //	cart       cart, cart_line
