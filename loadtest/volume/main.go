@@ -1,9 +1,9 @@
 // Volume makes the shop in a database large, for measurements of what a table costs
 // that is not small any more:
 //
-//	go run ./loadtest/volume -products 1000000 -orders 10000000
+//	go run ./loadtest/volume -database-url "$DATABASE_URL" -products 1000000 -orders 10000000
 //
-// The database is that of DATABASE_URL, and has to be migrated. PostgreSQL makes
+// The database has to be migrated. PostgreSQL makes
 // the rows; 1,000,000 products and 10,000,000 orders take about 15 GB. A run that
 // was broken off is continued. What is made can't be told from customers' orders
 // and is never removed: use a database that can be thrown away.
@@ -15,7 +15,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -32,12 +31,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	flags.IntVar(&size.Products, "products", 1_000_000, "products to have in all, besides those of the seed")
 	flags.IntVar(&size.Orders, "orders", 10_000_000, "orders to have in all, besides those of customers")
-	url := flags.String("database-url", os.Getenv("DATABASE_URL"), "`URL` of the PostgreSQL")
+	url := flags.String("database-url", "", "`URL` of the PostgreSQL")
 	if err := flags.Parse(args); err != nil {
 		return cli.Refuse(stderr, "volume", err)
 	}
 	if *url == "" {
-		return cli.Refuse(stderr, "volume", errors.New("DATABASE_URL is empty: set it to a PostgreSQL URL such as postgres://user@localhost/doorbuster"))
+		return cli.Refuse(stderr, "volume", errors.New("-database-url is empty: give it a PostgreSQL URL such as postgres://user@localhost/doorbuster"))
 	}
 	return cli.Finish(ctx, stderr, "volume", fill(ctx, *url, size, stdout))
 }
