@@ -64,11 +64,12 @@ type loader func(ctx context.Context, key string) (loaded, error)
 // is away the last answer serves on, with the prices of the right side of midnight.
 //
 // An answer that was asked for once doesn't displace one that was asked for
-// twice (2Q), so that a crawler doesn't wipe the cache. That there is nothing is
-// remembered apart, for absentFor.
+// twice, so that a crawler doesn't wipe the cache: new ones have a quarter of it.
+// That there is nothing is remembered apart, for absentFor.
 type answerCache struct {
 	cacheConfig
-	entries *lru.TwoQueueCache[string, *answer]
+	entries *lru.Cache[string, *answer] // that were asked for again
+	recent  *lru.Cache[string, *answer] // that were not, yet
 	absent  *lru.Cache[string, absence]
 
 	mu      sync.Mutex
@@ -120,15 +121,47 @@ func (c dbClock) at(ours time.Time) time.Time { return c.db.Add(ours.Sub(c.ours)
 func (c dbClock) when(db time.Time) time.Time { return c.ours.Add(db.Sub(c.db)) }
 
 func newAnswerCache(c cacheConfig) *answerCache {
-	entries, err := lru.New2Q[string, *answer](c.size)
-	if err != nil {
-		panic(err) // only for a size that is not positive
+	recent := max(1, c.size/4)
+	return &answerCache{
+		cacheConfig: c, flights: map[string]*flight{},
+		entries: newLRU[*answer](c.size - recent), recent: newLRU[*answer](recent), absent: newLRU[absence](absentSize),
 	}
-	absent, err := lru.New[string, absence](absentSize)
+}
+
+// newLRU panics for a size that is not positive.
+func newLRU[V any](size int) *lru.Cache[string, V] {
+	c, err := lru.New[string, V](size)
 	if err != nil {
 		panic(err)
 	}
-	return &answerCache{cacheConfig: c, entries: entries, absent: absent, flights: map[string]*flight{}}
+	return c
+}
+
+// known returns the answer for a key. One that is asked for again is kept longer.
+func (c *answerCache) known(key string) (*answer, bool) {
+	if a, ok := c.entries.Get(key); ok {
+		return a, true
+	}
+	a, ok := c.recent.Get(key)
+	if ok {
+		c.recent.Remove(key)
+		c.entries.Add(key, a)
+	}
+	return a, ok
+}
+
+// store keeps an answer, in the place of the one before it.
+func (c *answerCache) store(key string, a *answer) {
+	if c.entries.Contains(key) {
+		c.entries.Add(key, a)
+	} else {
+		c.recent.Add(key, a)
+	}
+}
+
+func (c *answerCache) drop(key string) {
+	c.entries.Remove(key)
+	c.recent.Remove(key)
 }
 
 // fresh reports whether an answer can be given without asking PostgreSQL.
@@ -146,13 +179,13 @@ func (c *answerCache) fresh(a *answer, now time.Time) bool {
 
 // get returns the answer for a key at the time now. Errors are those of load.
 func (c *answerCache) get(ctx context.Context, key string, now time.Time) (*answer, error) {
-	old, ok := c.entries.Get(key)
+	old, ok := c.known(key)
 	if ok && !old.next.IsZero() && !now.Before(old.next) {
 		again, err := old.again(now)
 		if err != nil {
 			return nil, err
 		}
-		c.entries.Add(key, again)
+		c.store(key, again)
 		old = again
 	}
 	if ok && c.fresh(old, now) {
@@ -214,7 +247,7 @@ func (c *answerCache) fetch(ctx context.Context, key string, known bool) (*answe
 	found, err := c.load(ctx, key)
 	answered = err == nil || errors.Is(err, catalog.ErrNotFound)
 	if errors.Is(err, catalog.ErrNotFound) {
-		c.entries.Remove(key)
+		c.drop(key)
 		c.absent.Add(key, absence{err: err, until: asked.Add(absentFor), catalogue: catalogueNews})
 	}
 	if err != nil {
@@ -230,11 +263,11 @@ func (c *answerCache) fetch(ctx context.Context, key string, known bool) (*answe
 		return nil, err
 	}
 	if found.empty {
-		c.entries.Remove(key)
+		c.drop(key)
 		c.absent.Add(key, absence{answer: a, until: asked.Add(absentFor), catalogue: catalogueNews})
 		return a, nil
 	}
-	c.entries.Add(key, a)
+	c.store(key, a)
 	return a, nil
 }
 
@@ -259,7 +292,7 @@ func (c *answerCache) postpone(key string, old *answer) *answer {
 	}
 	kept := *old
 	kept.freshUntil, kept.postponed = time.Now().Add(retryAfterFailure), true
-	c.entries.Add(key, &kept)
+	c.store(key, &kept)
 	return &kept
 }
 

@@ -387,7 +387,7 @@ func TestAnswersRememberNothing(t *testing.T) {
 				for i := range 3 * absentSize {
 					ask(fmt.Sprint(i))
 				}
-				if n := cache.absent.Len() + cache.entries.Len(); n > absentSize {
+				if n := cache.absent.Len() + cache.entries.Len() + cache.recent.Len(); n > absentSize {
 					t.Errorf("%d absences are remembered", n)
 				}
 			})
@@ -415,7 +415,7 @@ func TestAnswersOutliveACrawler(t *testing.T) {
 		if n := shelf.now(unchanged); n != 0 {
 			t.Error("the crawler has pushed it out")
 		}
-		if n := cache.entries.Len(); n > cache.size {
+		if n := cache.entries.Len() + cache.recent.Len(); n > cache.size {
 			t.Errorf("%d answers are kept, and there is room for %d", n, cache.size)
 		}
 	})

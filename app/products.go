@@ -106,7 +106,7 @@ func (a *App) openCatalogue(connections *pgxpool.Pool) {
 	products.valid = func(slug string) bool { return validText(slug, maxQuery) }
 	a.products = newAnswerCache(products)
 	a.frontPages = newAnswerCache(cache(frontPageCacheSize, a.loadList))
-	a.categories = newAnswerCache(cache(2, a.loadCategories)) // there is one answer, and 2Q takes two
+	a.categories = newAnswerCache(cache(2, a.loadCategories)) // one answer: new, or asked for again
 	lists := cache(listCacheSize, a.loadList)
 	lists.searches = true
 	a.lists = newAnswerCache(lists)
