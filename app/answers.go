@@ -5,17 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-	"golang.org/x/sync/singleflight"
 
 	"doorbuster/app/catalog"
 )
@@ -37,7 +34,13 @@ const (
 	retryAfterFailure = time.Second
 	// loadTimeout bounds one try.
 	loadTimeout = 2 * time.Second
+	// absentFor is how long it is remembered that there is nothing, unless there are news of the catalogue.
+	absentFor = time.Second
 )
+
+// absentSize bounds what is remembered not to be there, in keys of at most 500 bytes or so. Whoever asks for more in a
+// second waits at the gate for each.
+const absentSize = 1024
 
 var errLoadTimeout = errors.New("reading the catalogue timed out")
 
@@ -45,15 +48,45 @@ var errLoadTimeout = errors.New("reading the catalogue timed out")
 // result changes by itself, because a sale starts or ends; the zero time means never.
 type renderer func(now time.Time) (body []byte, link string, next time.Time, err error)
 
+// loaded is what was read for a key.
+type loaded struct {
+	render renderer
+	now    time.Time // by the database's clock, when it was read
+	empty  bool      // a list on which there is nothing
+}
+
+// A loader reads what stands under a key. Its errors wrap [catalog.ErrNotFound]
+// where nothing does.
+type loader func(ctx context.Context, key string) (loaded, error)
+
 // answerCache keeps encoded answers of the catalogue: a worker's hint, never the truth. For each key one request at a
 // time asks PostgreSQL; answers that crossed the start of a sale are encoded again without asking; and when PostgreSQL
 // is away the last answer serves on, with the prices of the right side of midnight.
+//
+// An answer that was asked for once doesn't displace one that was asked for
+// twice, so that a crawler doesn't wipe the cache: new ones have a quarter of it.
+// That there is nothing is remembered apart, for absentFor.
 type answerCache struct {
-	entries *lru.Cache[string, *answer]
-	flights singleflight.Group
-	load    func(ctx context.Context, key string) (renderer, time.Time, error)
-	news    *news
-	log     *slog.Logger
+	cacheConfig
+	entries *lru.Cache[string, *answer] // that were asked for again
+	recent  *lru.Cache[string, *answer] // that were not, yet
+	absent  *lru.Cache[string, absence]
+
+	mu      sync.Mutex
+	flights map[string]*flight
+
+	throttle logThrottle
+}
+
+// cacheConfig is what an [answerCache] is made of.
+type cacheConfig struct {
+	size     int // in answers
+	searches bool
+	valid    func(key string) bool // whether anything can stand under a key; nil: always
+	load     loader
+	gate     *missGate
+	news     *news
+	log      *slog.Logger
 }
 
 // answer is an encoded answer. Its headers are shared by all responses and never changed.
@@ -73,18 +106,62 @@ type answer struct {
 	link   []string // nil: none
 }
 
+// An absence remembers that there was nothing: no such product, or an empty list.
+type absence struct {
+	answer    *answer // the empty list
+	err       error   // or that there is no such thing
+	until     time.Time
+	catalogue uint64 // news when PostgreSQL was asked
+}
+
 // dbClock tells the database's time from elapsed time. Our own idea of the time of day plays no part.
 type dbClock struct{ db, ours time.Time }
 
 func (c dbClock) at(ours time.Time) time.Time { return c.db.Add(ours.Sub(c.ours)) }
 func (c dbClock) when(db time.Time) time.Time { return c.ours.Add(db.Sub(c.db)) }
 
-func newAnswerCache(size int, load func(context.Context, string) (renderer, time.Time, error), news *news, log *slog.Logger) *answerCache {
-	entries, err := lru.New[string, *answer](size)
-	if err != nil {
-		panic(err) // only for a size that is not positive
+func newAnswerCache(c cacheConfig) *answerCache {
+	recent := max(1, c.size/4)
+	return &answerCache{
+		cacheConfig: c, flights: map[string]*flight{},
+		entries: newLRU[*answer](c.size - recent), recent: newLRU[*answer](recent), absent: newLRU[absence](absentSize),
 	}
-	return &answerCache{entries: entries, load: load, news: news, log: log}
+}
+
+// newLRU panics for a size that is not positive.
+func newLRU[V any](size int) *lru.Cache[string, V] {
+	c, err := lru.New[string, V](size)
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+// known returns the answer for a key. One that is asked for again is kept longer.
+func (c *answerCache) known(key string) (*answer, bool) {
+	if a, ok := c.entries.Get(key); ok {
+		return a, true
+	}
+	a, ok := c.recent.Get(key)
+	if ok {
+		c.recent.Remove(key)
+		c.entries.Add(key, a)
+	}
+	return a, ok
+}
+
+// store keeps an answer, in the place of the one before it.
+func (c *answerCache) store(key string, a *answer) {
+	if c.entries.Contains(key) {
+		c.entries.Add(key, a)
+	} else {
+		c.recent.Add(key, a)
+	}
+}
+
+func (c *answerCache) drop(key string) {
+	c.entries.Remove(key)
+	c.recent.Remove(key)
 }
 
 // fresh reports whether an answer can be given without asking PostgreSQL.
@@ -102,63 +179,76 @@ func (c *answerCache) fresh(a *answer, now time.Time) bool {
 
 // get returns the answer for a key at the time now. Errors are those of load.
 func (c *answerCache) get(ctx context.Context, key string, now time.Time) (*answer, error) {
-	old, ok := c.entries.Get(key)
+	old, ok := c.known(key)
 	if ok && !old.next.IsZero() && !now.Before(old.next) {
 		again, err := old.again(now)
 		if err != nil {
 			return nil, err
 		}
-		c.entries.Add(key, again)
+		c.store(key, again)
 		old = again
 	}
 	if ok && c.fresh(old, now) {
 		return old, nil
 	}
-	flight := c.flights.DoChan(key, func() (_ any, err error) {
-		defer c.recovered(ctx, key, &err)
-		return c.fetch(context.WithoutCancel(ctx), key)
-	})
+	if c.valid != nil && !c.valid(key) {
+		return nil, catalog.ErrNotFound
+	}
+	if nothing, ok := c.absent.Get(key); ok && now.Before(nothing.until) && nothing.catalogue == c.news.catalogue.Load() {
+		return nothing.answer, nothing.err
+	}
 	var patience <-chan time.Time
-	if ok && now.Sub(old.loadedAt) < staleFor {
+	known := ok && now.Sub(old.loadedAt) < staleFor
+	if known {
 		timer := time.NewTimer(staleWait)
 		defer timer.Stop()
 		patience = timer.C
 	}
+	flight := c.board(ctx, key, known)
 	select {
-	case result := <-flight:
-		if result.Err == nil {
-			return result.Val.(*answer), nil //nolint:forcetypeassert // fetch returns nothing else
+	case <-flight.landed:
+		if flight.err == nil {
+			return flight.answer, nil
 		}
-		if patience == nil || errors.Is(result.Err, catalog.ErrNotFound) {
-			return nil, result.Err
+		if patience == nil || errors.Is(flight.err, catalog.ErrNotFound) {
+			return nil, flight.err
 		}
-		c.log.WarnContext(ctx, "catalogue is served from memory", "age", now.Sub(old.loadedAt), "error", result.Err)
-	case <-patience:
-		c.log.WarnContext(ctx, "catalogue is served from memory", "age", now.Sub(old.loadedAt), "error", "PostgreSQL is slow")
+		c.serveOld(ctx, now.Sub(old.loadedAt), flight.err)
+	case <-patience: // the flight goes on: its answer is for whoever asks next
+		c.serveOld(ctx, now.Sub(old.loadedAt), errSlow)
 	case <-ctx.Done():
+		c.getOff(key, flight)
 		return nil, context.Cause(ctx)
 	}
 	return c.postpone(key, old), nil
 }
 
-// recovered makes a panic in a flight an error of its requests. A flight has a goroutine of its own, where no request's
-// recovery reaches, and singleflight would end the process (W8).
-func (c *answerCache) recovered(ctx context.Context, key string, err *error) {
-	if cause := recover(); cause != nil {
-		c.log.ErrorContext(ctx, "loading an answer panicked", "panic", cause, "key", key, "stack", string(debug.Stack()))
-		*err = errPanicked
+var errSlow = errors.New("PostgreSQL is slow")
+
+// serveOld says that an old answer is given, and why.
+func (c *answerCache) serveOld(ctx context.Context, age time.Duration, why error) {
+	if missing, ok := c.throttle.allow("old", time.Now()); ok {
+		c.log.WarnContext(ctx, "catalogue is served from memory", "age", age, "error", why, "more_like_it", missing)
 	}
 }
 
 // fetch asks PostgreSQL and stores the answer.
-func (c *answerCache) fetch(ctx context.Context, key string) (*answer, error) {
+func (c *answerCache) fetch(ctx context.Context, key string, known bool) (*answer, error) {
+	leave, err := c.gate.enter(ctx, c.lane(known))
+	if err != nil {
+		return nil, err
+	}
+	answered := false
+	defer func() { leave(answered) }()
 	ctx, cancel := context.WithTimeoutCause(ctx, loadTimeout, errLoadTimeout)
 	defer cancel()
 	// Before it is asked: what is heard of while it answers may not be in the answer.
 	catalogueNews, stockNews, asked := c.news.catalogue.Load(), c.news.stock.Load(), time.Now()
-	render, dbNow, err := c.load(ctx, key)
+	found, err := c.load(ctx, key)
+	answered = err == nil || errors.Is(err, catalog.ErrNotFound)
 	if errors.Is(err, catalog.ErrNotFound) {
-		c.entries.Remove(key)
+		c.drop(key)
+		c.absent.Add(key, absence{err: err, until: asked.Add(absentFor), catalogue: catalogueNews})
 	}
 	if err != nil {
 		return nil, err
@@ -166,14 +256,33 @@ func (c *answerCache) fetch(ctx context.Context, key string) (*answer, error) {
 	// The database looked at its clock a little after asked, so a sale starts at most that much early for us to look
 	// again, and never late.
 	a := &answer{
-		render: render, clock: dbClock{dbNow, asked}, loadedAt: asked, freshUntil: asked.Add(freshFor),
+		render: found.render, clock: dbClock{found.now, asked}, loadedAt: asked, freshUntil: asked.Add(freshFor),
 		catalogue: catalogueNews, stock: stockNews,
 	}
-	if err := a.encode(dbNow); err != nil {
+	if err := a.encode(found.now); err != nil {
 		return nil, err
 	}
-	c.entries.Add(key, a)
+	if found.empty {
+		c.drop(key)
+		c.absent.Add(key, absence{answer: a, until: asked.Add(absentFor), catalogue: catalogueNews})
+		return a, nil
+	}
+	c.store(key, a)
 	return a, nil
+}
+
+// lane is where this cache's misses wait.
+func (c *answerCache) lane(known bool) lane {
+	switch {
+	case c.searches && known:
+		return refreshSearch
+	case c.searches:
+		return newSearch
+	case known:
+		return refreshPage
+	default:
+		return newPage
+	}
 }
 
 // postpone keeps an old answer for a while without asking again, unless a newer one has come.
@@ -183,7 +292,7 @@ func (c *answerCache) postpone(key string, old *answer) *answer {
 	}
 	kept := *old
 	kept.freshUntil, kept.postponed = time.Now().Add(retryAfterFailure), true
-	c.entries.Add(key, &kept)
+	c.store(key, &kept)
 	return &kept
 }
 
@@ -250,44 +359,4 @@ func matchesETag(fields []string, etag string) bool {
 		}
 	}
 	return false
-}
-
-// skuIDs remembers the ids of SKU codes: they never change.
-type skuIDs struct {
-	store *catalog.Store
-	mu    sync.RWMutex
-	known map[string]int64
-}
-
-func newSKUIDs(store *catalog.Store) *skuIDs {
-	return &skuIDs{store: store, known: map[string]int64{}}
-}
-
-// forget makes the next question for a code one to PostgreSQL: the SKU is gone.
-func (s *skuIDs) forget(code string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.known, code)
-}
-
-// id returns the id of a code, or catalog.ErrNotFound. Only codes that exist are remembered, so the map is bounded by the
-// catalogue.
-func (s *skuIDs) id(ctx context.Context, code string) (int64, error) {
-	s.mu.RLock()
-	id, ok := s.known[code]
-	s.mu.RUnlock()
-	if ok {
-		return id, nil
-	}
-	if !validText(code, maxQuery) {
-		return 0, fmt.Errorf("SKU: %w", catalog.ErrNotFound)
-	}
-	id, err := s.store.SKUID(ctx, code)
-	if err != nil {
-		return 0, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.known[code] = id
-	return id, nil
 }

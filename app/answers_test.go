@@ -29,28 +29,30 @@ type shelfOf struct {
 }
 
 func (s *shelfOf) cache() *answerCache {
-	return newAnswerCache(10, func(ctx context.Context, _ string) (renderer, time.Time, error) {
-		s.mu.Lock()
-		s.queries++
-		price, sale, slow, offset, err := s.price, s.sale, s.slow, s.offset, s.err
-		s.mu.Unlock()
-		if slow > 0 {
-			select {
-			case <-time.After(slow):
-			case <-ctx.Done():
-				return nil, time.Time{}, context.Cause(ctx)
-			}
+	return newAnswerCache(cacheConfig{size: 10, gate: newMissGate(2, missPatience), news: &s.news, log: slog.New(slog.DiscardHandler), load: s.load})
+}
+
+func (s *shelfOf) load(ctx context.Context, _ string) (loaded, error) {
+	s.mu.Lock()
+	s.queries++
+	price, sale, slow, offset, err := s.price, s.sale, s.slow, s.offset, s.err
+	s.mu.Unlock()
+	if slow > 0 {
+		select {
+		case <-time.After(slow):
+		case <-ctx.Done():
+			return loaded{}, context.Cause(ctx)
 		}
-		if err != nil {
-			return nil, time.Time{}, err
+	}
+	if err != nil {
+		return loaded{}, err
+	}
+	return loaded{now: time.Now().Add(offset), render: func(now time.Time) ([]byte, string, time.Time, error) {
+		if sale.IsZero() || now.Before(sale) {
+			return fmt.Append(nil, price), "", sale, nil
 		}
-		return func(now time.Time) ([]byte, string, time.Time, error) {
-			if sale.IsZero() || now.Before(sale) {
-				return fmt.Append(nil, price), "", sale, nil
-			}
-			return fmt.Append(nil, price/2), "", time.Time{}, nil
-		}, time.Now().Add(offset), nil
-	}, &s.news, slog.New(slog.DiscardHandler))
+		return fmt.Append(nil, price/2), "", time.Time{}, nil
+	}}, nil
 }
 
 // now changes the shelf and forgets how often it was asked; it returns how often that was.
@@ -240,8 +242,10 @@ func TestAnswersChangeAtTheStartOfASale(t *testing.T) {
 func TestAnswersSurviveAPanic(t *testing.T) {
 	t.Parallel()
 	var log strings.Builder
-	cache := newAnswerCache(10, func(context.Context, string) (renderer, time.Time, error) { panic("kettle exploded") }, new(news),
-		slog.New(slog.NewTextHandler(&log, nil)))
+	cache := newAnswerCache(cacheConfig{
+		size: 10, gate: newMissGate(1, missPatience), news: new(news), log: slog.New(slog.NewTextHandler(&log, nil)),
+		load: func(context.Context, string) (loaded, error) { panic("kettle exploded") },
+	})
 	for range 2 {
 		if _, err := cache.get(t.Context(), "key", time.Now()); !errors.Is(err, errPanicked) {
 			t.Errorf("got %v, want errPanicked", err)
@@ -267,6 +271,152 @@ func TestAnswersForgetWhatIsGone(t *testing.T) {
 		shelf.now(func(s *shelfOf) { s.err = errors.New("connection refused") })
 		if _, err := cache.get(t.Context(), "key", time.Now()); err == nil {
 			t.Error("it was still in memory")
+		}
+	})
+}
+
+// A question that nobody waits for any more is called off, and only then: while
+// one still waits it goes on. Who comes after that asks anew.
+func TestAnswersThatNobodyWaitsFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shelf := &shelfOf{price: 100, slow: time.Second}
+		cache := shelf.cache()
+		ended := make(chan error, 10)
+		load := cache.load
+		cache.load = func(ctx context.Context, key string) (loaded, error) {
+			found, err := load(ctx, key)
+			ended <- err
+			return found, err
+		}
+		first, firstGoes := context.WithCancel(t.Context())
+		second, secondGoes := context.WithCancel(t.Context())
+		defer secondGoes()
+		for _, ctx := range []context.Context{first, second} {
+			go cache.get(ctx, "key", time.Now())
+		}
+		synctest.Wait()
+		firstGoes()
+		synctest.Wait()
+		if len(ended) != 0 {
+			t.Fatalf("it ended with %v while somebody waited", <-ended)
+		}
+		secondGoes()
+		synctest.Wait() // no time passes
+		if len(ended) != 1 {
+			t.Fatal("it goes on for nobody")
+		}
+		if err := <-ended; !errors.Is(err, errAbandoned) {
+			t.Errorf("it ended with %v", err)
+		}
+		if got := read(t, cache); got != "100" {
+			t.Errorf("who comes then is told %s", got)
+		}
+		if n := shelf.now(unchanged); n != 2 {
+			t.Errorf("PostgreSQL was asked %d times, want twice", n)
+		}
+	})
+}
+
+// Who is given the old answer has not gone: the question goes on, and its answer
+// is there for whoever asks next.
+func TestAnswersThatAreLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shelf := &shelfOf{price: 100}
+		cache := shelf.cache()
+		read(t, cache)
+		shelf.now(func(s *shelfOf) { s.price, s.slow = 200, staleWait+freshFor/4 })
+		time.Sleep(freshFor)
+		if got := read(t, cache); got != "100" {
+			t.Errorf("got %s while PostgreSQL is slow", got)
+		}
+		time.Sleep(freshFor / 4)
+		synctest.Wait()
+		if got := read(t, cache); got != "200" {
+			t.Errorf("got %s afterwards", got)
+		}
+		if n := shelf.now(unchanged); n != 1 {
+			t.Errorf("PostgreSQL was asked %d times, want once", n)
+		}
+	})
+}
+
+// That there is nothing is remembered for a second, whether that is an error or
+// an empty list, and forgotten at once when the catalogue changes. What is
+// remembered is bounded.
+func TestAnswersRememberNothing(t *testing.T) {
+	t.Parallel()
+	for name, empty := range map[string]bool{"no such product": false, "no result": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				shelf := new(shelfOf)
+				cache := shelf.cache()
+				load := cache.load
+				cache.load = func(ctx context.Context, key string) (loaded, error) {
+					found, err := load(ctx, key)
+					if found.empty = empty; !empty {
+						err = fmt.Errorf("product %q: %w", key, catalog.ErrNotFound)
+					}
+					return found, err
+				}
+				ask := func(key string) {
+					t.Helper()
+					if _, err := cache.get(t.Context(), key, time.Now()); errors.Is(err, catalog.ErrNotFound) == empty {
+						t.Fatalf("got %v", err)
+					}
+				}
+				asked := func(what string, want int) {
+					t.Helper()
+					if n := shelf.now(unchanged); n != want {
+						t.Errorf("%s PostgreSQL was asked %d times, want %d", what, n, want)
+					}
+				}
+				for range 1000 {
+					ask("lamp")
+					time.Sleep(absentFor/1000 - 1)
+				}
+				asked("within a second", 1)
+				time.Sleep(time.Millisecond)
+				ask("lamp")
+				asked("after a second", 1)
+				shelf.news.catalogue.Add(1)
+				ask("lamp")
+				asked("after news", 1)
+				for i := range 3 * absentSize {
+					ask(fmt.Sprint(i))
+				}
+				if n := cache.absent.Len() + cache.entries.Len() + cache.recent.Len(); n > absentSize {
+					t.Errorf("%d absences are remembered", n)
+				}
+			})
+		})
+	}
+}
+
+// What is asked for again and again stays, whatever a crawler asks for once.
+func TestAnswersOutliveACrawler(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shelf := &shelfOf{price: 100}
+		until := time.Now().Add(time.Hour)
+		shelf.news.trusted.Store(&until)
+		cache := shelf.cache()
+		read(t, cache)
+		read(t, cache)
+		for i := range 1000 {
+			if _, err := cache.get(t.Context(), fmt.Sprint("page ", i), time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		shelf.now(unchanged)
+		read(t, cache)
+		if n := shelf.now(unchanged); n != 0 {
+			t.Error("the crawler has pushed it out")
+		}
+		if n := cache.entries.Len() + cache.recent.Len(); n > cache.size {
+			t.Errorf("%d answers are kept, and there is room for %d", n, cache.size)
 		}
 	})
 }

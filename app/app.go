@@ -9,9 +9,9 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 
 	"doorbuster/app/account"
@@ -29,11 +29,17 @@ type App struct {
 	log     *slog.Logger
 	started time.Time
 
-	pool     *pgxpool.Pool
+	pools    *pools
 	redis    *redis.Client
 	quotas   *redis.Client // where limits are counted
 	provider *redis.Client // where the simulated payment provider keeps its books: the shop's crowd is not its own
 
+	// What anybody reads, on the catalogue's connections.
+	storefront struct {
+		catalog   *catalog.Store
+		inventory *inventory.Store
+	}
+	// The same for carts, on the customers' connections.
 	catalog   *catalog.Store
 	inventory *inventory.Store
 	discounts *pricing.Store
@@ -44,12 +50,15 @@ type App struct {
 	hints *inventory.Hints // of what is sold out
 	news  *news            // from PostgreSQL
 
-	sessions   *sessions
-	limits     *limits
-	products   *answerCache // by slug
-	lists      *answerCache // by what makes a page
-	categories *answerCache // one
-	skuIDs     *skuIDs
+	sessions    *sessions
+	limits      *limits
+	misses      *missGate    // before all that the caches below ask for
+	products    *answerCache // by slug
+	frontPages  *answerCache // the first page of each list without a search
+	lists       *answerCache // all other pages, by what makes one
+	categories  *answerCache // one
+	categoryIDs atomic.Pointer[map[string]int64]
+	skuIDs      *skuIDs
 
 	checkoutGate *turnstile // to the checkout: nothing else waits there
 	customerGate *turnstile // to all other requests of customers
@@ -74,29 +83,30 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 		cfg.Tunables = NewTunables()
 	}
 	cfg.SweepInterval = cmp.Or(cfg.SweepInterval, 5*time.Second)
-	pool, err := openPostgres(ctx, cfg)
+	connections, err := openPostgres(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	client, err := openRedis(ctx, cfg)
 	if err != nil {
-		pool.Close()
+		connections.close()
 		return nil, err
 	}
 	quotas, limits, err := openLimits(cfg, client)
 	if err != nil {
-		pool.Close()
+		connections.close()
 		client.Close()
 		return nil, err
 	}
 	provider := redis.NewClient(client.Options())
+	customers := connections.of[customerClass]
 	a := &App{
-		cfg: cfg, log: cfg.Log, started: time.Now(), pool: pool, redis: client, quotas: quotas, provider: provider,
-		catalog:   catalog.NewStore(pool),
-		inventory: inventory.NewStore(pool),
-		discounts: pricing.NewStore(pool),
-		carts:     cart.NewStore(pool),
-		accounts:  account.NewStore(pool, account.Config{}),
+		cfg: cfg, log: cfg.Log, started: time.Now(), pools: connections, redis: client, quotas: quotas, provider: provider,
+		catalog:   catalog.NewStore(customers),
+		inventory: inventory.NewStore(customers),
+		discounts: pricing.NewStore(customers),
+		carts:     cart.NewStore(customers),
+		accounts:  account.NewStore(customers, account.Config{}),
 		sessions:  newSessions(client, cfg.PlainHTTP),
 		limits:    limits,
 		hints:     new(inventory.Hints), news: new(news),
@@ -105,11 +115,9 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 		a.shareHints(cfg.Siblings)
 	}
 	cfg.Checkout.SoldOut = a.hints
-	a.checkout = checkout.New(pool, payment.NewSimulator(provider, cfg.Payment), cfg.Log, cfg.Checkout)
-	a.products = newAnswerCache(productCacheSize, a.loadProduct, a.news, cfg.Log)
-	a.lists = newAnswerCache(listCacheSize, a.loadList, a.news, cfg.Log)
-	a.categories = newAnswerCache(1, a.loadCategories, a.news, cfg.Log)
-	a.skuIDs = newSKUIDs(a.catalog)
+	cfg.Checkout.Reads, cfg.Checkout.Background = customers, connections.of[backgroundClass]
+	a.checkout = checkout.New(connections.of[checkoutClass], payment.NewSimulator(provider, cfg.Payment), cfg.Log, cfg.Checkout)
+	a.openCatalogue(connections.of[catalogueClass])
 	a.checkoutGate = newTurnstile("checkout", cfg.CheckoutPlaces, checkoutPatience)
 	a.customerGate = newTurnstile("customer", customerPlaces, customerPatience)
 	a.metrics = a.newMetrics()
@@ -122,8 +130,8 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
 	a.background.Go(func() { a.checkout.RunSweeper(background, cfg.SweepInterval) })
-	listener := &listener{config: pool.Config().ConnConfig, log: cfg.Log, news: a.news, stock: a.heardOfStock}
-	listener.config.RuntimeParams["application_name"] += announcement(pool.Config().MaxConns)
+	listener := &listener{config: connections.of[backgroundClass].Config().ConnConfig, log: cfg.Log, news: a.news, stock: a.heardOfStock}
+	listener.config.RuntimeParams["application_name"] += announcement(connections.size())
 	a.background.Go(func() { untilDrain(background, cfg.Host, listener.run) })
 	return a, nil
 }
@@ -166,7 +174,7 @@ func (a *App) Close() {
 		a.log.Warn("close the checkout", "error", err)
 	}
 	a.limits.limiter.Close()
-	a.pool.Close()
+	a.pools.close()
 	if err := errors.Join(a.redis.Close(), a.quotas.Close(), a.provider.Close()); err != nil {
 		a.log.Warn("close Redis", "error", err)
 	}

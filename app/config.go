@@ -16,8 +16,10 @@ type Config struct {
 	RedisURL string
 	// SchemaVersion is the migration that this binary needs; an older database is refused at start. 0: not checked.
 	SchemaVersion int64
-	// MaxConns bounds the PostgreSQL connections of this worker. Each worker has one connection besides, which listens.
-	// Default 10.
+	// MaxConns bounds the PostgreSQL connections of this worker. They are divided
+	// among the catalogue, customers, the checkout and background work, so that
+	// none can take what another needs; below 4, some share. Each worker has one
+	// connection besides, which listens. Default 10.
 	MaxConns int32
 	// Workers is the number of workers that share PostgreSQL with this one, itself included. Where max_connections is too
 	// low for MaxConns in each of them, and in one more that replaces another, MaxConns is lowered, to what the workers that

@@ -46,20 +46,58 @@ const (
 // connectTimeout: this one is for those who have none.
 const redisTimeout = requestTimeout
 
-func openPostgres(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
-	const variable = "DATABASE_URL"
-	fail := func(format string, args ...any) error { return &SettingError{variable, fmt.Sprintf(format, args...)} }
-	if cfg.DatabaseURL == "" {
+// openPostgres connects once, checks the schema, and opens the connections of all
+// classes: as many as cfg.MaxConns, or this worker's share where PostgreSQL has
+// fewer.
+func openPostgres(ctx context.Context, cfg Config) (*pools, error) {
+	fail := func(format string, args ...any) error {
+		return &SettingError{"DATABASE_URL", fmt.Sprintf(format, args...)}
+	}
+	config, err := postgresConfig(cfg.DatabaseURL)
+	if err != nil {
+		return nil, err
+	}
+	first := config.Copy()
+	first.MaxConns = 1
+	pool, err := pgxpool.NewWithConfig(ctx, first)
+	if err != nil {
+		return nil, fail("is unusable: %s", redact(rootCause(err), cfg.DatabaseURL))
+	}
+	defer pool.Close() // before the others connect
+	if err := checkSchema(ctx, pool, cfg.SchemaVersion); err != nil {
+		if setting, ok := errors.AsType[*SettingError](err); ok {
+			return nil, setting
+		}
+		return nil, fail("names a PostgreSQL that can't be used: %s (%s)",
+			redact(rootCause(err), cfg.DatabaseURL), postgresAddress(config.ConnConfig))
+	}
+	share, err := connectionShare(ctx, pool, cfg)
+	if err != nil {
+		return nil, err
+	}
+	all, err := openPools(ctx, config, share, cfg.Checkout.Plain)
+	if err != nil {
+		return nil, fail("is unusable: %s", redact(rootCause(err), cfg.DatabaseURL))
+	}
+	return all, nil
+}
+
+// postgresConfig is how this worker connects, whatever the class.
+func postgresConfig(databaseURL string) (*pgxpool.Config, error) {
+	fail := func(format string, args ...any) error {
+		return &SettingError{"DATABASE_URL", fmt.Sprintf(format, args...)}
+	}
+	if databaseURL == "" {
 		return nil, fail("is empty: set it to a PostgreSQL URL such as postgres://user@localhost/doorbuster")
 	}
-	if ambiguous(cfg.DatabaseURL) {
+	if ambiguous(databaseURL) {
 		return nil, fail(ambiguousProblem)
 	}
-	poolConfig, err := pgxpool.ParseConfig(cfg.DatabaseURL)
+	config, err := pgxpool.ParseConfig(databaseURL)
 	if err != nil {
-		return nil, fail("is malformed: %s", redact(rootCause(err), cfg.DatabaseURL))
+		return nil, fail("is malformed: %s", redact(rootCause(err), databaseURL))
 	}
-	conn := poolConfig.ConnConfig
+	conn := config.ConnConfig
 	conn.ConnectTimeout = connectTimeout
 	if conn.RuntimeParams["application_name"] == "" {
 		conn.RuntimeParams["application_name"] = "doorbuster"
@@ -69,38 +107,14 @@ func openPostgres(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 	conn.RuntimeParams["lock_timeout"] = milliseconds(lockTimeout)
 	conn.RuntimeParams["idle_in_transaction_session_timeout"] = milliseconds(idleInTransactionTimeout)
 	conn.RuntimeParams["timezone"] = "UTC"
-	poolConfig.MaxConns = cfg.MaxConns
-	poolConfig.AfterConnect = func(_ context.Context, c *pgx.Conn) error {
+	conn.RuntimeParams["jit"] = "off" // it takes 100 ms to compile a statement of one: no statement of ours is that long
+	config.AfterConnect = func(_ context.Context, c *pgx.Conn) error {
 		pgxuuid.Register(c.TypeMap()) // pgx sends a uuid.UUID as text otherwise (driver.Valuer): a seventh of a checkout's CPU time
 		return nil
 	}
-	poolConfig.MaxConnLifetime = connLifetime
-	poolConfig.MaxConnLifetimeJitter = connLifetimeJitter
-	pool, err := pgxpool.NewWithConfig(ctx, poolConfig.Copy())
-	if err != nil {
-		return nil, fail("is unusable: %s", redact(rootCause(err), cfg.DatabaseURL))
-	}
-	if err := checkSchema(ctx, pool, cfg.SchemaVersion); err != nil {
-		pool.Close()
-		if setting, ok := errors.AsType[*SettingError](err); ok {
-			return nil, setting
-		}
-		return nil, fail("names a PostgreSQL that can't be used: %s (%s)", redact(rootCause(err), cfg.DatabaseURL), postgresAddress(conn))
-	}
-	share, err := connectionShare(ctx, pool, cfg)
-	if err != nil {
-		pool.Close()
-		return nil, err
-	}
-	if share == cfg.MaxConns {
-		return pool, nil
-	}
-	pool.Close() // a pool keeps the size that it was made with
-	poolConfig.MaxConns = share
-	if pool, err = pgxpool.NewWithConfig(ctx, poolConfig); err != nil {
-		return nil, fail("is unusable: %s", redact(rootCause(err), cfg.DatabaseURL))
-	}
-	return pool, nil
+	config.MaxConnLifetime = connLifetime
+	config.MaxConnLifetimeJitter = connLifetimeJitter
+	return config, nil
 }
 
 // postgresAddress says where we tried, as people write it.
@@ -243,10 +257,10 @@ func secretsOf(setting string) []string {
 // CheckDatabase fails with a *[SettingError] when there is no PostgreSQL that answers at a URL. Commands that do more than
 // a worker's start ask it first, for the same clear sentence.
 func CheckDatabase(ctx context.Context, databaseURL string) error {
-	pool, err := openPostgres(ctx, Config{DatabaseURL: databaseURL, MaxConns: 1})
+	all, err := openPostgres(ctx, Config{DatabaseURL: databaseURL, MaxConns: 1})
 	if err != nil {
 		return err
 	}
-	pool.Close()
+	all.close()
 	return nil
 }

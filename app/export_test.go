@@ -30,3 +30,9 @@ func (a *App) Waiting() int64 { return a.checkoutGate.waiting.Load() }
 
 // RequestTimeout is how long a request of a customer may take.
 const RequestTimeout = requestTimeout
+
+// ListCacheSize is how many pages of lists are in memory, besides front pages.
+const ListCacheSize = listCacheSize
+
+// CatalogueAcquires is how often a read of the catalogue took a connection.
+func (a *App) CatalogueAcquires() int64 { return a.pools.of[catalogueClass].Stat().AcquireCount() }

@@ -61,7 +61,10 @@ var importRules = []importRule{
 		name: "load tests speak HTTP only",
 		from: []string{modulePath + "/loadtest/..."}, deep: true,
 		// They start databases and fill the shelves by themselves. What they measure of the shop, they do over HTTP.
-		except: []string{modulePath + "/loadtest/cluster", modulePath + "/loadtest/checkout", modulePath + "/loadtest/soak", modulePath + "/loadtest/internal/shop"},
+		except: []string{
+			modulePath + "/loadtest/cluster", modulePath + "/loadtest/checkout", modulePath + "/loadtest/soak", modulePath + "/loadtest/internal/shop",
+			modulePath + "/loadtest/volume", // it measures nothing
+		},
 		never: map[string]string{
 			modulePath + "/app/...":        "a load test that shares code with the shop shares its mistakes",
 			modulePath + "/cluster/...":    "as above",
@@ -135,6 +138,7 @@ func TestImports(t *testing.T) {
 	t.Run("domain nouns do not know each other", func(t *testing.T) {
 		joiners := []string{
 			modulePath + "/app", modulePath + "/app/checkout/...", modulePath + "/cmd/...",
+			modulePath + "/app/volume", modulePath + "/loadtest/volume", // rows of all tables, by the million
 			modulePath + "/loadtest/cluster", modulePath + "/loadtest/checkout", modulePath + "/loadtest/soak", modulePath + "/loadtest/internal/shop",
 		}
 		for _, p := range g.ours([]string{modulePath + "/..."}, joiners) {

@@ -2,7 +2,9 @@ package app
 
 import (
 	"net/http"
+	"sync/atomic"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -33,15 +35,22 @@ func (a *App) newMetrics() *metrics {
 		Name: "shop_limited_total", Help: "Requests that were refused with 429, by what there was too much of, and whose limit it was.",
 	}, []string{"class", "key"})
 	limiter, accounts := a.limits.limiter, a.accounts
-	host, pool := a.cfg.Host, a.pool
-	for _, gate := range []*turnstile{a.checkoutGate, a.customerGate} {
-		label := prometheus.Labels{"gate": gate.name}
+	host := a.cfg.Host
+	for name, gate := range map[string]struct{ waiting, turnedAway *atomic.Int64 }{
+		a.checkoutGate.name: {&a.checkoutGate.waiting, &a.checkoutGate.turnedAway},
+		a.customerGate.name: {&a.customerGate.waiting, &a.customerGate.turnedAway},
+		"catalogue":         {&a.misses.waiting, &a.misses.turnedAway},
+	} {
+		label := prometheus.Labels{"gate": name}
 		m.registry.MustRegister(
-			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "shop_waiting_requests", ConstLabels: label, Help: "Requests that wait for their turn, of the checkout or of other customers."},
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "shop_waiting_requests", ConstLabels: label, Help: "What waits for its turn: checkouts, requests of other customers, and questions of the catalogue that are not in memory."},
 				func() float64 { return float64(gate.waiting.Load()) }),
-			prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "shop_turned_away_total", ConstLabels: label, Help: "Requests that waited for their turn in vain."},
+			prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "shop_turned_away_total", ConstLabels: label, Help: "What waited for its turn in vain."},
 				func() float64 { return float64(gate.turnedAway.Load()) }),
 		)
+	}
+	for classes, pool := range a.pools.named {
+		m.ofPool(classes, pool)
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), m.operations, m.limited,
@@ -63,14 +72,6 @@ func (a *App) newMetrics() *metrics {
 			func() float64 { return float64(accounts.Hashing().Refused) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "shop_password_waiting", Help: "Passwords that wait to be hashed."},
 			func() float64 { return float64(accounts.Hashing().Waiting) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "postgres_connections_in_use", Help: "PostgreSQL connections that work."},
-			func() float64 { return float64(pool.Stat().AcquiredConns()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "postgres_connections_max", Help: "PostgreSQL connections that there may be."},
-			func() float64 { return float64(pool.Stat().MaxConns()) }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "postgres_acquire_waits_total", Help: "How often work waited for a PostgreSQL connection, and got one."},
-			func() float64 { return float64(pool.Stat().EmptyAcquireCount()) }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "postgres_acquire_timeouts_total", Help: "How often work waited for a PostgreSQL connection in vain."},
-			func() float64 { return float64(pool.Stat().CanceledAcquireCount()) }),
 	)
 	m.checkout(a.checkout)
 	return m
@@ -105,6 +106,21 @@ func boolean(b bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// ofPool adds what is counted of the connections that some classes of work share.
+func (m *metrics) ofPool(classes string, pool *pgxpool.Pool) {
+	label := prometheus.Labels{"class": classes}
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "postgres_connections_in_use", ConstLabels: label, Help: "PostgreSQL connections that work, by the class of work that they are for."},
+			func() float64 { return float64(pool.Stat().AcquiredConns()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "postgres_connections_max", ConstLabels: label, Help: "PostgreSQL connections that there may be, by class."},
+			func() float64 { return float64(pool.Stat().MaxConns()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "postgres_acquire_waits_total", ConstLabels: label, Help: "How often work waited for a PostgreSQL connection of its class, and got one."},
+			func() float64 { return float64(pool.Stat().EmptyAcquireCount()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "postgres_acquire_timeouts_total", ConstLabels: label, Help: "How often work waited for a PostgreSQL connection of its class in vain."},
+			func() float64 { return float64(pool.Stat().CanceledAcquireCount()) }),
+	)
 }
 
 // Metrics returns what Prometheus scrapes. It is for an address that customers can't reach.

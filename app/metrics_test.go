@@ -222,7 +222,7 @@ func TestMetricsAreBounded(t *testing.T) {
 					continue
 				}
 				for label, value := range labels {
-					if !map[string]bool{"operation": true, "outcome": true, "gate": true}[label] || !regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`).MatchString(value) {
+					if !map[string]bool{"operation": true, "outcome": true, "gate": true, "class": true}[label] || !regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`).MatchString(value) {
 						t.Errorf("%s has %s=%q", name, label, value)
 					}
 				}
@@ -243,13 +243,19 @@ func TestMetricsAreBounded(t *testing.T) {
 // What is said of PostgreSQL's connections is so: how many there may be, how many work, and whether work had to wait for one.
 func TestMetricsOfPostgres(t *testing.T) {
 	t.Parallel()
-	const most = 3
-	s := open(t, func(c *app.Config) { c.MaxConns = most })
-	const gauge, counter = dto.MetricType_GAUGE, dto.MetricType_COUNTER
-	inUse := func() float64 { return s.metric("postgres_connections_in_use", gauge) }
-	waits := func() float64 { return s.metric("postgres_acquire_waits_total", counter) }
-	if got := s.metric("postgres_connections_max", gauge); got != most {
-		t.Errorf("there may be %v connections, and %d were allowed", got, most)
+	const total, most = 8, 5 // most of them are for customers
+	s := open(t, func(c *app.Config) { c.MaxConns = total })
+	inUse := func() float64 { return s.ofClass("postgres_connections_in_use", "customers") }
+	waits := func() float64 { return s.ofClass("postgres_acquire_waits_total", "customers") }
+	if got := s.ofClass("postgres_connections_max", "customers"); got != most {
+		t.Errorf("there may be %v connections for customers, want %d", got, most)
+	}
+	sum := 0.0
+	for _, m := range s.scrape()["postgres_connections_max"].GetMetric() {
+		sum += m.GetGauge().GetValue()
+	}
+	if sum != total {
+		t.Errorf("there may be %v connections, and %d were allowed", sum, total)
 	}
 	visitors := make([]*visitor, 4*most)
 	for i := range visitors {
@@ -258,7 +264,7 @@ func TestMetricsOfPostgres(t *testing.T) {
 	}
 	s.until("no connection is in use", func() bool { return inUse() == 0 })
 	// While the carts are locked, who asks for one holds a connection. A crowd holds all that there are, and the rest waits.
-	inVain := func() float64 { return s.metric("postgres_acquire_timeouts_total", counter) }
+	inVain := func() float64 { return s.ofClass("postgres_acquire_timeouts_total", "customers") }
 	impatient := func() {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
@@ -307,6 +313,18 @@ func TestMetricsOfPostgres(t *testing.T) {
 		crowd()
 		return waits() > before
 	})
+}
+
+// ofClass is a value of the connections that a class of work has.
+func (s *shop) ofClass(name, class string) float64 {
+	s.t.Helper()
+	for _, m := range s.scrape()[name].GetMetric() {
+		if labelsOf(m)["class"] == class {
+			return m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		}
+	}
+	s.t.Fatalf("there is no %s of %s", name, class)
+	return 0
 }
 
 // until waits for what nothing tells of. The limit is no measure: only what never comes takes that long.

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"doorbuster/app/catalog"
 	"doorbuster/app/inventory"
@@ -20,11 +21,12 @@ import (
 )
 
 // Sizes of the caches, in answers. An entry keeps what it was made of beside its bytes: a product takes about 5 kB, a list
-// page up to 250 kB, so these are 25 MB each at the most. Whoever walks the list for pages that nobody else asks for only
-// pushes out the same.
+// page up to 250 kB, so these are 25 MB each at the most, and a front page has 20 products. Whoever walks the list for
+// pages that nobody else asks for pushes out such pages only: front pages have a cache of their own, with room for all.
 const (
-	productCacheSize = 5_000
-	listCacheSize    = 100
+	productCacheSize   = 5_000
+	frontPageCacheSize = 500 // categories and one
+	listCacheSize      = 100
 )
 
 // productPath is what stands before a slug.
@@ -93,6 +95,24 @@ func productAt(p *catalog.Product, units map[int64]int, now time.Time) Product {
 	return out
 }
 
+// openCatalogue makes the caches, on the connections of the catalogue.
+func (a *App) openCatalogue(connections *pgxpool.Pool) {
+	a.storefront.catalog, a.storefront.inventory = catalog.NewStore(connections), inventory.NewStore(connections)
+	a.misses = newMissGate(int(connections.Config().MaxConns), missPatience)
+	cache := func(size int, load loader) cacheConfig {
+		return cacheConfig{size: size, load: load, gate: a.misses, news: a.news, log: a.log}
+	}
+	products := cache(productCacheSize, a.loadProduct)
+	products.valid = func(slug string) bool { return validText(slug, maxQuery) }
+	a.products = newAnswerCache(products)
+	a.frontPages = newAnswerCache(cache(frontPageCacheSize, a.loadList))
+	a.categories = newAnswerCache(cache(2, a.loadCategories)) // one answer: new, or asked for again
+	lists := cache(listCacheSize, a.loadList)
+	lists.searches = true
+	a.lists = newAnswerCache(lists)
+	a.skuIDs = newSKUIDs(a.catalog)
+}
+
 // getProduct serves one product. It is a plain handler, and not one of huma's, because it is the hottest read: see
 // BenchmarkProductRead.
 func (a *App) getProduct(w http.ResponseWriter, r *http.Request) {
@@ -106,22 +126,19 @@ func (a *App) getProduct(w http.ResponseWriter, r *http.Request) {
 }
 
 // loadProduct reads a product and its stock for the cache.
-func (a *App) loadProduct(ctx context.Context, slug string) (renderer, time.Time, error) {
-	if !validText(slug, maxQuery) {
-		return nil, time.Time{}, fmt.Errorf("product: %w", catalog.ErrNotFound)
-	}
-	p, dbNow, err := a.catalog.Product(ctx, slug)
+func (a *App) loadProduct(ctx context.Context, slug string) (loaded, error) {
+	p, dbNow, err := a.storefront.catalog.Product(ctx, slug)
 	if err != nil {
-		return nil, dbNow, err
+		return loaded{}, err
 	}
-	units, err := a.inventory.Available(ctx, skuIDsOf([]catalog.Product{p}))
+	units, err := a.storefront.inventory.Available(ctx, skuIDsOf([]catalog.Product{p}))
 	if err != nil {
-		return nil, dbNow, err
+		return loaded{}, err
 	}
-	return func(now time.Time) ([]byte, string, time.Time, error) {
+	return loaded{now: dbNow, render: func(now time.Time) ([]byte, string, time.Time, error) {
 		body, err := encodeJSON(productAt(&p, units, now))
 		return body, "", p.NextChange(now), err
-	}, dbNow, nil
+	}}, nil
 }
 
 // listProducts serves a page of products.
@@ -136,12 +153,56 @@ func (a *App) listProducts(w http.ResponseWriter, r *http.Request) {
 		a.writeProblem(w, r, err)
 		return
 	}
-	answer, err := a.lists.get(r.Context(), q.encode(), now)
+	key, cache := pageKey{listQuery: q}, a.lists
+	if q.category != "" {
+		if key.category, err = a.categoryID(r.Context(), q.category, now); err != nil {
+			a.writeProblem(w, r, err)
+			return
+		}
+	}
+	if q.cursor == "" && q.q == "" && q.limit == defaultLimit {
+		cache = a.frontPages
+	}
+	answer, err := cache.get(r.Context(), key.encode(), now)
 	if err != nil {
 		a.writeProblem(w, r, err)
 		return
 	}
 	answer.write(w, r, now)
+}
+
+// pageKey is what a page of products is cached under: its query and the id of the
+// category that the query names, 0 for none.
+type pageKey struct {
+	category int64
+	listQuery
+}
+
+func (k pageKey) encode() string {
+	return strconv.FormatInt(k.category, 10) + "?" + k.listQuery.encode()
+}
+
+func parsePageKey(key string) (k pageKey, err error) {
+	id, query, _ := strings.Cut(key, "?")
+	if k.category, err = strconv.ParseInt(id, 10, 64); err != nil {
+		return k, fmt.Errorf("key of a list page: %w", err)
+	}
+	k.listQuery, err = parseRawListQuery(query)
+	return k, err
+}
+
+// categoryID returns the id of a category, or [catalog.ErrNotFound]. All of them
+// are in memory, as old at most as any answer may be, so that PostgreSQL is not
+// asked about names that somebody made up.
+func (a *App) categoryID(ctx context.Context, slug string, now time.Time) (int64, error) {
+	if _, err := a.categories.get(ctx, "", now); err != nil {
+		return 0, err
+	}
+	id, ok := (*a.categoryIDs.Load())[slug]
+	if !ok {
+		return 0, fmt.Errorf("category %q: %w", slug, catalog.ErrNotFound)
+	}
+	return id, nil
 }
 
 // listQuery is what makes a page of products.
@@ -175,7 +236,7 @@ func parseListQuery(values url.Values) (listQuery, error) {
 		case "cursor":
 			query.cursor = value
 		case "category":
-			query.category = value
+			query.category = strings.ToLower(value) // as all slugs are
 		case "q":
 			query.q = strings.Join(strings.Fields(value), " ")
 		default:
@@ -210,30 +271,34 @@ func (q listQuery) values() url.Values {
 
 func (q listQuery) encode() string { return q.values().Encode() }
 
-// loadList reads a page and its stock for the cache. The key is a query in canonical form.
-func (a *App) loadList(ctx context.Context, key string) (renderer, time.Time, error) {
-	q, err := parseRawListQuery(key)
+// loadList reads a page and its stock for the cache. The key is that of a [pageKey].
+func (a *App) loadList(ctx context.Context, key string) (loaded, error) {
+	page, err := parsePageKey(key)
 	if err != nil {
-		return nil, time.Time{}, err
+		return loaded{}, err
 	}
+	q := page.listQuery
 	from, err := decodeCursor(q.cursor, q.list(), time.Now())
 	if err != nil {
-		return nil, time.Time{}, err
+		return loaded{}, err
 	}
 	after, err := strconv.ParseInt(from.After, 10, 64)
 	if from.After != "" && (err != nil || after < 0) {
-		return nil, time.Time{}, invalid("query", "cursor", "is not a cursor of this shop")
+		return loaded{}, invalid("query", "cursor", "is not a cursor of this shop")
 	}
 	// One more than asked for tells whether there is a next page.
-	products, dbNow, err := a.catalog.Products(ctx, catalog.Filter{Category: q.category, Search: q.q, After: after, Limit: q.limit + 1})
+	products, dbNow, err := a.storefront.catalog.Products(ctx,
+		catalog.Filter{Category: page.category, Search: q.q, After: after, Limit: q.limit + 1})
 	if err != nil {
-		return nil, dbNow, err
+		return loaded{}, err
 	}
-	units, err := a.inventory.Available(ctx, skuIDsOf(products))
+	units, err := a.storefront.inventory.Available(ctx, skuIDsOf(products))
 	if err != nil {
-		return nil, dbNow, err
+		return loaded{}, err
 	}
-	return func(now time.Time) ([]byte, string, time.Time, error) { return renderList(q, products, units, now) }, dbNow, nil
+	return loaded{now: dbNow, empty: len(products) == 0, render: func(now time.Time) ([]byte, string, time.Time, error) {
+		return renderList(q, products, units, now)
+	}}, nil
 }
 
 func renderList(q listQuery, products []catalog.Product, units map[int64]int, now time.Time) ([]byte, string, time.Time, error) {
@@ -305,18 +370,21 @@ func (a *App) listCategories(w http.ResponseWriter, r *http.Request) {
 }
 
 // loadCategories reads the categories for the cache.
-func (a *App) loadCategories(ctx context.Context, _ string) (renderer, time.Time, error) {
-	categories, err := a.catalog.Categories(ctx)
+func (a *App) loadCategories(ctx context.Context, _ string) (loaded, error) {
+	categories, err := a.storefront.catalog.Categories(ctx)
 	if err != nil {
-		return nil, time.Time{}, err
+		return loaded{}, err
 	}
-	list := CategoryList{Items: []Category{}}
+	list, ids := CategoryList{Items: []Category{}}, map[string]int64{}
 	for _, c := range categories {
-		list.Items = append(list.Items, Category(c))
+		list.Items = append(list.Items, Category{Slug: c.Slug, Name: c.Name})
+		ids[c.Slug] = c.ID
 	}
+	a.categoryIDs.Store(&ids)
 	body, err := encodeJSON(list)
 	// They do not depend on the time, so any clock will do.
-	return func(time.Time) ([]byte, string, time.Time, error) { return body, "", time.Time{}, nil }, time.Now(), err
+	render := func(time.Time) ([]byte, string, time.Time, error) { return body, "", time.Time{}, nil }
+	return loaded{now: time.Now(), render: render}, err
 }
 
 // documentCatalogue describes the plain handlers in the OpenAPI document.
@@ -325,6 +393,8 @@ func (a *App) documentCatalogue(api huma.API) {
 		return &huma.Param{Name: name, In: in, Description: doc, Schema: schema, Required: in == "path"}
 	}
 	text := &huma.Schema{Type: huma.TypeString}
+	longest := maxQuery
+	short := &huma.Schema{Type: huma.TypeString, MaxLength: &longest}
 	least, most := float64(1), float64(maxLimit)
 	header := func(doc string) *huma.Param { return &huma.Param{Description: doc, Schema: text} }
 	headers := map[string]*huma.Param{"ETag": header("Version of the answer"), "Cache-Control": header("At most a second")}
@@ -344,8 +414,9 @@ func (a *App) documentCatalogue(api huma.API) {
 		Parameters: []*huma.Param{
 			param("limit", "query", "Products per page", &huma.Schema{Type: huma.TypeInteger, Minimum: &least, Maximum: &most, Default: defaultLimit}),
 			param("cursor", "query", "next_cursor of the page before", text),
-			param("category", "query", "Slug of a category", text),
-			param("q", "query", `Words to search for, as on the web: "quoted phrase", or, -without`, text), ifNoneMatch,
+			param("category", "query", "Slug of a category, in any case", short),
+			param("q", "query", `Words to search for, as on the web: "quoted phrase", or, -without. Also a SKU, the beginning of one that has a digit or a hyphen, `+
+				`or a slug. Where all are plain words and no product has the last, what begins with it is found`, short), ifNoneMatch,
 		}, Errors: []int{http.StatusNotFound},
 	}, schemaOf[ProductList](api, "ProductList"))
 	add(huma.Operation{
@@ -353,6 +424,6 @@ func (a *App) documentCatalogue(api huma.API) {
 	}, schemaOf[CategoryList](api, "CategoryList"))
 	add(huma.Operation{
 		OperationID: "get-product", Path: "/v1/products/{slug}", Summary: "Get one product",
-		Parameters: []*huma.Param{param("slug", "path", "Slug of the product", text), ifNoneMatch}, Errors: []int{http.StatusNotFound},
+		Parameters: []*huma.Param{param("slug", "path", "Slug of the product", short), ifNoneMatch}, Errors: []int{http.StatusNotFound},
 	}, schemaOf[Product](api, "Product"))
 }

@@ -52,7 +52,7 @@ func TestListFilters(t *testing.T) {
 	}
 	for query, want := range map[string]int{
 		"category=plain": 30, "category=special": 7, "q=kettle": 1, "q=KETTLES": 1, "q=kettle+or+shirt": 2, "q=%22steel+kettle%22": 1,
-		"q=thing+-09&category=plain": 29, "q=nothing+like+it": 0, "q=": 37, "category=plain&q=kettle": 0,
+		"q=thing+-09&category=plain": 29, "q=nothing+like+it": 0, "q=": 37, "category=plain&q=kettle": 0, "category=Plain": 30, "q=last-ten": 1, "q=PLAIN-0": 10, "q=kett": 1, "q=kett&category=special": 1,
 	} {
 		if got := count(query); got != want {
 			t.Errorf("%s: got %d products, want %d", query, got, want)

@@ -14,6 +14,7 @@ import (
 	"doorbuster/app/inventory"
 	"doorbuster/app/money"
 	"doorbuster/app/pricing"
+	"doorbuster/app/volume"
 )
 
 // SeedOptions choose the demonstration catalogue and when its sale is.
@@ -22,6 +23,7 @@ type SeedOptions struct {
 	SaleStarts time.Duration // from the database's now
 	SaleAt     time.Time     // an instant instead; the zero time: use SaleStarts
 	SaleLasts  time.Duration
+	Products   int // to have at least; see package volume
 }
 
 // Seeded says what the shop holds after a [Seed].
@@ -54,6 +56,12 @@ func Seed(ctx context.Context, databaseURL string, o SeedOptions) (Seeded, error
 	if err != nil {
 		return Seeded{}, fmt.Errorf("seed: %w", err)
 	}
+	if more := o.Products - out.Products; more > 0 {
+		if err := volume.Fill(ctx, conn, volume.Size{Products: more}, func(string, ...any) {}); err != nil {
+			return Seeded{}, fmt.Errorf("seed more products: %w", err)
+		}
+		out.Products, out.SKUs = out.Products+more, out.SKUs+more
+	}
 	return out, nil
 }
 
@@ -74,7 +82,7 @@ SELECT now()`
 	usd := func(minor int64) money.Money { return money.Money{Minor: minor, Currency: defaultCurrency} }
 	categories := make([]catalog.Category, len(from.Categories))
 	for i, c := range from.Categories {
-		categories[i] = catalog.Category(c)
+		categories[i] = catalog.Category{Slug: c.Slug, Name: c.Name}
 	}
 	products := make([]catalog.Product, len(from.Products))
 	sale := catalog.SaleWindow{Slug: saleSlug, Name: "Black Friday", StartsAt: out.StartsAt, EndsAt: out.EndsAt, PriceMinor: map[string]int64{}}

@@ -97,15 +97,21 @@ func (t *turnstile) enter(ctx context.Context) error {
 	defer cancel()
 	if err := t.places.Acquire(ctx, 1); err != nil {
 		t.turnedAway.Add(1)
-		switch cause := context.Cause(ctx); {
-		case errors.Is(cause, errCrowd):
-			return &crowded{cause, t.patience}
-		case !errors.Is(cause, context.Canceled): // not the client has gone, but the worker is about to
-			return &crowded{cause, elsewhere}
-		}
-		return fmt.Errorf("wait at the turnstile: %w", err)
+		return refusal(ctx, err, t.patience)
 	}
 	return nil
+}
+
+// refusal is what somebody is told who waited at a turnstile until ctx ended. ctx
+// has errCrowd for its cause when the patience ended first.
+func refusal(ctx context.Context, err error, patience time.Duration) error {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, errCrowd):
+		return &crowded{cause, patience}
+	case !errors.Is(cause, context.Canceled): // not the client has gone, but the worker is about to
+		return &crowded{cause, elsewhere}
+	}
+	return fmt.Errorf("wait at the turnstile: %w", err)
 }
 
 // crowded says that a request waited in vain.

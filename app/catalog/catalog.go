@@ -1,5 +1,5 @@
 // Package catalog is what the shop sells and what it costs at an instant. It owns the tables category, product, sku,
-// sale and sale_price.
+// sale, sale_price and search_word.
 //
 // A price is a function of time: [SKU.At] picks the sale that is open at an instant, and the instant is always one
 // that the database's clock gave ([Store] returns it beside what it read). So nothing has to run when a sale starts, and
@@ -18,6 +18,7 @@ var ErrNotFound = errors.New("not in the catalogue")
 
 // Category groups products.
 type Category struct {
+	ID         int64 // 0 before it is written
 	Slug, Name string
 }
 

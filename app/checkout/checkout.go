@@ -44,6 +44,12 @@ type Config struct {
 	QueueLength int
 	// BatchSize is how many orders one transaction places, or settles, at the most. Default 128.
 	BatchSize int
+	// Reads are the connections that show orders to customers. Default: those of
+	// the batches, which then wait for readers.
+	Reads *pgxpool.Pool
+	// Background are the connections that claim what a sweep settles and give
+	// payment leases back. Default: those of the batches.
+	Background *pgxpool.Pool
 	// Plain places and settles each order in a transaction of its own, which locks its SKUs first of all: the way of most
 	// shops, for comparison. BatchSize has no meaning then.
 	Plain bool
@@ -51,7 +57,7 @@ type Config struct {
 
 // Service does checkouts. It is safe for concurrent use.
 type Service struct {
-	pool    *pgxpool.Pool
+	pool    *pgxpool.Pool // for the batches
 	gateway payment.Gateway
 	log     *slog.Logger
 	cfg     Config
@@ -67,7 +73,7 @@ type Service struct {
 	sweeps   sweepCounters
 }
 
-// New returns a Service on a pool and a gateway that it does not close.
+// New returns a Service on a pool for its batches and a gateway. It closes neither.
 func New(pool *pgxpool.Pool, gateway payment.Gateway, log *slog.Logger, cfg Config) *Service {
 	cfg.PaymentTimeout = cmp.Or(cfg.PaymentTimeout, 3*time.Second)
 	cfg.TransactionTimeout = cmp.Or(cfg.TransactionTimeout, 5*time.Second)
@@ -78,6 +84,7 @@ func New(pool *pgxpool.Pool, gateway payment.Gateway, log *slog.Logger, cfg Conf
 	cfg.QueueLength = cmp.Or(cfg.QueueLength, 20_000)
 	cfg.BatchSize = cmp.Or(cfg.BatchSize, 128)
 	cfg.SoldOut = cmp.Or(cfg.SoldOut, new(inventory.Hints))
+	cfg.Reads, cfg.Background = cmp.Or(cfg.Reads, pool), cmp.Or(cfg.Background, pool)
 	s := &Service{pool: pool, gateway: gateway, log: log, cfg: cfg}
 	s.provider = &breaker{shortest: cfg.ProviderPause, longest: 5 * cfg.ProviderPause, trialTimeout: s.lease()}
 	s.suspects.lasts = suspicion

@@ -18,7 +18,7 @@ type Reader struct {
 func (s *Service) Order(ctx context.Context, reader Reader, id uuid.UUID) (Order, error) {
 	const selectOne = `-- name: checkout.order
 SELECT` + orderColumns + ` FROM orders o WHERE o.id = $1 AND (o.owner_id = $2 OR o.account_id = $3)`
-	rows, err := s.pool.Query(ctx, selectOne, id, reader.Owner, reader.Account)
+	rows, err := s.cfg.Reads.Query(ctx, selectOne, id, reader.Owner, reader.Account)
 	if err != nil {
 		return Order{}, fmt.Errorf("read order: %w", err)
 	}
@@ -43,7 +43,7 @@ WITH page AS (
     (SELECT id FROM orders WHERE account_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4)
 )
 SELECT` + orderColumns + ` FROM orders o JOIN page USING (id) ORDER BY o.id DESC LIMIT $4`
-	rows, err := s.pool.Query(ctx, selectPage, reader.Owner, reader.Account, before, limit)
+	rows, err := s.cfg.Reads.Query(ctx, selectPage, reader.Owner, reader.Account, before, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list orders: %w", err)
 	}
@@ -60,7 +60,7 @@ func (s *Service) Adopt(ctx context.Context, guest, account uuid.UUID) error {
 	const adopt = `-- name: checkout.adopt
 UPDATE orders SET account_id = $2
  WHERE id IN (SELECT id FROM orders WHERE owner_id = $1 AND account_id IS NULL ORDER BY id FOR UPDATE)`
-	if _, err := s.pool.Exec(ctx, adopt, guest, account); err != nil {
+	if _, err := s.cfg.Reads.Exec(ctx, adopt, guest, account); err != nil {
 		return fmt.Errorf("adopt orders: %w", err)
 	}
 	return nil

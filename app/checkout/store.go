@@ -152,7 +152,7 @@ func (s *Service) endTurn(ctx context.Context, id uuid.UUID, lease time.Time) er
 	defer cancel()
 	const dropLease = `-- name: checkout.end_turn
 UPDATE orders SET paying_until = '-infinity' WHERE id = $1 AND status = 'pending' AND paying_until = $2`
-	if _, err := s.pool.Exec(ctx, dropLease, id, lease); err != nil {
+	if _, err := s.cfg.Background.Exec(ctx, dropLease, id, lease); err != nil {
 		return fmt.Errorf("end payment lease: %w", err)
 	}
 	return nil

@@ -118,7 +118,7 @@ func (s *Service) sweepOne(ctx context.Context, c claimed, trial int64) (bool, e
 func (s *Service) claimExpired(ctx context.Context, atMost int) ([]claimed, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.TransactionTimeout, errSweepTimeout)
 	defer cancel()
-	rows, err := s.pool.Query(ctx, claimExpired, s.lease(), atMost)
+	rows, err := s.cfg.Background.Query(ctx, claimExpired, s.lease(), atMost)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func (s *Service) lookBehind(ctx context.Context) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.TransactionTimeout, errSweepTimeout)
 	defer cancel()
 	var n int64
-	if err := s.pool.QueryRow(ctx, countExpired, backlogMost).Scan(&n); err != nil {
+	if err := s.cfg.Background.QueryRow(ctx, countExpired, backlogMost).Scan(&n); err != nil {
 		s.log.DebugContext(ctx, "can't count expired orders", "error", err)
 		return
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 // seedFlags choose the catalogue and its sale.
 type seedFlags struct {
 	Seed       uint64        `name:"seed" env:"SEED" default:"1" help:"Number of the catalogue: the same number, the same catalogue."`
+	Products   int           `name:"products" env:"SEED_PRODUCTS" help:"Products to have at least: series of those of the catalogue, outside the sale. For measurements. 0: the catalogue as it is."`
 	SaleStarts saleStart     `name:"sale-starts" env:"SALE_STARTS" default:"now" help:"now, a time from now such as +2m, or an instant such as 2026-11-27T00:00:00Z."`
 	SaleLasts  time.Duration `name:"sale-lasts" env:"SALE_LASTS" default:"24h" help:"How long the sale lasts."`
 }
@@ -37,10 +39,15 @@ func (c *seedCommand) Run(env *environment) error {
 	return nil
 }
 
-func (f *seedFlags) check() error { return atLeast("SALE_LASTS", f.SaleLasts, time.Second) }
+func (f *seedFlags) check() error {
+	if f.Products < 0 {
+		return errors.New("SEED_PRODUCTS is negative: give the number of products to have, or 0 for the catalogue as it is")
+	}
+	return atLeast("SALE_LASTS", f.SaleLasts, time.Second)
+}
 
 func (f *seedFlags) options() app.SeedOptions {
-	return app.SeedOptions{Seed: f.Seed, SaleStarts: f.SaleStarts.in, SaleAt: f.SaleStarts.at, SaleLasts: f.SaleLasts}
+	return app.SeedOptions{Seed: f.Seed, SaleStarts: f.SaleStarts.in, SaleAt: f.SaleStarts.at, SaleLasts: f.SaleLasts, Products: f.Products}
 }
 
 func describe(s app.Seeded) string {
