@@ -41,6 +41,8 @@ type CartItem struct {
 	MaxPerCustomer *int       `json:"max_per_customer" doc:"Units that one customer can buy; null: no limit"`
 	StartsAt       *time.Time `json:"starts_at,omitempty" doc:"When it can be bought: the start of its sale"`
 	Problem        string     `json:"problem,omitempty" doc:"Why it can't be ordered now; checkout refuses it"`
+
+	foreign bool // of another currency than the first line
 }
 
 // CartDiscount is a discount code on a cart.
@@ -127,15 +129,11 @@ func (a *App) addItem(ctx context.Context, in *addItemInput) (*cartOutput, error
 	if err != nil {
 		return nil, err
 	}
-	if err := a.sameCurrency(ctx, owner, sku); err != nil {
-		return nil, err
-	}
 	if err := a.carts.Add(ctx, owner, sku, in.Body.Quantity); err != nil {
 		return nil, err
 	}
-	out, gone, err := a.lookAtCart(ctx)
-	if slices.Contains(gone, sku) { // it was known to this worker, and is not any more
-		a.skuIDs.forget(in.Body.SKU)
+	out, err := a.afterChange(ctx, owner, in.Body.SKU, sku, in.Body.Quantity)
+	if errors.Is(err, catalog.ErrNotFound) {
 		return nil, invalid("body", "sku", "is not a SKU of this shop")
 	}
 	return out, err
@@ -144,21 +142,28 @@ func (a *App) addItem(ctx context.Context, in *addItemInput) (*cartOutput, error
 // errCurrencies says that a cart can't hold both: an order has one currency.
 var errCurrencies = errors.New("the cart holds products of another currency; order or remove them first")
 
-// sameCurrency refuses a SKU whose currency is not that of the cart. Two that come at once may pass; the checkout refuses
-// such a cart, and showCart says which lines it is about.
-func (a *App) sameCurrency(ctx context.Context, owner uuid.UUID, sku int64) error {
-	c, err := a.carts.Get(ctx, owner)
-	if err != nil || len(c.Lines) == 0 {
-		return err
-	}
-	skus, _, err := a.catalog.SKUs(ctx, []int64{sku, c.Lines[0].SKU})
+// afterChange looks at a cart of which a line was set or added to. It takes back what can't be in it: a SKU that is gone, which
+// this worker still knew, and one of another currency than the lines before. That is found out here, where the cart is read
+// anyway, and not before the change, which would cost every add a question.
+func (a *App) afterChange(ctx context.Context, owner uuid.UUID, code string, sku int64, quantity int) (*cartOutput, error) {
+	out, gone, err := a.lookAtCart(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if added, first := skus[sku], skus[c.Lines[0].SKU]; added != nil && first != nil && added.List.Currency != first.List.Currency {
-		return errCurrencies
+	if slices.Contains(gone, sku) {
+		a.skuIDs.forget(code)
+		return nil, fmt.Errorf("SKU %s: %w", code, catalog.ErrNotFound)
 	}
-	return nil
+	for _, item := range out.Body.Items {
+		// Where there are more units than this change is about, the cart was as it is before: it can be seen, and mended.
+		if item.SKU == code && item.foreign && item.Quantity == quantity {
+			if err := a.carts.Remove(ctx, owner, sku); err != nil {
+				return nil, err
+			}
+			return nil, errCurrencies
+		}
+	}
+	return out, nil
 }
 
 func (a *App) setItem(ctx context.Context, in *setItemInput) (*cartOutput, error) {
@@ -170,18 +175,10 @@ func (a *App) setItem(ctx context.Context, in *setItemInput) (*cartOutput, error
 	if err != nil {
 		return nil, err
 	}
-	if err := a.sameCurrency(ctx, owner, sku); err != nil {
-		return nil, err
-	}
 	if err := a.carts.Set(ctx, owner, sku, in.Body.Quantity); err != nil {
 		return nil, err
 	}
-	out, gone, err := a.lookAtCart(ctx)
-	if slices.Contains(gone, sku) {
-		a.skuIDs.forget(in.SKU)
-		return nil, fmt.Errorf("SKU %s: %w", in.SKU, catalog.ErrNotFound)
-	}
-	return out, err
+	return a.afterChange(ctx, owner, in.SKU, sku, in.Body.Quantity)
 }
 
 func (a *App) removeItem(ctx context.Context, in *itemInput) (*cartOutput, error) {
@@ -248,6 +245,7 @@ func (a *App) showCart(ctx context.Context, c cart.Cart, skus map[int64]*catalog
 			return nil, err
 		}
 		if len(lines) > 0 && item.UnitPrice.Currency != lines[0].Unit.Currency {
+			item.foreign = true
 			item.Problem = "is sold in another currency than the first line, and not in the total: remove the one or the other"
 		} else {
 			lines = append(lines, pricing.Line{Unit: item.UnitPrice, Quantity: l.Quantity})
