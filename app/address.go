@@ -96,6 +96,16 @@ func (p *trustedProxies) client(r *http.Request) netip.Addr {
 	return hop
 }
 
+// unnamed reports whether a request seems to come through a proxy of ours that is
+// not trusted: one that forwards, and has an address that no customer has.
+func (p *trustedProxies) unnamed(r *http.Request) bool {
+	if len(r.Header[headerForwardedFor]) == 0 {
+		return false
+	}
+	peer := parseAddress(r.RemoteAddr)
+	return !p.trusts(peer) && (!peer.IsValid() || peer.IsPrivate() || peer.IsLoopback())
+}
+
 // parseAddress reads an address with or without a port. An IPv4 address within IPv6
 // is the IPv4 address, and a zone is no part of it: or there would be several names
 // for one client.
@@ -136,7 +146,7 @@ func clientSubject(address, userAgent string) string {
 // ignoredInterval bounds how often the log says that a header is not believed.
 const ignoredInterval = time.Minute
 
-// warn says that all customers of a proxy share its limits, where one seems to stand
+// warn says that customers of a proxy can't be told apart, where one seems to stand
 // in front of the shop that nobody has named.
 func (p *trustedProxies) warn(r *http.Request, log *slog.Logger) {
 	if len(r.Header[headerForwardedFor]) == 0 {
@@ -150,6 +160,6 @@ func (p *trustedProxies) warn(r *http.Request, log *slog.Logger) {
 	if now-last < int64(ignoredInterval.Seconds()) || !p.ignored.CompareAndSwap(last, now) {
 		return
 	}
-	log.WarnContext(r.Context(), "X-Forwarded-For is not believed: if a proxy of yours has sent it, name that in TRUSTED_PROXIES, or all its customers share the limits of one address",
+	log.WarnContext(r.Context(), "X-Forwarded-For is not believed: if a proxy of yours has sent it, name that in TRUSTED_PROXIES, or its customers are not limited by their addresses",
 		"peer", addressSubject(peer))
 }

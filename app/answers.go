@@ -238,14 +238,14 @@ func (c *answerCache) fetch(ctx context.Context, key string, known bool) (*answe
 	if err != nil {
 		return nil, err
 	}
-	answered := false
-	defer func() { leave(answered) }()
+	answered, isThere := false, false
+	defer func() { leave(answered, isThere) }()
 	ctx, cancel := context.WithTimeoutCause(ctx, loadTimeout, errLoadTimeout)
 	defer cancel()
 	// Before it is asked: what is heard of while it answers may not be in the answer.
 	catalogueNews, stockNews, asked := c.news.catalogue.Load(), c.news.stock.Load(), time.Now()
 	found, err := c.load(ctx, key)
-	answered = err == nil || errors.Is(err, catalog.ErrNotFound)
+	answered, isThere = err == nil || errors.Is(err, catalog.ErrNotFound), err == nil
 	if errors.Is(err, catalog.ErrNotFound) {
 		c.drop(key)
 		c.absent.Add(key, absence{err: err, until: asked.Add(absentFor), catalogue: catalogueNews})

@@ -41,8 +41,6 @@ type CartItem struct {
 	MaxPerCustomer *int       `json:"max_per_customer" doc:"Units that one customer can buy; null: no limit"`
 	StartsAt       *time.Time `json:"starts_at,omitempty" doc:"When it can be bought: the start of its sale"`
 	Problem        string     `json:"problem,omitempty" doc:"Why it can't be ordered now; checkout refuses it"`
-
-	foreign bool // of another currency than the first line
 }
 
 // CartDiscount is a discount code on a cart.
@@ -156,7 +154,7 @@ func (a *App) afterChange(ctx context.Context, owner uuid.UUID, code string, sku
 	}
 	for _, item := range out.Body.Items {
 		// Where there are more units than this change is about, the cart was as it is before: it can be seen, and mended.
-		if item.SKU == code && item.foreign && item.Quantity == quantity {
+		if item.SKU == code && item.UnitPrice.Currency != out.Body.Subtotal.Currency && item.Quantity == quantity {
 			if err := a.carts.Remove(ctx, owner, sku); err != nil {
 				return nil, err
 			}
@@ -245,7 +243,6 @@ func (a *App) showCart(ctx context.Context, c cart.Cart, skus map[int64]*catalog
 			return nil, err
 		}
 		if len(lines) > 0 && item.UnitPrice.Currency != lines[0].Unit.Currency {
-			item.foreign = true
 			item.Problem = "is sold in another currency than the first line, and not in the total: remove the one or the other"
 		} else {
 			lines = append(lines, pricing.Line{Unit: item.UnitPrice, Quantity: l.Quantity})

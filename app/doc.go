@@ -47,8 +47,9 @@
 //	          account does not. A repeat of a checkout is refused together with the others then, until the limit lets it
 //	          through
 //
-// No quota can be set so low that what it limits is never allowed. Behind a proxy that TRUSTED_PROXIES does not name, all
-// customers have one address: the log says so, once a minute, when it sees an X-Forwarded-For that it must not believe.
+// No quota can be set so low that what it limits is never allowed. Behind a proxy that TRUSTED_PROXIES does not name,
+// all customers would have one address. So where X-Forwarded-For comes from a loopback, private or Unix peer that is not named,
+// addresses are not limited, and sessions, accounts and e-mail addresses alone are. The log says so once a minute.
 //
 // Passwords are hashed within a part of the worker's processor time (package account). Where that is used up, a log-in
 // or a registration is answered with 503, busy, at once or after three seconds, and everything else goes on.

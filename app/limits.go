@@ -64,13 +64,19 @@ func openLimits(cfg Config, client *redis.Client) (*redis.Client, *limits, error
 
 // subject is whom a request counts for.
 type subject struct {
-	address string
-	client  string
+	from    string // where the request comes from, for fair turns
+	address string // the same for limits; "" where it is not the customer's
+	client  string // "" as well
 }
 
+// subjectOf tells customers apart. Behind a proxy that nobody has named it can't, and
+// then it limits no address: that would be a limit for all customers together.
 func (l *limits) subjectOf(r *http.Request) subject {
 	address := addressSubject(l.proxies.client(r))
-	return subject{address, clientSubject(address, r.UserAgent())}
+	if l.proxies.unnamed(r) {
+		return subject{from: address}
+	}
+	return subject{address, address, clientSubject(address, r.UserAgent())}
 }
 
 // A charge is one of a quota of the shop's.
@@ -89,6 +95,9 @@ func (l *limits) charges() *charges { return &charges{limits: l, all: make([]cha
 
 // add makes a charge of a class by one of package limit's.
 func (c *charges) add(class, kind, subject string, of func(key string, q limit.Quota) limit.Charge) {
+	if subject == "" { // it is not known
+		return
+	}
 	id := quotaID{class, kind}
 	quota := c.limits.tunables.quota(id)
 	c.all = append(c.all, charge{id, of(limit.Key(quota.name, subject), quota.Quota)})
@@ -104,6 +113,9 @@ func giveBack(key string, q limit.Quota) limit.Charge { return limit.GiveBack(ke
 // decide makes all charges, or fails with a *[Problem] and makes none. The status of
 // the class that a client should know of goes into the header, if there is one.
 func (c *charges) decide(header http.Header, class string) error {
+	if len(c.all) == 0 {
+		return nil
+	}
 	flat := make([]limit.Charge, len(c.all))
 	for i, ch := range c.all {
 		flat[i] = ch.charge
@@ -256,7 +268,7 @@ func (a *App) beginLogIn(ctx context.Context, email string) (*logInAttempt, erro
 			c.add(classLogin, kindBrowser, browser, of)
 		}
 	} else {
-		t.caller = account.Caller{From: s.subject.address}
+		t.caller = account.Caller{From: s.subject.from}
 		t.add = func(c *charges, of func(string, limit.Quota) limit.Charge) {
 			c.add(classLogin, kindEmail, emailSubject(email), of)
 			c.addStranger(classLogin, s.subject, of)

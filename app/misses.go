@@ -17,8 +17,8 @@ import (
 //
 //   - Lanes take turns, each in the order of arrival. A flood of searches doesn't
 //     keep a product's page waiting for longer than one search takes.
-//   - A place that was had for a new answer rests for three times as long before
-//     it is free again, 50 ms at the most. A question that takes a tenth of a
+//   - A place that was had for a new search, or for a page that is not there, rests
+//     for three times as long before it is free again, 50 ms at the most. A question that takes a tenth of a
 //     millisecond takes the processors as much as a slow one when strangers ask
 //     thousands of them: they get a quarter of the time that there is.
 //   - One place is never taken by new answers, and one never by searches, where
@@ -74,7 +74,7 @@ func newMissGate(places int, patience time.Duration) *missGate {
 
 // enter waits for a place. leave gives it back, and says whether PostgreSQL gave
 // an answer. It fails when the patience or ctx ends first.
-func (g *missGate) enter(ctx context.Context, l lane) (leave func(answered bool), err error) {
+func (g *missGate) enter(ctx context.Context, l lane) (leave func(answered, found bool), err error) {
 	turn := make(chan struct{})
 	g.mu.Lock()
 	done := g.done
@@ -118,16 +118,16 @@ func (g *missGate) withdraw(l lane, place *list.Element, turn chan struct{}) (do
 }
 
 // leaving is how somebody who has got a place gives it back.
-func (g *missGate) leaving(l lane) func(answered bool) {
+func (g *missGate) leaving(l lane) func(answered, found bool) {
 	came := time.Now()
-	return func(answered bool) {
+	return func(answered, found bool) {
 		if answered {
 			g.mu.Lock()
 			g.done++
 			g.mu.Unlock()
 		}
 		rest := min(restFactor*time.Since(came), maxRest)
-		if !l.isNew() || rest == 0 {
+		if !l.isNew() || l == newPage && found || rest == 0 { // a page that is there comes into memory, and does so once
 			g.giveBack(l)
 			return
 		}

@@ -51,7 +51,7 @@ func TestMissGateKeepsItsPlaces(t *testing.T) {
 							return
 						}
 						time.Sleep(stay)
-						leave(true)
+						leave(true, false)
 					})
 					time.Sleep(time.Duration(random.IntN(5)) * time.Millisecond)
 					synctest.Wait()
@@ -84,7 +84,7 @@ func TestMissGateTakesTurns(t *testing.T) {
 			}
 			done(time.Since(began))
 			time.Sleep(search)
-			leave(true)
+			leave(true, false)
 		}
 		for range 100 {
 			go ask(newSearch, func(time.Duration) {})
@@ -116,7 +116,7 @@ func TestMissGatePatience(t *testing.T) {
 				}
 				go func() {
 					time.Sleep(missPatience / 2)
-					leave(answered)
+					leave(answered, false)
 				}()
 				go func() { // it comes before the other, and stays for long
 					leave, err := gate.enter(t.Context(), newSearch)
@@ -125,7 +125,7 @@ func TestMissGatePatience(t *testing.T) {
 						return
 					}
 					time.Sleep(10 * missPatience)
-					leave(true)
+					leave(true, false)
 				}()
 				synctest.Wait()
 				began := time.Now()
@@ -162,13 +162,13 @@ func TestMissGateRests(t *testing.T) {
 						t.Fatal(err)
 					}
 					time.Sleep(time.Millisecond)
-					leave(true)
+					leave(true, false)
 				}
 				leave, err := gate.enter(t.Context(), l) // when the last has rested
 				if err != nil {
 					t.Fatal(err)
 				}
-				leave(true)
+				leave(true, false)
 				if took := int(time.Since(began).Milliseconds()); took != questions*want {
 					t.Errorf("%d questions of a millisecond took %d ms, want %d each", questions, took, want)
 				}

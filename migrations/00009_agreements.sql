@@ -11,7 +11,7 @@ CREATE TABLE refund_due (
     order_id           uuid        NOT NULL REFERENCES orders,
     provider_reference text        NOT NULL,
     amount_minor       bigint      NOT NULL CHECK (amount_minor > 0),
-    currency           char(3)     NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
+    currency           text        NOT NULL,  -- as the provider says it: what it says wrongly must be noted, too
     reason             text        NOT NULL CHECK (reason IN ('wrong_amount', 'captured_after_cancel')),
     noted_at           timestamptz NOT NULL DEFAULT now(),
     refunded_at        timestamptz,

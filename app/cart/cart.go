@@ -176,7 +176,7 @@ func (s *Store) Remove(ctx context.Context, owner uuid.UUID, sku int64) error {
 
 const setDiscount = `-- name: cart.set_discount
 UPDATE cart SET discount_code = nullif($2, ''), updated_at = now()
- WHERE owner_id = $1 AND set_config('synchronous_commit', 'off', true) IS NOT NULL`
+ WHERE owner_id = (SELECT coalesce(merged_into, owner_id) FROM cart WHERE owner_id = $1) AND set_config('synchronous_commit', 'off', true) IS NOT NULL`
 
 // SetDiscount puts a code on the owner's cart, or takes it off where code is "". It does not judge the code. It fails
 // with [ErrNoCart] for an owner who has no cart.

@@ -241,7 +241,8 @@ func (s *Service) fence(ctx context.Context, order uuid.UUID, total money.Money,
 	receipt, err := s.ask(ctx, func(ctx context.Context) (payment.Receipt, error) { return s.gateway.Cancel(ctx, order) })
 	if err != nil {
 		s.log.WarnContext(ctx, "cancelling a charge failed", "order", order, "error", err)
-		if s.provider.unknown(time.Now(), trial) {
+		// Who is called off, as a sweep at the end of its worker, has not learned anything.
+		if ctx.Err() == nil && s.provider.unknown(time.Now(), trial) {
 			s.log.ErrorContext(ctx, "the payment provider is away: orders are refused until it answers one again", "error", err)
 		}
 		return nil

@@ -30,8 +30,10 @@ import (
 //     are put off before they cost the others lockWait again.
 //
 // Its worst case: one lockWait in each suspicion for a worker's batches, for as
-// long as a row is held. A suspicion that is wrong, of a row that is merely
-// busy, costs its orders a batch of their own.
+// long as a row is held. Meanwhile such a batch holds the rows that come before
+// it in the order of locks. A suspicion that is wrong, of a row that is merely
+// busy, costs its orders a batch of their own, for a second: only the main lane
+// has suspicions.
 //
 // lockWait stands in beginBriefly.
 const (
@@ -65,26 +67,53 @@ const (
 )
 
 // around runs a transaction of a batch: first waiting for locks, briefly, and
-// where that was too short around what is held.
-func (s *Service) around(ctx context.Context, again repeat, fn func(tx pgx.Tx, around bool) error) error {
+// where that was too short around what is held. The patient lane only goes
+// around: a batch that holds a row while it waits for another would keep that
+// from everybody else, again and again.
+func (s *Service) around(ctx context.Context, l lane, again repeat, fn func(tx pgx.Tx, around bool) error) error {
 	if s.cfg.Plain {
 		return s.transact(ctx, "BEGIN", again, func(tx pgx.Tx) error { return fn(tx, false) })
 	}
-	err := s.transact(ctx, beginBriefly, again.butForLocks, func(tx pgx.Tx) error { return fn(tx, false) })
-	if !lockTimedOut(err) {
+	around := l == patientLane
+	run := func(begin string, around bool) error {
+		return s.transact(ctx, begin, again.butForLocks, func(tx pgx.Tx) error { return fn(tx, around) })
+	}
+	err := run(beginBriefly, around)
+	if !lockTimedOut(err) || around && rowLocked(err) {
 		return err
 	}
 	s.log.DebugContext(ctx, "a batch goes around locked rows", "error", err)
-	return s.transact(ctx, beginAround, again, func(tx pgx.Tx) error { return fn(tx, true) })
+	if rowLocked(err) {
+		return run(beginBriefly, true)
+	}
+	return run(beginAround, true) // a whole table, as by a migration
 }
 
 // butForLocks repeats what again does, except for a lock that can't be had.
 func (again repeat) butForLocks(n int, err error) bool { return !lockTimedOut(err) && again(n, err) }
 
+const lockNotAvailable = "55P03"
+
 func lockTimedOut(err error) bool {
-	const lockNotAvailable = "55P03"
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pgErr.Code == lockNotAvailable
+}
+
+// rowLocked reports whether a lock that timed out was that of a row: PostgreSQL
+// says which. A batch that meets such a row in a table where nobody looks for
+// held ones, such as an allowance, is halved until the order that needs it is
+// alone, and that is put off.
+func rowLocked(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pgErr.Code == lockNotAvailable && pgErr.Where != ""
+}
+
+// whyFailed is what becomes of an order whose batch, of itself alone, failed.
+func whyFailed(err error) error {
+	if rowLocked(err) {
+		return fmt.Errorf("%w: %w", errPutOff, err)
+	}
+	return err
 }
 
 // patiently asks the main lane, and where the order is put off the patient one

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"doorbuster/app/checkout"
@@ -248,4 +250,70 @@ func TestTransactionsAreSetUp(t *testing.T) {
 		t.Error(err)
 	}
 	s.checkBooks()
+}
+
+// A row that is busy, and not held, goes on being sold by all workers while another row is held, whatever the order of their
+// locks: nobody keeps the one for as long as it waits for the other.
+func TestLockedRowBesideABusyOne(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	low, high := mug, pan
+	if s.sku[low] > s.sku[high] {
+		low, high = high, low
+	}
+	workers := []*checkout.Service{s.worker(s.provider, waiting()), s.worker(s.provider, waiting())}
+	free := s.hold("SELECT FROM stock WHERE sku_id = $1", s.sku[high])
+	defer free()
+	var both sync.WaitGroup
+	for i := range 2 { // who needs both waits for the one that is held
+		both.Go(func() {
+			if result, err := workers[i].Checkout(t.Context(), s.buyer(payment.TokenOK, low, 1, high, 1)); err != nil || result.Order.Status != checkout.Confirmed {
+				t.Errorf("both: got %+v, %v, want a confirmed order", result, err)
+			}
+		})
+	}
+	crowd(8, func(i int) {
+		for range 3 {
+			if result, err := workers[i%2].Checkout(t.Context(), s.buyer(payment.TokenOK, low, 1)); err != nil || result.Order.Status != checkout.Confirmed {
+				t.Errorf("got %+v, %v, want a confirmed order", result, err)
+			}
+		}
+	})
+	free()
+	both.Wait()
+	s.checkBooks()
+}
+
+// Rows that nobody looks for before a batch, such as allowances and the lines of a cart, are the trouble of one order as well.
+func TestLockedRowInAnotherTable(t *testing.T) {
+	t.Parallel()
+	for name, lock := range map[string]func(s *shop, owner uuid.UUID) func(){
+		"allowance": func(s *shop, owner uuid.UUID) func() {
+			s.exec("INSERT INTO allowance (sku_id, customer, taken) VALUES ($1, $2, 0)", s.sku[twoEach], "owner:"+owner.String())
+			return s.hold("SELECT FROM allowance WHERE customer = $1", "owner:"+owner.String())
+		},
+		"cart line": func(s *shop, owner uuid.UUID) func() {
+			return s.hold("SELECT FROM cart_line WHERE owner_id = $1", owner)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newShop(t)
+			w := s.worker(s.provider, waiting())
+			needs := s.buyer(payment.TokenOK, twoEach, 1)
+			free := lock(s, needs.Owner)
+			defer free()
+			placed := w.PlaceBatch(s.buyer(payment.TokenOK, pan, 1), needs, s.buyer(payment.TokenOK, pan, 1), s.buyer(payment.TokenOK, twoEach, 1))
+			for i, p := range placed {
+				if putOff := i == 1; errors.Is(p.Err, checkout.ErrPutOff) != putOff || !putOff && p.Err != nil {
+					t.Errorf("order %d: got %v, want it put off: %t", i, p.Err, putOff)
+				}
+			}
+			free()
+			if result, err := w.Checkout(t.Context(), needs); err != nil || result.Order.Status != checkout.Confirmed {
+				t.Errorf("when it is free: got %+v, %v, want a confirmed order", result, err)
+			}
+			s.checkBooks()
+		})
+	}
 }

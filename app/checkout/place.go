@@ -100,7 +100,7 @@ func (s *Service) placeTogether(reqs []Request, l lane) []answered[placed] {
 			out[slots[first+i]] = answered[placed]{p, p.err}
 		}
 		return err
-	}, func(i int, err error) { out[slots[i]].err = err })
+	}, func(i int, err error) { out[slots[i]].err = whyFailed(err) })
 	if err != nil {
 		s.log.Warn("orders are placed in parts", "orders", len(rest), "error", err)
 	}
@@ -112,7 +112,7 @@ func (s *Service) placeTogether(reqs []Request, l lane) []answered[placed] {
 func (s *Service) placeAll(ctx context.Context, reqs []Request, l lane, admitted pass) ([]placed, error) {
 	var out []placed
 	var shelf *inventory.Shelf
-	err := s.around(ctx, whenAsked, func(tx pgx.Tx, around bool) (err error) {
+	err := s.around(ctx, l, whenAsked, func(tx pgx.Tx, around bool) (err error) {
 		t := &placing{Service: s, tx: tx, lane: l, around: around, admitted: admitted, out: make([]placed, len(reqs))}
 		shelf, err = t.place(ctx, reqs)
 		out = t.out
@@ -170,6 +170,13 @@ type placing struct {
 	around   bool // what is held by others is put off, and not waited for
 	admitted pass
 	out      []placed // one answer for each request
+}
+
+// suspect remembers what was found held.
+func (t *placing) suspect(held rows) {
+	if t.lane == mainLane {
+		t.suspects.found(held)
+	}
 }
 
 // putOff puts requests off whose rows are held.
@@ -243,7 +250,7 @@ func (t *placing) lookAtCarts(ctx context.Context, reqs []Request) error {
 		if held, err = heldCartsTx(ctx, t.tx, owners); err != nil {
 			return err
 		}
-		t.suspects.found(held)
+		t.suspect(held)
 	}
 	for i := range reqs {
 		if held.carts[reqs[i].Owner] || t.lane == mainLane && t.suspects.any(cartOf(reqs[i].Owner)) {
@@ -264,7 +271,7 @@ func (t *placing) lookAtGoods(ctx context.Context, drafts []*draft) (rest []*dra
 		if held, err = heldGoodsTx(ctx, t.tx, orders); err != nil {
 			return nil, err
 		}
-		t.suspects.found(held)
+		t.suspect(held)
 	}
 	for _, d := range drafts {
 		o := &d.order

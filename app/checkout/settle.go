@@ -76,7 +76,7 @@ func (s *Service) settleTogether(ends []settlement, l lane) []answered[Order] {
 			}
 		}
 		return err
-	}, func(i int, err error) { out[i].err = err })
+	}, func(i int, err error) { out[i].err = whyFailed(err) })
 	if err != nil {
 		s.log.Warn("orders are settled in parts", "orders", len(ends), "error", err)
 	}
@@ -89,7 +89,7 @@ func (s *Service) settleTogether(ends []settlement, l lane) []answered[Order] {
 func (s *Service) settleAll(ctx context.Context, ends []settlement, l lane) (map[uuid.UUID]Order, map[uuid.UUID]bool, error) {
 	var t *settling
 	var shelf *inventory.Shelf
-	err := s.around(ctx, untilDone, func(tx pgx.Tx, around bool) (err error) {
+	err := s.around(ctx, l, untilDone, func(tx pgx.Tx, around bool) (err error) {
 		t = &settling{Service: s, tx: tx, lane: l, around: around, orders: map[uuid.UUID]Order{}, putOff: map[uuid.UUID]bool{}}
 		shelf, err = t.settle(ctx, ends)
 		return err
@@ -188,7 +188,7 @@ func (t *settling) lock(ctx context.Context, ends []settlement) ([]settlement, m
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		t.suspects.found(held)
+		t.suspect(held)
 		maps.Copy(t.putOff, held.orders)
 	}
 	isPutOff := func(id uuid.UUID) bool { return t.putOff[id] }
@@ -213,6 +213,13 @@ func (t *settling) lock(ctx context.Context, ends []settlement) ([]settlement, m
 	return slices.DeleteFunc(slices.Clone(ends), func(end settlement) bool { return t.putOff[end.order] }), owners, locked, nil
 }
 
+// suspect remembers what was found held.
+func (t *settling) suspect(held rows) {
+	if t.lane == mainLane {
+		t.suspects.found(held)
+	}
+}
+
 // lookAtCarts puts off the orders whose carts are held.
 func (t *settling) lookAtCarts(ctx context.Context, owners map[uuid.UUID]uuid.UUID) error {
 	var held rows
@@ -221,7 +228,7 @@ func (t *settling) lookAtCarts(ctx context.Context, owners map[uuid.UUID]uuid.UU
 		if held, err = heldCartsTx(ctx, t.tx, slices.Collect(maps.Values(owners))); err != nil {
 			return err
 		}
-		t.suspects.found(held)
+		t.suspect(held)
 	}
 	for order, owner := range owners {
 		if held.carts[owner] || t.lane == mainLane && t.suspects.any(cartOf(owner)) {
@@ -245,7 +252,7 @@ func (t *settling) lookAtGoods(ctx context.Context, ends []settlement, locked ma
 		if held, err = heldGoodsTx(ctx, t.tx, returning); err != nil {
 			return err
 		}
-		t.suspects.found(held)
+		t.suspect(held)
 	}
 	for _, o := range returning {
 		if held.holds(o.Lines, o.DiscountCode) || t.lane == mainLane && t.suspects.goods(o.Lines, o.DiscountCode) {

@@ -184,7 +184,7 @@ func (s *Service) RunSweeper(ctx context.Context, interval time.Duration) {
 			case n > 0:
 				s.log.InfoContext(ctx, "sweep settled orders", "settled", n)
 			}
-			more = err == nil && n >= sweepMost
+			more = n >= sweepMost
 		}
 		s.lookBehind(ctx)
 	}

@@ -121,7 +121,7 @@ func inParts[T any](all []T, do func(first int, part []T) error, failed func(i i
 // "integrity constraint violation" and "PL/pgSQL error", which is what the triggers of others raise,
 // https://www.postgresql.org/docs/current/errcodes-appendix.html.
 func refusesContent(err error) bool {
-	if _, ok := errors.AsType[*panicked](err); ok || errors.Is(err, errAdopted) {
+	if _, ok := errors.AsType[*panicked](err); ok || errors.Is(err, errAdopted) || rowLocked(err) {
 		return true
 	}
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
