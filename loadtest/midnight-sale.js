@@ -172,7 +172,7 @@ function checkOut(key, midnight) {
   const body = { email: `${key}@example.com`, payment_token: 'tok_ok' };
   const r = http.post(`${shop}/v1/checkout`, JSON.stringify(body), named('checkout', { 'Idempotency-Key': key, ...from(key) }));
   const told = { key, status: r.status, sku, quantity: 1 };
-  if (ordered(r)) {
+  if (tellsOfOrder(r)) {
     told.order = field(r, 'id');
     told.total_minor = field(r, 'total.amount_minor');
     told.order_status = field(r, 'status');
@@ -185,8 +185,8 @@ function checkOut(key, midnight) {
   return r;
 }
 
-// ordered tells of an order: made, or made before, or made and not yet paid for (202).
-function ordered(r) {
+// tellsOfOrder is true of an answer with an order: made, or made before, or made and not yet paid for (202).
+function tellsOfOrder(r) {
   return r.status === 200 || r.status === 201 || r.status === 202;
 }
 
@@ -204,7 +204,7 @@ function persist(key, midnight) {
   for (let tries = 0; tries < 60 && Date.now() < midnight + (patience - 60) * 1000; tries++) {
     const r = checkOut(key, midnight);
     const order = field(r, 'id');
-    if (ordered(r) && order) {
+    if (tellsOfOrder(r) && order) {
       orders.add(1);
       return { definite: true, order };
     }
