@@ -48,6 +48,9 @@ type missGate struct {
 // answer is given earlier than that.
 const missPatience = time.Second
 
+// pagePatience is how many times as long as for a search somebody waits for a page.
+const pagePatience = 3
+
 // How long a place rests after a new answer.
 const (
 	restFactor = 3 // times as long as it was had
@@ -88,7 +91,7 @@ func (g *missGate) enter(ctx context.Context, l lane) (leave func(answered, foun
 	}
 	g.waiting.Add(1)
 	defer g.waiting.Add(-1)
-	ctx, cancel := context.WithTimeoutCause(ctx, g.patience, errCrowd)
+	ctx, cancel := context.WithTimeoutCause(ctx, g.patienceOf(l), errCrowd)
 	defer cancel()
 	select {
 	case <-turn:
@@ -98,8 +101,19 @@ func (g *missGate) enter(ctx context.Context, l lane) (leave func(answered, foun
 		if g.withdraw(l, place, turn) == done && errors.Is(context.Cause(ctx), errCrowd) {
 			return nil, fmt.Errorf("%w: %w", errLoadTimeout, context.DeadlineExceeded) // those with a place wait as well
 		}
-		return nil, refusal(ctx, ctx.Err(), g.patience)
+		return nil, refusal(ctx, ctx.Err(), g.patienceOf(l))
 	}
+}
+
+// patienceOf is how long somebody waits in a lane. Pages that everybody sees wait for
+// three times as long as searches: a worker that has just replaced another has none
+// of them in memory, and would turn customers away in a moment of slowness that its
+// predecessor sat out.
+func (g *missGate) patienceOf(l lane) time.Duration {
+	if l.isSearch() {
+		return g.patience
+	}
+	return pagePatience * g.patience
 }
 
 // withdraw gives up waiting, or a place that was had in the same moment. It returns
