@@ -127,10 +127,11 @@ func (a *App) addItem(ctx context.Context, in *addItemInput) (*cartOutput, error
 	if err != nil {
 		return nil, err
 	}
-	if err := a.carts.Add(ctx, owner, sku, in.Body.Quantity); err != nil {
+	isNew, err := a.carts.Add(ctx, owner, sku, in.Body.Quantity)
+	if err != nil {
 		return nil, err
 	}
-	out, err := a.afterChange(ctx, owner, in.Body.SKU, sku, in.Body.Quantity)
+	out, err := a.afterChange(ctx, owner, in.Body.SKU, sku, isNew)
 	if errors.Is(err, catalog.ErrNotFound) {
 		return nil, invalid("body", "sku", "is not a SKU of this shop")
 	}
@@ -143,7 +144,7 @@ var errCurrencies = errors.New("the cart holds products of another currency; ord
 // afterChange looks at a cart of which a line was set or added to. It takes back what can't be in it: a SKU that is gone, which
 // this worker still knew, and one of another currency than the lines before. That is found out here, where the cart is read
 // anyway, and not before the change, which would cost every add a question.
-func (a *App) afterChange(ctx context.Context, owner uuid.UUID, code string, sku int64, quantity int) (*cartOutput, error) {
+func (a *App) afterChange(ctx context.Context, owner uuid.UUID, code string, sku int64, isNew bool) (*cartOutput, error) {
 	out, gone, err := a.lookAtCart(ctx)
 	if err != nil {
 		return nil, err
@@ -153,8 +154,8 @@ func (a *App) afterChange(ctx context.Context, owner uuid.UUID, code string, sku
 		return nil, fmt.Errorf("SKU %s: %w", code, catalog.ErrNotFound)
 	}
 	for _, item := range out.Body.Items {
-		// Where there are more units than this change is about, the cart was as it is before: it can be seen, and mended.
-		if item.SKU == code && item.UnitPrice.Currency != out.Body.Subtotal.Currency && item.Quantity == quantity {
+		// A line that was there before stays: a login has brought it, and the customer can see and mend that.
+		if isNew && item.SKU == code && item.UnitPrice.Currency != out.Body.Subtotal.Currency {
 			if err := a.carts.Remove(ctx, owner, sku); err != nil {
 				return nil, err
 			}
@@ -173,10 +174,11 @@ func (a *App) setItem(ctx context.Context, in *setItemInput) (*cartOutput, error
 	if err != nil {
 		return nil, err
 	}
-	if err := a.carts.Set(ctx, owner, sku, in.Body.Quantity); err != nil {
+	isNew, err := a.carts.Set(ctx, owner, sku, in.Body.Quantity)
+	if err != nil {
 		return nil, err
 	}
-	return a.afterChange(ctx, owner, in.SKU, sku, in.Body.Quantity)
+	return a.afterChange(ctx, owner, in.SKU, sku, isNew)
 }
 
 func (a *App) removeItem(ctx context.Context, in *itemInput) (*cartOutput, error) {

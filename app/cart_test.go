@@ -162,6 +162,12 @@ func TestTwoCurrencies(t *testing.T) {
 	if len(c.Items) != 2 || c.Items[0].Problem != "" || c.Items[1].Problem == "" || c.Total.Minor != 2000 {
 		t.Errorf("got %+v", c)
 	}
+	for _, quantity := range []int{3, 3} { // changed, and set to what it is: it is not taken for a new one
+		v.do("PUT", "/v1/cart/items/PLAIN-07", map[string]any{"quantity": quantity}).want(http.StatusOK, &c)
+		if len(c.Items) != 2 || c.Items[1].Quantity != quantity {
+			t.Errorf("got %+v", c)
+		}
+	}
 	v.buy("both", "tok_ok", "").problem(http.StatusConflict, "mixed-currencies")
 	v.do("DELETE", "/v1/cart/items/PLAIN-07", nil).want(http.StatusOK, nil)
 	v.buy("one", "tok_ok", "").want(http.StatusCreated, nil)

@@ -16,7 +16,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -87,25 +86,34 @@ RETURNING coalesce(merged_into, owner_id)`
 // change runs one statement on the lines of the owner's cart. A guest's request that was under way while the guest logged in
 // finds that the cart was merged; it is then made on the account's. Each try locks one cart only, so it can't get in the way
 // of those who lock several in order.
-func (s *Store) change(ctx context.Context, owner uuid.UUID, sql string, args ...any) (pgconn.CommandTag, error) {
+func (s *Store) change(ctx context.Context, owner uuid.UUID, sql string, args ...any) (changed, error) {
 	for {
-		whose, tag, err := s.changeOne(ctx, owner, sql, args)
+		whose, done, err := s.changeOne(ctx, owner, sql, args)
 		if err != nil || whose == owner {
-			return tag, err
+			return done, err
 		}
 		owner = whose // Merge makes no circles, so this ends
 	}
 }
 
+// changed is what became of a statement on lines: how many it has written, and whether the line is new.
+type changed struct {
+	lines int
+	isNew bool
+}
+
 // changeOne locks the owner's cart and then runs the statement, in one transaction and one round trip. The lines need a
 // statement of their own: its snapshot is taken after the lock was had, so it sees what the last holder did. It returns whose
 // cart it is now; where that is somebody else's, the statement finds nothing to do.
-func (s *Store) changeOne(ctx context.Context, owner uuid.UUID, sql string, args []any) (whose uuid.UUID, tag pgconn.CommandTag, err error) {
+func (s *Store) changeOne(ctx context.Context, owner uuid.UUID, sql string, args []any) (whose uuid.UUID, done changed, err error) {
 	batch := new(pgx.Batch)
 	batch.Queue(touchCart, owner).QueryRow(func(row pgx.Row) error { return row.Scan(&whose) })
-	batch.Queue(sql, append([]any{owner}, args...)...).Exec(func(ct pgconn.CommandTag) error { tag = ct; return nil })
+	batch.Queue(sql, append([]any{owner}, args...)...).Query(func(rows pgx.Rows) error {
+		_, err := pgx.ForEachRow(rows, []any{&done.isNew}, func() error { done.lines++; return nil })
+		return err
+	})
 	err = s.pool.SendBatch(ctx, batch).Close()
-	return whose, tag, err
+	return whose, done, err
 }
 
 const insertLine = `
@@ -116,51 +124,56 @@ SELECT owner_id, $2, $3 FROM cart
         OR EXISTS (SELECT FROM cart_line o WHERE o.owner_id = $1 AND o.sku_id = $2))
 ON CONFLICT (owner_id, sku_id) DO UPDATE SET quantity = `
 
-const addLine = `-- name: cart.add` + insertLine + `l.quantity + excluded.quantity WHERE l.quantity + excluded.quantity <= $5`
+// A row that was inserted, and not changed, has no transaction that ended it:
+// https://www.postgresql.org/docs/current/ddl-system-columns.html.
+const isNew = `
+RETURNING l.xmax = 0`
+
+const addLine = `-- name: cart.add` + insertLine + `l.quantity + excluded.quantity WHERE l.quantity + excluded.quantity <= $5` + isNew
 
 // A line that is there can always be changed: a login may have made the cart longer than [MaxLines].
 
 // Add puts quantity more units of a SKU into the owner's cart, atomically. It fails with [ErrTooMany] or
-// [ErrTooManyLines].
-func (s *Store) Add(ctx context.Context, owner uuid.UUID, sku int64, quantity int) error {
+// [ErrTooManyLines], and reports whether the line is new.
+func (s *Store) Add(ctx context.Context, owner uuid.UUID, sku int64, quantity int) (isNew bool, err error) {
 	if quantity > MaxQuantity {
-		return ErrTooMany
+		return false, ErrTooMany
 	}
-	tag, err := s.change(ctx, owner, addLine, sku, quantity, MaxLines, MaxQuantity)
+	done, err := s.change(ctx, owner, addLine, sku, quantity, MaxLines, MaxQuantity)
 	if err != nil {
-		return fmt.Errorf("add to cart: %w", err)
+		return false, fmt.Errorf("add to cart: %w", err)
 	}
-	if tag.RowsAffected() == 1 {
-		return nil
+	if done.lines == 1 {
+		return done.isNew, nil
 	}
 	const hasLine = `-- name: cart.has_line
 SELECT EXISTS (SELECT FROM cart_line WHERE owner_id = $1 AND sku_id = $2)`
 	var has bool
 	if err := s.pool.QueryRow(ctx, hasLine, owner, sku).Scan(&has); err != nil {
-		return fmt.Errorf("add to cart: %w", err)
+		return false, fmt.Errorf("add to cart: %w", err)
 	}
 	if has {
-		return ErrTooMany
+		return false, ErrTooMany
 	}
-	return ErrTooManyLines
+	return false, ErrTooManyLines
 }
 
-const setLine = `-- name: cart.set` + insertLine + `excluded.quantity`
+const setLine = `-- name: cart.set` + insertLine + `excluded.quantity` + isNew
 
 // Set makes the owner's cart hold exactly quantity units of a SKU (1 to [MaxQuantity]). It fails with [ErrTooMany] or
-// [ErrTooManyLines].
-func (s *Store) Set(ctx context.Context, owner uuid.UUID, sku int64, quantity int) error {
+// [ErrTooManyLines], and reports whether the line is new.
+func (s *Store) Set(ctx context.Context, owner uuid.UUID, sku int64, quantity int) (isNew bool, err error) {
 	if quantity > MaxQuantity {
-		return ErrTooMany
+		return false, ErrTooMany
 	}
-	tag, err := s.change(ctx, owner, setLine, sku, quantity, MaxLines)
+	done, err := s.change(ctx, owner, setLine, sku, quantity, MaxLines)
 	if err != nil {
-		return fmt.Errorf("set cart line: %w", err)
+		return false, fmt.Errorf("set cart line: %w", err)
 	}
-	if tag.RowsAffected() == 0 {
-		return ErrTooManyLines
+	if done.lines == 0 {
+		return false, ErrTooManyLines
 	}
-	return nil
+	return done.isNew, nil
 }
 
 const removeLine = `-- name: cart.remove

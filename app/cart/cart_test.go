@@ -56,14 +56,14 @@ func (s shop) get(owner uuid.UUID) cart.Cart {
 
 func (s shop) add(owner uuid.UUID, sku int64, quantity int) {
 	s.Helper()
-	if err := s.store.Add(s.Context(), owner, sku, quantity); err != nil {
+	if _, err := s.store.Add(s.Context(), owner, sku, quantity); err != nil {
 		s.Errorf("add %d of %d: %v", quantity, sku, err)
 	}
 }
 
 func (s shop) set(owner uuid.UUID, sku int64, quantity int) {
 	s.Helper()
-	if err := s.store.Set(s.Context(), owner, sku, quantity); err != nil {
+	if _, err := s.store.Set(s.Context(), owner, sku, quantity); err != nil {
 		s.Errorf("set %d of %d: %v", quantity, sku, err)
 	}
 }
@@ -197,19 +197,19 @@ func TestQuantityIsLimited(t *testing.T) { // E2
 			t.Errorf("%s: got %v, want %v", what, err, want)
 		}
 	}
-	wants("add too many to nothing", s.store.Add(t.Context(), owner, 7, cart.MaxQuantity+1), cart.ErrTooMany)
-	wants("set too many", s.store.Set(t.Context(), owner, 7, cart.MaxQuantity+1), cart.ErrTooMany)
+	wants("add too many to nothing", failed(s.store.Add(t.Context(), owner, 7, cart.MaxQuantity+1)), cart.ErrTooMany)
+	wants("set too many", failed(s.store.Set(t.Context(), owner, 7, cart.MaxQuantity+1)), cart.ErrTooMany)
 	s.wantLines(owner)
 	s.set(owner, 7, cart.MaxQuantity)
-	wants("add one to a full line", s.store.Add(t.Context(), owner, 7, 1), cart.ErrTooMany)
+	wants("add one to a full line", failed(s.store.Add(t.Context(), owner, 7, 1)), cart.ErrTooMany)
 	s.wantLines(owner, cart.Line{SKU: 7, Quantity: cart.MaxQuantity})
 	s.add(owner, 8, 1) // another SKU
 
 	for _, quantity := range []int{0, -1} { // the HTTP edge refuses these before
-		if err := s.store.Add(t.Context(), owner, 8, quantity); err == nil {
+		if _, err := s.store.Add(t.Context(), owner, 8, quantity); err == nil {
 			t.Errorf("add %d: got no error, want one", quantity)
 		}
-		if err := s.store.Set(t.Context(), owner, 8, quantity); err == nil {
+		if _, err := s.store.Set(t.Context(), owner, 8, quantity); err == nil {
 			t.Errorf("set %d: got no error, want one", quantity)
 		}
 	}
@@ -218,7 +218,7 @@ func TestQuantityIsLimited(t *testing.T) { // E2
 	// Of 30 at once, as many succeed as there is room for.
 	s.set(owner, 7, cart.MaxQuantity-10)
 	outcomes := make([]error, 30)
-	atOnce(len(outcomes), func(i int) { outcomes[i] = s.store.Add(t.Context(), owner, 7, 1) })
+	atOnce(len(outcomes), func(i int) { outcomes[i] = failed(s.store.Add(t.Context(), owner, 7, 1)) })
 	added := 0
 	for _, err := range outcomes {
 		if err == nil {
@@ -257,16 +257,16 @@ func TestLinesAreLimited(t *testing.T) { // E2
 	}
 	const another = 1000
 	for range 2 { // refused changes change nothing
-		if err := s.store.Add(t.Context(), owner, another, 1); !errors.Is(err, cart.ErrTooManyLines) {
+		if _, err := s.store.Add(t.Context(), owner, another, 1); !errors.Is(err, cart.ErrTooManyLines) {
 			t.Errorf("add a line to a full cart: got %v, want ErrTooManyLines", err)
 		}
-		if err := s.store.Set(t.Context(), owner, another, 1); !errors.Is(err, cart.ErrTooManyLines) {
+		if _, err := s.store.Set(t.Context(), owner, another, 1); !errors.Is(err, cart.ErrTooManyLines) {
 			t.Errorf("set a line in a full cart: got %v, want ErrTooManyLines", err)
 		}
 	}
 	s.add(owner, 7, 1) // what is there may grow
 	s.set(owner, 8, 2)
-	if err := s.store.Add(t.Context(), owner, 7, cart.MaxQuantity); !errors.Is(err, cart.ErrTooMany) {
+	if _, err := s.store.Add(t.Context(), owner, 7, cart.MaxQuantity); !errors.Is(err, cart.ErrTooMany) {
 		t.Errorf("too many units in a full cart: got %v, want ErrTooMany", err)
 	}
 	s.remove(owner, 0)
@@ -291,7 +291,7 @@ func TestLinesAreLimitedAtOnce(t *testing.T) {
 		if i%2 == 0 {
 			change = s.store.Set
 		}
-		outcomes[i] = change(t.Context(), owner, int64(i), 1)
+		outcomes[i] = failed(change(t.Context(), owner, int64(i), 1))
 	})
 	added := 0
 	for _, err := range outcomes {
@@ -342,9 +342,9 @@ func TestOnlyCartChangesCommitWithoutWaiting(t *testing.T) {
 		do      func(ctx context.Context) error
 		setting string
 	}{
-		{"first add", func(ctx context.Context) error { return s.store.Add(ctx, guest, 7, 1) }, "off"},
-		{"add", func(ctx context.Context) error { return s.store.Add(ctx, guest, 7, 1) }, "off"},
-		{"set", func(ctx context.Context) error { return s.store.Set(ctx, guest, 8, 2) }, "off"},
+		{"first add", func(ctx context.Context) error { return failed(s.store.Add(ctx, guest, 7, 1)) }, "off"},
+		{"add", func(ctx context.Context) error { return failed(s.store.Add(ctx, guest, 7, 1)) }, "off"},
+		{"set", func(ctx context.Context) error { return failed(s.store.Set(ctx, guest, 8, 2)) }, "off"},
 		{"discount", func(ctx context.Context) error { return s.store.SetDiscount(ctx, guest, "TEN") }, "off"},
 		{"remove", func(ctx context.Context) error { return s.store.Remove(ctx, guest, 8) }, "off"},
 		{"merge", func(ctx context.Context) error { return s.store.Merge(ctx, guest, owner) }, "on"},
@@ -367,6 +367,26 @@ func TestOnlyCartChangesCommitWithoutWaiting(t *testing.T) {
 		var after string
 		if err := s.pool.QueryRow(t.Context(), "SHOW synchronous_commit").Scan(&after); err != nil || after != "on" {
 			t.Errorf("synchronous_commit after %s: got %s, %v, want on", step.name, after, err)
+		}
+	}
+}
+
+// failed is the error of a change alone.
+func failed(_ bool, err error) error { return err }
+
+// What a change has made new is told from what was there, whatever it was set to.
+func TestNewLines(t *testing.T) { // E2
+	t.Parallel()
+	s := open(t)
+	owner := uuid.New()
+	for i, change := range []func() (bool, error){
+		func() (bool, error) { return s.store.Add(t.Context(), owner, 7, 1) },
+		func() (bool, error) { return s.store.Add(t.Context(), owner, 7, 1) },
+		func() (bool, error) { return s.store.Set(t.Context(), owner, 7, 2) },
+		func() (bool, error) { return s.store.Set(t.Context(), owner, 8, 1) },
+	} {
+		if got, err := change(); err != nil || got != (i == 0 || i == 3) {
+			t.Errorf("change %d: new: %t, %v", i, got, err)
 		}
 	}
 }

@@ -86,7 +86,7 @@ func TestRefusalChangesNothing(t *testing.T) {
 		"limit": {
 			fill: []any{mug, 1, oneEach, 2}, want: &checkout.LimitReached{Code: oneEach, Limit: 1, Left: 1},
 			repair: func(s *shop, req *checkout.Request) {
-				if err := s.carts.Set(s.t.Context(), req.Owner, s.sku[oneEach], 1); err != nil {
+				if _, err := s.carts.Set(s.t.Context(), req.Owner, s.sku[oneEach], 1); err != nil {
 					s.t.Fatal(err)
 				}
 			},

@@ -131,7 +131,7 @@ func TestNoDeadlocks(t *testing.T) {
 			var batch []checkout.Request
 			for _, k := range random.Perm(len(owners))[:2] {
 				for _, code := range random.Perm(len(codes))[:2] {
-					if err := s.carts.Add(t.Context(), owners[k], s.sku[codes[code]], 1); err != nil {
+					if _, err := s.carts.Add(t.Context(), owners[k], s.sku[codes[code]], 1); err != nil {
 						t.Errorf("add: %v", err)
 					}
 				}
@@ -291,7 +291,7 @@ func TestAddDuringCheckout(t *testing.T) {
 	bought := 0
 	crowd(10, func(i int) {
 		if i%2 == 0 {
-			if err := s.carts.Add(context.WithoutCancel(t.Context()), req.Owner, s.sku[mug], 1); err != nil {
+			if _, err := s.carts.Add(context.WithoutCancel(t.Context()), req.Owner, s.sku[mug], 1); err != nil {
 				t.Errorf("add: %v", err)
 			}
 			return

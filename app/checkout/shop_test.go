@@ -170,7 +170,7 @@ func (s *shop) fill(owner uuid.UUID, codesAndQuantities ...any) {
 	s.t.Helper()
 	for i := 0; i < len(codesAndQuantities); i += 2 {
 		code, quantity := fmt.Sprint(codesAndQuantities[i]), codesAndQuantities[i+1].(int)
-		if err := s.carts.Add(s.t.Context(), owner, s.sku[code], quantity); err != nil {
+		if _, err := s.carts.Add(s.t.Context(), owner, s.sku[code], quantity); err != nil {
 			s.t.Fatalf("fill the cart: %v", err)
 		}
 	}
