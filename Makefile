@@ -54,6 +54,10 @@ bench-cluster: ## Compare one process with a cluster: throughput, memory, reload
 bench-checkout: ## Measure orders per second, and thirty thousand buyers at midnight, with an audit (takes eight minutes)
 	.ci/bench-checkout $(ARGS)
 
+.PHONY: bench-hostile
+bench-hostile: ## Attack the shop in eleven ways, alone and two at a time, and see what customers keep (takes half an hour; BEFORE=COMMIT compares)
+	BEFORE='$(BEFORE)' .ci/bench-hostile $(ARGS)
+
 .PHONY: soak-faults
 soak-faults: ## Kill, stop, starve, scale and reload the shop at random, under strict clients; the bounds must hold (ten minutes)
 	.ci/soak-faults $(ARGS)
