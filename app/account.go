@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"doorbuster/app/account"
+	"doorbuster/app/cart"
 )
 
 // Account is a customer.
@@ -20,7 +21,8 @@ type Account struct {
 
 // Session tells who is logged in.
 type Session struct {
-	Account Account `json:"account"`
+	Account     Account   `json:"account"`
+	CartLeftOut []LeftOut `json:"cart_left_out,omitempty" nullable:"false" doc:"What a guest's cart had that the account's has no room for, at the login that joined them"`
 }
 
 type sessionOutput struct{ Body Session }
@@ -80,18 +82,24 @@ func (a *App) logIn(ctx context.Context, in *logInInput) (*sessionOutput, error)
 // The session changes last, so that a failure before leaves a guest who can try again; each step can be repeated.
 func (a *App) welcome(ctx context.Context, customer account.Account) (*sessionOutput, error) {
 	s := sessionOf(ctx)
+	var left []cart.Line
 	if guest, ok := s.id(guestKey); ok {
-		if err := a.carts.Merge(ctx, guest, customer.ID); err != nil {
+		var err error
+		if left, err = a.carts.Merge(ctx, guest, customer.ID); err != nil {
 			return nil, err
 		}
 		if err := a.checkout.Adopt(ctx, guest, customer.ID); err != nil {
 			return nil, err
 		}
 	}
+	leftOut, err := a.leftOut(ctx, left)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.logIn(ctx, customer.ID, customer.Email); err != nil {
 		return nil, err
 	}
-	return &sessionOutput{Session{Account(customer)}}, nil
+	return &sessionOutput{Session{Account(customer), leftOut}}, nil
 }
 
 func (a *App) whoAmI(ctx context.Context, _ *struct{}) (*sessionOutput, error) {
@@ -103,7 +111,7 @@ func (a *App) whoAmI(ctx context.Context, _ *struct{}) (*sessionOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &sessionOutput{Session{Account(customer)}}, nil
+	return &sessionOutput{Session{Account: Account(customer)}}, nil
 }
 
 func (a *App) logOut(ctx context.Context, _ *struct{}) (*struct{}, error) {
