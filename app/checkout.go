@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -19,7 +20,7 @@ type Order struct {
 	ID           uuid.UUID     `json:"id" format:"uuid"`
 	Number       string        `json:"number" doc:"For people" example:"100001"`
 	Status       string        `json:"status" enum:"pending,confirmed,cancelled" doc:"pending: the payment provider has not answered yet. Repeat the request with the same Idempotency-Key, or read the order"`
-	CancelReason string        `json:"cancel_reason,omitempty" enum:"declined,payment_failed,expired" doc:"Nothing was charged in any case"`
+	CancelReason string        `json:"cancel_reason,omitempty" enum:"declined,payment_failed,expired,customer_limit" doc:"Nothing was charged in any case"`
 	Email        string        `json:"email"`
 	Lines        []OrderLine   `json:"lines" nullable:"false" minItems:"1"`
 	Subtotal     money.Money   `json:"subtotal"`
@@ -66,7 +67,7 @@ type checkoutInput struct {
 	Body           struct {
 		Email              string `json:"email" maxLength:"254" format:"email" example:"ada@example.com"`
 		PaymentToken       string `json:"payment_token" minLength:"1" maxLength:"255" pattern:"^[A-Za-z0-9_-]+$" example:"tok_ok"`
-		ExpectedTotalMinor *int64 `json:"expected_total_minor,omitempty" minimum:"0" doc:"Refuse any other total than this"`
+		ExpectedTotalMinor *int64 `json:"expected_total_minor,omitempty" minimum:"0" doc:"Refuse a dearer total than this. Without it the total counts that an answer has last shown for this cart"`
 	}
 }
 
@@ -122,6 +123,9 @@ func (a *App) placeOrder(ctx context.Context, in *checkoutInput) (*checkoutOutpu
 		Owner: reader.Owner, Account: reader.Account, Key: key, Email: email,
 		PaymentToken: in.Body.PaymentToken, ExpectedTotalMinor: in.Body.ExpectedTotalMinor,
 	})
+	if limit, ok := errors.AsType[*checkout.LimitReached](err); ok && limit.ByAddress {
+		a.paymentDeclined(ctx) // somebody who could pay, and tries addresses
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -200,6 +204,7 @@ func (a *App) getOrder(ctx context.Context, in *orderInput) (*orderOutput, error
 type ordersInput struct {
 	Limit  int    `query:"limit" default:"20" minimum:"1" maximum:"100"`
 	Cursor string `query:"cursor" maxLength:"512"`
+	Status string `query:"status" enum:"pending,confirmed,cancelled" doc:"Only orders with this status; without it all are listed, declined attempts too"`
 }
 
 type ordersOutput struct {
@@ -209,7 +214,7 @@ type ordersOutput struct {
 
 // listOrders is the order history, the newest first.
 func (a *App) listOrders(ctx context.Context, in *ordersInput) (*ordersOutput, error) {
-	const list = "orders"
+	list := strings.TrimSuffix("orders "+in.Status, " ")
 	from, err := decodeCursor(in.Cursor, list, time.Now())
 	if err != nil {
 		return nil, err
@@ -220,7 +225,7 @@ func (a *App) listOrders(ctx context.Context, in *ordersInput) (*ordersOutput, e
 			return nil, invalid("query", "cursor", "is not a cursor of this shop")
 		}
 	}
-	orders, err := a.checkout.Orders(ctx, sessionOf(ctx).reader(), before, in.Limit+1)
+	orders, err := a.checkout.Orders(ctx, sessionOf(ctx).reader(), checkout.Page{Before: before, Limit: in.Limit + 1, Status: checkout.Status(in.Status)})
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +234,11 @@ func (a *App) listOrders(ctx context.Context, in *ordersInput) (*ordersOutput, e
 		orders = orders[:in.Limit]
 		next := cursor{list, orders[in.Limit-1].ID.String(), time.Now().UTC()}.encode()
 		out.Body.NextCursor = &next
-		out.Link = "</v1/orders?cursor=" + next + "&limit=" + strconv.Itoa(in.Limit) + `>; rel="next"`
+		out.Link = "</v1/orders?cursor=" + next + "&limit=" + strconv.Itoa(in.Limit)
+		if in.Status != "" {
+			out.Link += "&status=" + in.Status
+		}
+		out.Link += `>; rel="next"`
 	}
 	for i := range orders {
 		out.Body.Items = append(out.Body.Items, orderView(&orders[i]))

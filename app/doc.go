@@ -14,6 +14,13 @@
 //
 // problem.go is the one place where an error becomes an answer and a log line.
 //
+// # Guests
+//
+// A visitor becomes a guest, a session without an account, with the first addition to a cart. Two first additions at once, without
+// a cookie, make two guests, and the browser keeps the cookie of one: a storefront waits for its first answer. A guest who logs
+// in or registers takes cart, orders and what counts for limits into the account (package checkout); what the account's cart has
+// no room for is named in the answer. A guest who logs out ends the session and with it the cart, and sees the orders no more.
+//
 // # Limits
 //
 // All that knows its customer is limited (429, too-many-requests). Reads of the catalogue and the probes are not: from
@@ -27,7 +34,7 @@
 //	login     wrong passwords, for an e-mail address, of a client and its address; or of a known browser alone
 //	register  of a client and its address
 //	discount  codes that don't exist, of an account; of a guest, its client and its address
-//	declined  payments, as discount
+//	declined  payments, and orders that the limit of an e-mail address refuses, as discount
 //
 // The address is the peer's, or what TRUSTED_PROXIES say that it is; IPv6 counts by /64. A client is an address and the
 // User-Agent that somebody says to use there. Its quota is a part of the address's, so an attacker with one program leaves

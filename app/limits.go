@@ -24,7 +24,7 @@ import (
 // a read of a cart costs the shop.
 var costs = map[string]int64{
 	"get-cart": 1, "who-am-i": 1, "get-order": 1, "list-orders": 2,
-	"add-cart-item": 2, "set-cart-item": 2, "remove-cart-item": 2, "set-discount": 2, "remove-discount": 2,
+	"add-cart-item": 2, "set-cart-item": 2, "remove-cart-item": 2, "set-discount": 2, "remove-discount": 2, "clear-cart": 2,
 	"log-out": 2, checkoutOperation: 5, logInOperation: 10, registerOperation: 10,
 }
 
@@ -233,15 +233,15 @@ func (c *charges) settle() {
 	c.decide(nil, "") //nolint:errcheck // see above
 }
 
-// paymentDeclined counts a declined payment.
+// paymentDeclined counts a declined payment, or one that the limit of an address refuses.
 func (a *App) paymentDeclined(ctx context.Context) {
 	c := a.limits.charges()
 	c.addOwner(classDeclined, sessionOf(ctx), book)
 	c.settle() //nolint:contextcheck // one call of Redis decides for many requests
 }
 
-// rightDiscount gives back what a guess of a code has cost.
-func (a *App) rightDiscount(ctx context.Context) {
+// noWrongGuess gives back what a try of a code has cost that was right, or that we could not judge.
+func (a *App) noWrongGuess(ctx context.Context) {
 	c := a.limits.charges()
 	c.addOwner(classDiscount, sessionOf(ctx), giveBack)
 	c.settle() //nolint:contextcheck // one call of Redis decides for many requests

@@ -284,6 +284,46 @@ func TestGuessedDiscountCodes(t *testing.T) {
 	v.buy(uuid.NewString(), "tok_ok", "").want(http.StatusCreated, nil)
 }
 
+// A try of a code that we fail to judge is no guess: it is given back.
+func TestCodesThatNobodyJudged(t *testing.T) {
+	t.Parallel()
+	s := limited(t, "limit-discount-session=2/1h", "limit-discount-client=9/1h")
+	v := s.visitor()
+	try := func(code string) reply {
+		return v.do("PUT", "/v1/cart/discount", map[string]string{"code": code})
+	}
+	try(tenOff).problem(http.StatusConflict, "cart-empty")
+	v.add(kettle, 3)
+	rename := func(from, to string) {
+		if _, err := s.pool.Exec(t.Context(), "ALTER TABLE "+from+" RENAME TO "+to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rename("discount", "mislaid")
+	for range 4 {
+		try(tenOff).problem(http.StatusInternalServerError, "internal")
+	}
+	rename("mislaid", "discount")
+	for i := range 2 {
+		try(fmt.Sprint("GUESS", i)).problem(http.StatusUnprocessableEntity, "invalid-request")
+	}
+	try("GUESS2").tooMany("discount", 2, 3600)
+}
+
+// An address whose limit is reached is told to somebody who could pay, a few times.
+func TestTriedAddressesAreBounded(t *testing.T) {
+	t.Parallel()
+	s := limited(t, "limit-declined-session=2/1h", "limit-declined-client=9/1h")
+	buyer, v := s.visitor(), s.visitor()
+	buyer.add(doorbust, 1)
+	buyer.buy("bought", "tok_ok", "ada@example.com").want(http.StatusCreated, nil)
+	v.add(doorbust, 1)
+	for range 2 {
+		v.buy(uuid.NewString(), "tok_ok", "ada@example.com").problem(http.StatusConflict, "customer-limit")
+	}
+	v.buy(uuid.NewString(), "tok_ok", "ada@example.com").tooMany("declined", 2, 3600)
+}
+
 // Declined payments are bounded: who tries cards, or holds the last units for nothing, is stopped, and others get them. A
 // repeat of the same attempt counts once.
 func TestDeclinedPaymentsAreBounded(t *testing.T) {

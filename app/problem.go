@@ -60,7 +60,8 @@ type FieldError struct {
 type ProblemLine struct {
 	SKU       string `json:"sku"`
 	Requested int    `json:"requested,omitempty" doc:"Units asked for"`
-	Available int    `json:"available" doc:"Units that could be had"`
+	Available *int   `json:"available,omitempty" doc:"Units that could be had; absent where that is not why, or not told"`
+	Held      int    `json:"held,omitempty" doc:"Units held by payments under way, which are sold or come back: Retry-After says when to try again"`
 }
 
 func (p *Problem) Error() string { return p.Detail }
@@ -226,7 +227,10 @@ func classifyRefusal(err error) *Problem {
 	if e, ok := errors.AsType[*checkout.OutOfStock](err); ok {
 		p := conflict("out-of-stock", "Not enough units left")
 		for _, l := range e.Lines {
-			p.Lines = append(p.Lines, ProblemLine{l.Code, l.Requested, l.Available})
+			p.Lines = append(p.Lines, ProblemLine{SKU: l.Code, Requested: l.Requested, Available: &l.Available, Held: l.Held})
+			if l.Held > 0 {
+				p.retryAfter = soon()
+			}
 		}
 		return p
 	}
@@ -243,7 +247,10 @@ func classifyRefusal(err error) *Problem {
 	}
 	if e, ok := errors.AsType[*checkout.LimitReached](err); ok {
 		p := conflict("customer-limit", "The limit per customer is reached")
-		p.Lines = []ProblemLine{{SKU: e.Code, Available: e.Left}}
+		p.Lines = []ProblemLine{{SKU: e.Code, Available: &e.Left}}
+		if e.ByAddress { // what somebody else has is nobody's business
+			p.Lines[0].Available = nil
+		}
 		return p
 	}
 	if e, ok := errors.AsType[*checkout.ProviderAway](err); ok {
@@ -254,6 +261,7 @@ func classifyRefusal(err error) *Problem {
 	}
 	if e, ok := errors.AsType[*checkout.PriceChanged](err); ok {
 		p := conflict("price-changed", "The price has changed")
+		p.Detail += " Look at the cart, or repeat with expected_total_minor or a new Idempotency-Key to agree."
 		p.Total = &e.Now
 		return p
 	}

@@ -107,6 +107,11 @@ func (a *App) checkoutRoute(api huma.API) {
 	op := operation(http.MethodPost, "/v1/checkout", checkoutOperation, checkoutTag, "Order the cart and pay",
 		http.StatusPaymentRequired, http.StatusConflict)
 	op.DefaultStatus = http.StatusCreated
+	op.Description = "What is charged is expected_total_minor or less; without it, the total that an answer has last shown for this cart or " +
+		"less. Otherwise it is price-changed with the new total: look at the cart, or give that total, or agree with a new Idempotency-Key.\n\n" +
+		"A limit per customer counts for the account, or the guest's session, and for the e-mail address, however it is written. " +
+		"That others have bought with the same address is said only after the payment method was verified, and nothing is charged then.\n\n" +
+		"out-of-stock with Retry-After: payments under way hold units that may come back."
 	handle(a, api, op, a.placeOrder)
 	responses := api.OpenAPI().Paths[op.Path].Post.Responses
 	pending := *responses[strconv.Itoa(http.StatusCreated)]
@@ -125,7 +130,11 @@ func (a *App) customerRoutes(api huma.API) {
 		unauthorized, notFound, conflict = 401, 404, 409
 	)
 	handle(a, api, op(get, "/v1/cart", "get-cart", cartTag, "See the cart"), a.getCart)
-	handle(a, api, op(post, "/v1/cart/items", "add-cart-item", cartTag, "Add units of a SKU", conflict), a.addItem)
+	handle(a, api, op(del, "/v1/cart", "clear-cart", cartTag, "Empty the cart, and use no discount code"), a.clearCart)
+	add := op(post, "/v1/cart/items", "add-cart-item", cartTag, "Add units of a SKU", conflict)
+	add.Description = "A visitor's first addition makes a guest with a cart, in the cookie of its answer. Wait for that before the next request: " +
+		"two first ones at once make two guests, and the browser keeps one."
+	handle(a, api, add, a.addItem)
 	handle(a, api, op(put, "/v1/cart/items/{sku}", "set-cart-item", cartTag, "Set the units of a SKU", notFound, conflict), a.setItem)
 	handle(a, api, op(del, "/v1/cart/items/{sku}", "remove-cart-item", cartTag, "Remove a SKU", notFound), a.removeItem)
 	handle(a, api, op(put, "/v1/cart/discount", discountOperation, cartTag, "Use a discount code", conflict), a.setDiscount)
@@ -141,6 +150,7 @@ func (a *App) customerRoutes(api huma.API) {
 	handle(a, api, op(get, "/v1/session", "who-am-i", accountTag, "See who is logged in", unauthorized), a.whoAmI)
 	logOut := op(del, "/v1/session", "log-out", accountTag, "Log out")
 	logOut.DefaultStatus = http.StatusNoContent
+	logOut.Description = "An account keeps its cart. A guest is known by the session alone, which ends: the cart and the view of its orders are gone."
 	handle(a, api, logOut, a.logOut)
 }
 

@@ -68,6 +68,7 @@ type Service struct {
 	placingLate  *batcher[Request, placed]
 	settlingLate *batcher[settlement, Order]
 	suspects     suspects
+	held         heldUnits
 
 	provider *breaker
 	sweeps   sweepCounters
@@ -153,7 +154,7 @@ type Request struct {
 	Key                string        // the client's idempotency key, 1 to 255 bytes
 	Email              string        // lower case
 	PaymentToken       string
-	ExpectedTotalMinor *int64 // refuse any other total; nil: take the price as it is
+	ExpectedTotalMinor *int64 // refuse a dearer total; nil: than the one that was last shown (see package cart)
 }
 
 // fingerprint tells two requests with one key apart.
@@ -181,6 +182,9 @@ type Result struct {
 // hangs up in the middle of a payment still has an order; its own time limits end it.
 func (s *Service) Checkout(ctx context.Context, req Request) (Result, error) {
 	placed, err := s.place(ctx, req)
+	if refusal, ok := errors.AsType[*OutOfStock](err); ok {
+		s.tellHeld(ctx, refusal)
+	}
 	if err != nil {
 		return Result{}, err
 	}
@@ -207,15 +211,34 @@ func (s *Service) Checkout(ctx context.Context, req Request) (Result, error) {
 		}
 		return Result{placed.order, placed.resumed}, nil
 	}
+	if order.Status == Cancelled && order.CancelReason == ReasonLimit {
+		return Result{}, &LimitReached{Code: order.OverLimit, ByAddress: true}
+	}
 	if order.Status == Cancelled && order.CancelReason != ReasonDeclined {
 		return Result{}, ErrProvider
 	}
 	return Result{order, placed.resumed}, nil
 }
 
-// pay charges for an order and returns what to settle, or nil when the outcome can't be known now.
+// pay charges for an order and returns what to settle, or nil when the outcome can't be known now. Where the order's address has
+// its limit, it only finds out whether the customer could pay.
 func (s *Service) pay(ctx context.Context, p *placed, token string) *settlement {
+	outcome := s.askToPay(ctx, p, token)
+	if outcome != nil {
+		outcome.uncharged = p.order.OverLimit != ""
+	}
+	return outcome
+}
+
+func (s *Service) askToPay(ctx context.Context, p *placed, token string) *settlement {
 	o := p.order
+	call, otherwise := s.gateway.Charge, ReasonFailed // why it is cancelled that was neither captured nor declined
+	if o.OverLimit != "" {
+		call, otherwise = s.gateway.Verify, ReasonLimit
+	}
+	if o.Total.Minor == 0 && o.OverLimit != "" {
+		return settled(o.ID, o.Total, payment.Receipt{}, otherwise)
+	}
 	if o.Total.Minor == 0 { // providers refuse to charge nothing
 		return settled(o.ID, o.Total, payment.Receipt{Captured: true, Amount: o.Total, Reference: "free_" + o.ID.String()}, ReasonFailed)
 	}
@@ -225,11 +248,11 @@ func (s *Service) pay(ctx context.Context, p *placed, token string) *settlement 
 		return &settlement{order: o.ID, reason: ReasonFailed, unasked: p.lease}
 	}
 	receipt, err := s.ask(ctx, func(ctx context.Context) (payment.Receipt, error) {
-		return s.gateway.Charge(ctx, payment.Charge{Order: o.ID, Amount: o.Total, Token: token})
+		return call(ctx, payment.Charge{Order: o.ID, Amount: o.Total, Token: token})
 	})
 	if err == nil {
 		s.provider.answered()
-		return settled(o.ID, o.Total, receipt, ReasonFailed)
+		return settled(o.ID, o.Total, receipt, otherwise)
 	}
 	s.log.WarnContext(ctx, "charge failed, cancelling it", "order", o.ID, "error", err)
 	return s.fence(ctx, o.ID, o.Total, ReasonFailed, p.trial)

@@ -91,6 +91,7 @@ func (c *cancellations) add(p lockedOrder, reason CancelReason) {
 	}
 	back := c.carts[p.cart]
 	back.Discount = cmp.Or(back.Discount, p.order.DiscountCode)
+	back.Shown = cmp.Or(back.Shown, &p.order.Total)
 	for _, l := range p.order.Lines {
 		back.Lines = addLine(back.Lines, cart.Line{SKU: l.SKU, Quantity: l.Quantity})
 	}

@@ -327,8 +327,8 @@ func (t *placing) order(ctx context.Context, drafts []*draft) (*inventory.Shelf,
 			out[d.slot].err = &pricing.RefusedDiscount{Code: code, Reason: "has been used up"}
 			continue
 		}
-		if err := shelf.Take(d.demand); err != nil {
-			out[d.slot].err = d.refusal(err)
+		if err := d.take(shelf); err != nil {
+			out[d.slot].err = err
 			continue
 		}
 		if limited {

@@ -200,7 +200,7 @@ func TestReplayAfterLogin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.carts.Merge(t.Context(), req.Owner, account); err != nil {
+	if _, err := s.carts.Merge(t.Context(), req.Owner, account); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Adopt(t.Context(), req.Owner, account); err != nil {

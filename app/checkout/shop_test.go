@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -165,7 +166,8 @@ var patient = checkout.Config{TransactionTimeout: time.Minute, PaymentTimeout: t
 // impatient is for providers that never answer. It leaves the database time enough.
 var impatient = checkout.Config{TransactionTimeout: time.Minute, PaymentTimeout: 20 * time.Millisecond}
 
-// fill puts units into an owner's cart: code, quantity, code, quantity …
+// fill puts units into an owner's cart: code, quantity, code, quantity … No total is a surprise afterwards: the tests of package
+// app are about those.
 func (s *shop) fill(owner uuid.UUID, codesAndQuantities ...any) {
 	s.t.Helper()
 	for i := 0; i < len(codesAndQuantities); i += 2 {
@@ -174,6 +176,7 @@ func (s *shop) fill(owner uuid.UUID, codesAndQuantities ...any) {
 			s.t.Fatalf("fill the cart: %v", err)
 		}
 	}
+	s.exec("UPDATE cart SET shown_minor = $2, shown_currency = 'USD', refused_key = NULL WHERE owner_id = $1", owner, int64(math.MaxInt64))
 }
 
 func (s *shop) discount(owner uuid.UUID, code string) {
@@ -212,6 +215,13 @@ func (s *shop) buyer(token string, codesAndQuantities ...any) checkout.Request {
 // request returns a request with a new key and the owner's own address.
 func request(owner uuid.UUID, token string) checkout.Request {
 	return checkout.Request{Owner: owner, Key: uuid.NewString(), Email: owner.String() + "@example.com", PaymentToken: token}
+}
+
+// atAnyPrice is a request of a customer whom no total surprises.
+func atAnyPrice(owner uuid.UUID, token string) checkout.Request {
+	req := request(owner, token)
+	req.ExpectedTotalMinor = new(int64(math.MaxInt64))
+	return req
 }
 
 // place leaves an order as a worker does that dies after the first step.
@@ -294,12 +304,13 @@ func (s *shop) await(sql string) {
 // lockWaiters is how many transactions of this database wait for another's lock.
 const lockWaiters = "(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
 
-// tables is all that a checkout may write, without what carries no meaning: allowances of nothing, and leases.
+// tables is all that a checkout may write, without what carries no meaning, such as allowances of nothing and leases, and without
+// what a customer was shown.
 var tables = map[string]string{
 	"orders":    "SELECT to_jsonb(t) - 'paying_until' - 'hold_expires_at' AS row FROM orders t",
 	"lines":     "SELECT to_jsonb(t) AS row FROM order_line t",
 	"payment":   "SELECT to_jsonb(t) AS row FROM payment t",
-	"cart":      "SELECT to_jsonb(t) - 'updated_at' AS row FROM cart t",
+	"cart":      "SELECT to_jsonb(t) - 'updated_at' - 'shown_minor' - 'shown_currency' - 'refused_key' AS row FROM cart t",
 	"cart_line": "SELECT to_jsonb(t) - 'added_at' AS row FROM cart_line t",
 	"stock":     "SELECT to_jsonb(t) AS row FROM stock t",
 	"discount":  "SELECT to_jsonb(t) AS row FROM discount t",
@@ -388,6 +399,7 @@ func reached[T, R any](t *testing.T, barrier <-chan T, ended <-chan R) (v T) {
 type hooked struct {
 	payment.Gateway
 	charge func(ctx context.Context, c payment.Charge, next func() (payment.Receipt, error)) (payment.Receipt, error)
+	verify func(ctx context.Context, c payment.Charge, next func() (payment.Receipt, error)) (payment.Receipt, error)
 	cancel func(ctx context.Context, order uuid.UUID, next func() (payment.Receipt, error)) (payment.Receipt, error)
 }
 
@@ -397,6 +409,14 @@ func (h *hooked) Charge(ctx context.Context, c payment.Charge) (payment.Receipt,
 		return next()
 	}
 	return h.charge(ctx, c, next)
+}
+
+func (h *hooked) Verify(ctx context.Context, c payment.Charge) (payment.Receipt, error) {
+	next := func() (payment.Receipt, error) { return h.Gateway.Verify(ctx, c) }
+	if h.verify == nil {
+		return next()
+	}
+	return h.verify(ctx, c, next)
 }
 
 func (h *hooked) Cancel(ctx context.Context, order uuid.UUID) (payment.Receipt, error) {

@@ -16,7 +16,7 @@ import (
 // orderColumns reads a whole order; scanOrder is its other half.
 const orderColumns = `
        o.id, o.number, o.email, o.status, coalesce(o.cancel_reason, ''), o.currency, o.subtotal_minor, o.discount_minor,
-       o.total_minor, coalesce(o.discount_code, ''), o.created_at,
+       o.total_minor, coalesce(o.discount_code, ''), o.created_at, coalesce(o.over_limit, ''),
        (SELECT coalesce(jsonb_agg(jsonb_build_object('sku_id', l.sku_id, 'code', l.sku_code, 'name', l.name, 'quantity', l.quantity,
                                   'unit_price_minor', l.unit_price_minor, 'limited', l.limited) ORDER BY l.sku_id), '[]')
           FROM order_line l WHERE l.order_id = o.id)`
@@ -35,7 +35,7 @@ func scanOrder(row pgx.Row, after ...any) (Order, error) {
 	}
 	err := row.Scan(append([]any{
 		&o.ID, &o.Number, &o.Email, &o.Status, &o.CancelReason, &currency, &o.Subtotal.Minor,
-		&o.Discount.Minor, &o.Total.Minor, &o.DiscountCode, &o.CreatedAt, &lines,
+		&o.Discount.Minor, &o.Total.Minor, &o.DiscountCode, &o.CreatedAt, &o.OverLimit, &lines,
 	}, after...)...)
 	o.CreatedAt = o.CreatedAt.UTC()
 	o.Subtotal.Currency, o.Discount.Currency, o.Total.Currency = currency, currency, currency
@@ -160,12 +160,15 @@ UPDATE orders SET paying_until = '-infinity' WHERE id = $1 AND status = 'pending
 
 const insertOrders = `-- name: checkout.insert_orders
 INSERT INTO orders (id, owner_id, account_id, cart_id, idempotency_key, fingerprint, paying_until, email, currency,
-                    subtotal_minor, discount_minor, total_minor, discount_code, discount_counted, hold_expires_at)
+                    subtotal_minor, discount_minor, total_minor, discount_code, discount_counted, hold_expires_at,
+                    over_limit)
 SELECT u.id, u.owner_id, u.account_id, u.cart_id, u.key, u.fingerprint, clock_timestamp() + $13, u.email, u.currency,
-       u.subtotal, u.discount, u.subtotal - u.discount, nullif(u.code, ''), CASE WHEN u.code <> '' THEN u.counted END, clock_timestamp() + $12
+       u.subtotal, u.discount, u.subtotal - u.discount, nullif(u.code, ''), CASE WHEN u.code <> '' THEN u.counted END, clock_timestamp() + $12,
+       nullif(u.over_limit, '')
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::bytea[], $7::text[], $8::text[],
-              $9::bigint[], $10::bigint[], $11::text[], $14::boolean[])
-       WITH ORDINALITY AS u (id, owner_id, account_id, cart_id, key, fingerprint, email, currency, subtotal, discount, code, counted, nth)
+              $9::bigint[], $10::bigint[], $11::text[], $14::boolean[], $15::text[])
+       WITH ORDINALITY AS u (id, owner_id, account_id, cart_id, key, fingerprint, email, currency, subtotal, discount, code, counted,
+                             over_limit, nth)
  ORDER BY u.nth
 RETURNING id, number, created_at, paying_until`
 
@@ -189,6 +192,7 @@ func (s *Service) queueOrders(batch *pgx.Batch, drafts []*draft) {
 		lineQuantities                  []int
 		lineLimits                      []int
 		counted                         []bool
+		overLimit                       []string
 		byID                            = map[uuid.UUID]*draft{}
 	)
 	for _, d := range drafts {
@@ -199,7 +203,7 @@ func (s *Service) queueOrders(batch *pgx.Batch, drafts []*draft) {
 		keys, emails, currencies = append(keys, d.request.Key), append(emails, o.Email), append(currencies, o.Total.Currency)
 		codes, fingerprints = append(codes, o.DiscountCode), append(fingerprints, d.request.fingerprint())
 		subtotals, discounts = append(subtotals, o.Subtotal.Minor), append(discounts, o.Discount.Minor)
-		counted = append(counted, d.counted)
+		counted, overLimit = append(counted, d.counted), append(overLimit, o.OverLimit)
 		for _, l := range o.Lines {
 			lineOrders, lineSKUs, linePrices = append(lineOrders, o.ID), append(lineSKUs, l.SKU), append(linePrices, l.UnitPrice.Minor)
 			lineCodes, lineNames = append(lineCodes, l.Code), append(lineNames, l.Name)
@@ -207,7 +211,7 @@ func (s *Service) queueOrders(batch *pgx.Batch, drafts []*draft) {
 		}
 	}
 	batch.Queue(insertOrders, ids, owners, accounts, carts, keys, fingerprints, emails, currencies, subtotals, discounts, codes,
-		s.cfg.HoldTTL, s.lease(), counted).Query(func(rows pgx.Rows) error {
+		s.cfg.HoldTTL, s.lease(), counted, overLimit).Query(func(rows pgx.Rows) error {
 		var id uuid.UUID
 		var number int64
 		var created, lease time.Time

@@ -33,13 +33,15 @@ const claimExpired = `-- name: checkout.claim_expired
 UPDATE orders SET paying_until = clock_timestamp() + $1, hold_expires_at = clock_timestamp() + $1
  WHERE id IN (SELECT id FROM orders WHERE status = 'pending' AND hold_expires_at < statement_timestamp() AND paying_until < statement_timestamp()
               ORDER BY hold_expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-RETURNING id, paying_until, total_minor, currency`
+RETURNING id, paying_until, total_minor, currency, over_limit IS NOT NULL`
 
 // claimed is an order on which a sweeper has the payment lease.
 type claimed struct {
 	id    uuid.UUID
 	lease time.Time
 	total money.Money
+	// uncharged: see settlement.
+	uncharged bool
 }
 
 // Sweep settles pending orders whose hold has expired: it asks the provider to cancel each charge and confirms the order
@@ -101,6 +103,7 @@ func (s *Service) sweepOne(ctx context.Context, c claimed, trial int64) (bool, e
 		s.sweeps.left.Add(1)
 		return false, s.endTurn(ctx, c.id, c.lease)
 	}
+	outcome.uncharged = c.uncharged
 	order, err := s.settle(ctx, *outcome)
 	if err != nil {
 		s.sweeps.left.Add(1)
@@ -123,7 +126,7 @@ func (s *Service) claimExpired(ctx context.Context, atMost int) ([]claimed, erro
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c claimed, err error) {
-		err = row.Scan(&c.id, &c.lease, &c.total.Minor, &c.total.Currency)
+		err = row.Scan(&c.id, &c.lease, &c.total.Minor, &c.total.Currency, &c.uncharged)
 		return c, err
 	})
 }

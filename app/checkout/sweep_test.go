@@ -344,7 +344,7 @@ func TestCancelledAfterLogin(t *testing.T) {
 	account := s.account()
 	req := s.buyer(payment.TokenOK, twoEach, 2)
 	order := s.place(req)
-	if err := s.carts.Merge(t.Context(), req.Owner, account); err != nil {
+	if _, err := s.carts.Merge(t.Context(), req.Owner, account); err != nil {
 		t.Fatal(err)
 	}
 	w := s.worker(s.provider, patient)
@@ -374,7 +374,7 @@ func TestCancelledDuringLogin(t *testing.T) {
 	order := s.place(s.buyer(payment.TokenOK, mug, 3))
 	var guest uuid.UUID
 	s.query("SELECT owner_id FROM orders", nil, &guest)
-	if err := s.carts.Merge(t.Context(), guest, account); err != nil {
+	if _, err := s.carts.Merge(t.Context(), guest, account); err != nil {
 		t.Fatal(err)
 	}
 	w := s.worker(s.provider, patient)
@@ -398,7 +398,7 @@ func TestLoginWhileItIsCancelled(t *testing.T) {
 	req := s.buyer(payment.TokenOK, mug, 3)
 	order := s.place(req)
 	w := s.traced(&onQuery{"cart.lock", func() {
-		if err := s.carts.Merge(t.Context(), req.Owner, account); err != nil {
+		if _, err := s.carts.Merge(t.Context(), req.Owner, account); err != nil {
 			t.Error(err)
 		}
 	}}, s.provider)
