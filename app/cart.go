@@ -222,7 +222,8 @@ type LeftOut struct {
 	Quantity int    `json:"quantity"`
 }
 
-// leftOut names lines as customers know them. What the shop does not have any more is missed by nobody.
+// leftOut names lines as customers know them. What the shop does not have any
+// more is missed by nobody.
 func (a *App) leftOut(ctx context.Context, lines []cart.Line) ([]LeftOut, error) {
 	if len(lines) == 0 {
 		return nil, nil
@@ -274,8 +275,9 @@ func (a *App) removeDiscount(ctx context.Context, _ *struct{}) (*cartOutput, err
 	return a.getCart(ctx, nil)
 }
 
-// showCart prices a cart as a checkout would at this moment, and has the shop remember what it shows. The totals are those of the
-// lines in the currency of the first.
+// showCart prices a cart as a checkout would at this moment, and has the shop
+// remember what it shows. The totals are those of the lines in the currency of
+// the first.
 func (a *App) showCart(
 	ctx context.Context, owner uuid.UUID, c cart.Cart, skus map[int64]*catalog.SKU, discount *pricing.Discount, now time.Time,
 ) (*cartOutput, error) {
@@ -347,7 +349,8 @@ func cartItem(sku *catalog.SKU, quantity, units int, now time.Time) (CartItem, e
 	return item, nil
 }
 
-// add adds up lines, and says what a code takes off them, which may be nobody's.
+// add adds up lines, and says what a code takes off them, which may be
+// nobody's.
 func (c *Cart) add(lines []pricing.Line, code string, discount *pricing.Discount, now time.Time) error {
 	totals, err := pricing.Sum(lines, discount, now)
 	refused, isRefused := errors.AsType[*pricing.RefusedDiscount](err)

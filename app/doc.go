@@ -16,10 +16,13 @@
 //
 // # Guests
 //
-// A visitor becomes a guest, a session without an account, with the first addition to a cart. Two first additions at once, without
-// a cookie, make two guests, and the browser keeps the cookie of one: a storefront waits for its first answer. A guest who logs
-// in or registers takes cart, orders and what counts for limits into the account (package checkout); what the account's cart has
-// no room for is named in the answer. A guest who logs out ends the session and with it the cart, and sees the orders no more.
+// A visitor becomes a guest, a session without an account, with the first
+// addition to a cart. Two first additions at once, without a cookie, make two
+// guests, and the browser keeps the cookie of one: a storefront waits for its
+// first answer. A guest who logs in or registers takes cart, orders and what
+// counts for limits into the account (package checkout); what the account's
+// cart has no room for is named in the answer. A guest who logs out ends the
+// session and with it the cart, and sees the orders no more.
 //
 // # Limits
 //

@@ -233,14 +233,16 @@ func (c *charges) settle() {
 	c.decide(nil, "") //nolint:errcheck // see above
 }
 
-// paymentDeclined counts a declined payment, or one that the limit of an address refuses.
+// paymentDeclined counts a declined payment, or one that the limit of an
+// address refuses.
 func (a *App) paymentDeclined(ctx context.Context) {
 	c := a.limits.charges()
 	c.addOwner(classDeclined, sessionOf(ctx), book)
 	c.settle() //nolint:contextcheck // one call of Redis decides for many requests
 }
 
-// noWrongGuess gives back what a try of a code has cost that was right, or that we could not judge.
+// noWrongGuess gives back what a try of a code has cost that was right, or that
+// we could not judge.
 func (a *App) noWrongGuess(ctx context.Context) {
 	c := a.limits.charges()
 	c.addOwner(classDiscount, sessionOf(ctx), giveBack)

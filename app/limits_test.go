@@ -310,7 +310,8 @@ func TestCodesThatNobodyJudged(t *testing.T) {
 	try("GUESS2").tooMany("discount", 2, 3600)
 }
 
-// An address whose limit is reached is told to somebody who could pay, a few times.
+// An address whose limit is reached is told to somebody who could pay, a few
+// times.
 func TestTriedAddressesAreBounded(t *testing.T) {
 	t.Parallel()
 	s := limited(t, "limit-declined-session=2/1h", "limit-declined-client=9/1h")

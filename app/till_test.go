@@ -36,7 +36,8 @@ func (r reply) wantTotal(minor int64) {
 	}
 }
 
-// wantSurprise checks that a checkout was refused for a total that nobody has seen.
+// wantSurprise checks that a checkout was refused for a total that nobody has
+// seen.
 func (r reply) wantSurprise(now int64) {
 	r.t.Helper()
 	if p := r.problem(http.StatusConflict, "price-changed"); p.Total == nil || p.Total.Minor != now {
@@ -44,8 +45,9 @@ func (r reply) wantSurprise(now int64) {
 	}
 }
 
-// D9: what is charged is what the customer was last shown, or less. Each case begins with a shirt in the cart, shown at 12.00 in its
-// sale, and what was 12.00 is 15.00 when the sale ends.
+// D9: what is charged is what the customer was last shown, or less. Each case
+// begins with a shirt in the cart, shown at 12.00 in its sale, and what was
+// 12.00 is 15.00 when the sale ends.
 func TestNoSurpriseAtTheTill(t *testing.T) {
 	t.Parallel()
 	const endSale = "UPDATE sale SET ends_at = now() WHERE slug = 'now'"
@@ -185,8 +187,9 @@ func TestLookingAtACartWritesNothing(t *testing.T) {
 	}
 }
 
-// D8: whole answers, and what stands in the history, tell a stranger who can't pay nothing about an address. The limit holds all
-// the same, whichever way the address is written.
+// D8: whole answers, and what stands in the history, tell a stranger who can't
+// pay nothing about an address. The limit holds all the same, whichever way the
+// address is written.
 func TestStrangerLearnsNothing(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -206,7 +209,8 @@ func TestStrangerLearnsNothing(t *testing.T) {
 			t.Errorf("%s (-nobody +somebody who has bought):\n%s", token, diff)
 		}
 	}
-	// The same mailbox: composed and decomposed letters, and the ASCII form of the domain.
+	// The same mailbox: composed and decomposed letters, and the ASCII form of
+	// the domain.
 	for _, email := range []string{"ren\u00e9@b\u00fccher.example", "Rene\u0301@b\u00fccher.example", "ren\u00e9@xn--bcher-kva.example"} {
 		v := s.visitor()
 		v.add(doorbust, 1)
@@ -251,7 +255,8 @@ func drop(value any, names map[string]bool) {
 	}
 }
 
-// Field 2.2: a refusal tells units that are held by payments from units that are sold.
+// Field 2.2: a refusal tells units that are held by payments from units that
+// are sold.
 func TestOutOfStockTellsOfHeldUnits(t *testing.T) {
 	t.Parallel()
 	s := open(t, func(c *app.Config) { c.Payment = payment.SimulatorConfig{Outage: true} })

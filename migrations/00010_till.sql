@@ -1,5 +1,6 @@
--- What the till has to remember: orders of an address that has its limit, whose allowance a guest's units are after a
--- login, and the total that a customer was last shown. Owned by app/checkout and app/cart.
+-- What the till has to remember: orders of an address that has its limit, whose
+-- allowance a guest's units are after a login, and the total that a customer
+-- was last shown. Owned by app/checkout and app/cart.
 
 -- +goose Up
 
@@ -10,8 +11,9 @@ ALTER TABLE cart
     ADD COLUMN refused_key    text,     -- a checkout was refused since, and told a dearer total under this key
     ADD CONSTRAINT cart_shown CHECK ((shown_minor IS NULL) = (shown_currency IS NULL)) NOT VALID;
 
--- Constraints are checked for new rows from here on, and for old ones by the next migration: so nobody waits for a look at
--- all orders. https://www.postgresql.org/docs/current/sql-altertable.html
+-- Constraints are checked for new rows from here on, and for old ones by the
+-- next migration: so nobody waits for a look at all orders.
+-- https://www.postgresql.org/docs/current/sql-altertable.html
 ALTER TABLE orders
     ADD COLUMN over_limit  text,  -- the SKU of which its e-mail address had enough: nothing is charged for such an order
     ADD COLUMN counted_for uuid,  -- whose allowance its units count against; NULL: its owner's

@@ -1,7 +1,8 @@
--- The constraints of the migration before this one, for the rows that were there. Owned by app/checkout and app/cart.
+-- The constraints of the migration before this one, for the rows that were
+-- there. Owned by app/checkout and app/cart.
 
--- Each in a transaction of its own, under a lock that readers and writers share:
--- https://www.postgresql.org/docs/current/sql-altertable.html
+-- Each in a transaction of its own, under a lock that readers and writers
+-- share: https://www.postgresql.org/docs/current/sql-altertable.html
 -- +goose NO TRANSACTION
 -- +goose Up
 ALTER TABLE cart VALIDATE CONSTRAINT cart_shown;

@@ -41,7 +41,8 @@ func (a *Ack) promised() bool {
 	return a.acknowledged() && a.Status != 202 && a.OrderStatus != "pending"
 }
 
-// soldOut reports whether the customer was told that there is none left, and none that may come back.
+// soldOut reports whether the customer was told that there is none left, and
+// none that may come back.
 func (a *Ack) soldOut() bool { return a.Status == 409 && a.Code == "out-of-stock" && !a.Held }
 
 // Acks is an acknowledgement log: for each key what its customer was told, in order.

@@ -60,8 +60,9 @@ const overLimitQuery = `-- name: audit.over_limit
 SELECT format('order %s: confirmed, though its address had enough of %s', id, over_limit)
   FROM orders WHERE over_limit IS NOT NULL AND status = 'confirmed'`
 
-// held are the units of limited lines that each customer, by both names, has or may still get. An order that was placed though
-// its address had enough must not be confirmed, and does not count for the address while it is pending.
+// held are the units of limited lines that each customer, by both names, has or
+// may still get. An order that was placed though its address had enough must
+// not be confirmed, and does not count for the address while it is pending.
 func held(owner string) string {
 	return `(
        SELECT l.sku_id, c.customer, sum(l.quantity) AS n, max(l.agreed_limit) AS agreed

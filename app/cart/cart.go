@@ -4,10 +4,13 @@
 // that touches it, and changes lines after that; a checkout locks the same row. So concurrent adds add up, a checkout
 // sells exactly the lines it read, and an add that comes a moment later starts the next filling of the cart.
 //
-// A cart remembers the total that its owner was last shown, so that a checkout can refuse a dearer one. Whoever shows a total
-// stores it ([QueueShown]) where it is another than the last; a change of the cart does not touch it, so a change that nobody was
-// shown the total of makes a checkout ask. A login takes over what the guest was shown, since that was last. An order that is
-// cancelled brings back its lines, and its total as shown where the cart has none.
+// A cart remembers the total that its owner was last shown, so that a checkout
+// can refuse a dearer one. Whoever shows a total stores it ([QueueShown]) where
+// it is another than the last; a change of the cart does not touch it, so a
+// change that nobody was shown the total of makes a checkout ask. A login takes
+// over what the guest was shown, since that was last. An order that is
+// cancelled brings back its lines, and its total as shown where the cart has
+// none.
 //
 // Changes commit with synchronous_commit off: a crash of PostgreSQL may forget the last fraction of a second of
 // carts (never a part of a change), which costs a click, and saves every add a wait for the disk. Checkout never does so.
@@ -49,8 +52,9 @@ type Cart struct {
 	Lines    []Line    // in the order in which they were added
 	// Shown is the total that the owner was last shown; nil for none.
 	Shown *money.Money
-	// RefusedKey is the idempotency key of a checkout that was refused with this total as its answer, which may have been lost
-	// on its way; "" where somebody has looked at the cart since.
+	// RefusedKey is the idempotency key of a checkout that was refused with
+	// this total as its answer, which may have been lost on its way; "" where
+	// somebody has looked at the cart since.
 	RefusedKey string
 	Changed    time.Time // by the database's clock
 }
@@ -250,7 +254,8 @@ const clearCart = `-- name: cart.clear
 WITH gone AS (DELETE FROM cart_line WHERE owner_id = $1)
 UPDATE cart SET discount_code = NULL, shown_minor = NULL, shown_currency = NULL, refused_key = NULL WHERE owner_id = $1`
 
-// Empty takes everything out of the owner's cart, the discount code too. Emptying what is empty is no error.
+// Empty takes everything out of the owner's cart, the discount code too.
+// Emptying what is empty is no error.
 func (s *Store) Empty(ctx context.Context, owner uuid.UUID) error {
 	if _, err := s.change(ctx, owner, clearCart); err != nil {
 		return fmt.Errorf("empty cart: %w", err)
@@ -297,7 +302,8 @@ UPDATE cart SET merged_into = CASE WHEN owner_id = $1 AND $1 <> $2 THEN $2::uuid
 	return left, nil
 }
 
-// fitting divides lines into those that a cart can take, up to maxMerged, and what is left over.
+// fitting divides lines into those that a cart can take, up to maxMerged, and
+// what is left over.
 func fitting(lines, present []Line) (fit, left []Line) {
 	has := map[int64]int{}
 	for _, l := range present {

@@ -44,7 +44,8 @@ func (s shop) wantShown(owner uuid.UUID, total *money.Money, refusedKey string) 
 	}
 }
 
-// D9: the cart remembers what its owner was last shown of it, and of nothing else.
+// D9: the cart remembers what its owner was last shown of it, and of nothing
+// else.
 func TestShown(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -86,7 +87,8 @@ func TestShown(t *testing.T) {
 	s.wantShown(owner, nil, "")
 }
 
-// D9: after a login counts what the guest was shown, which was last; without it, what the account was.
+// D9: after a login counts what the guest was shown, which was last; without
+// it, what the account was.
 func TestShownAfterAMerge(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -117,7 +119,8 @@ func TestShownAfterAMerge(t *testing.T) {
 	}
 }
 
-// D9: an order that is cancelled brings its total back as shown, where the cart has none of its own.
+// D9: an order that is cancelled brings its total back as shown, where the cart
+// has none of its own.
 func TestShownAfterARefill(t *testing.T) {
 	t.Parallel()
 	s := open(t)

@@ -220,8 +220,9 @@ func (s *Service) Checkout(ctx context.Context, req Request) (Result, error) {
 	return Result{order, placed.resumed}, nil
 }
 
-// pay charges for an order and returns what to settle, or nil when the outcome can't be known now. Where the order's address has
-// its limit, it only finds out whether the customer could pay.
+// pay charges for an order and returns what to settle, or nil when the outcome
+// can't be known now. Where the order's address has its limit, it only finds
+// out whether the customer could pay.
 func (s *Service) pay(ctx context.Context, p *placed, token string) *settlement {
 	outcome := s.askToPay(ctx, p, token)
 	if outcome != nil {

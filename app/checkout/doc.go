@@ -20,30 +20,43 @@
 //
 // # Limits per customer
 //
-// A SKU may be limited per customer. A customer is known by two names: the owner of the cart, and the order's e-mail address.
+// A SKU may be limited per customer. A customer is known by two names: the
+// owner of the cart, and the order's e-mail address.
 //
-// The owner is an account or a guest, which is a browser with a session. Its limit is judged in Place. What a guest has counts for
-// the account that it becomes at a login; together they may have more than the limit already, and then get no more.
+// The owner is an account or a guest, which is a browser with a session. Its
+// limit is judged in Place. What a guest has counts for the account that it
+// becomes at a login; together they may have more than the limit already, and
+// then get no more.
 //
-// The address is a text that anybody can type, and nobody confirms it. A guest who clears the cookies is another owner, and the
-// address is what still holds: thirty guests at once with one address and a limit of one get one. But a refusal at once would
-// tell strangers what somebody has bought. So it is told to those alone who have shown that they could pay, and could as well
-// have bought: an order whose address has enough is placed like any other, and marked ([Order].OverLimit). It is never charged.
-// The provider is asked to verify the payment method, which takes as long. Declined, it ends as every declined order; accepted, as
-// customer_limit. Its units count for its owner while it lasts, and never for the address: nobody is locked out by it. What
-// remains is that the till is an oracle to whoever can pay, at the price of an order for each address that has bought nothing.
-// An order that costs nothing needs no card, and is refused at once.
+// The address is a text that anybody can type, and nobody confirms it. A guest
+// who clears the cookies is another owner, and the address is what still holds:
+// thirty guests at once with one address and a limit of one get one. But a
+// refusal at once would tell strangers what somebody has bought. So it is told
+// to those alone who have shown that they could pay, and could as well have
+// bought: an order whose address has enough is placed like any other, and
+// marked ([Order].OverLimit). It is never charged. The provider is asked to
+// verify the payment method, which takes as long. Declined, it ends as every
+// declined order; accepted, as customer_limit. Its units count for its owner
+// while it lasts, and never for the address: nobody is locked out by it. What
+// remains is that the till is an oracle to whoever can pay, at the price of an
+// order for each address that has bought nothing. An order that costs nothing
+// needs no card, and is refused at once.
 //
-// So an address is worth this: it keeps honest customers to the limit, and makes a cheat invent addresses. An owner who wants more
-// sells limited SKUs to accounts alone, and confirms their addresses.
+// So an address is worth this: it keeps honest customers to the limit, and
+// makes a cheat invent addresses. An owner who wants more sells limited SKUs to
+// accounts alone, and confirms their addresses.
 //
 // # What the customer was shown
 //
-// What is charged is what the customer was last shown, or less; else the checkout is refused with the total of now ([PriceChanged]).
-// That is what the request expects or, where it says nothing, the total that the shop has last shown for the cart (see package
-// cart), at the time at which Place prices it: both edges of a sale and a wait in the queue are in that. The refusal itself counts
-// as shown, but not to a repeat with its own key, since it may have been lost on its way: such a repeat is refused until somebody
-// has looked at the cart. A cart whose total was never shown, as one of an earlier release, is charged as it is.
+// What is charged is what the customer was last shown, or less; else the
+// checkout is refused with the total of now ([PriceChanged]). That is what the
+// request expects or, where it says nothing, the total that the shop has last
+// shown for the cart (see package cart), at the time at which Place prices it:
+// both edges of a sale and a wait in the queue are in that. The refusal itself
+// counts as shown, but not to a repeat with its own key, since it may have been
+// lost on its way: such a repeat is refused until somebody has looked at the
+// cart. A cart whose total was never shown, as one of an earlier release, is
+// charged as it is.
 //
 // # Group commit
 //
@@ -70,8 +83,9 @@
 // request for it is refused without a transaction, after one look at the carts of all who ask, unless there is an order
 // under its key. It is a hint: nobody gets a unit because of it, and a cancelled order takes it back.
 //
-// What is gone is not sold yet while payments are under way. A refusal says how many units those hold, counted at most once in 200 ms,
-// after the refusal and apart from the batches.
+// What is gone is not sold yet while payments are under way. A refusal says how
+// many units those hold, counted at most once in 200 ms, after the refusal and
+// apart from the batches.
 //
 // # Idempotency
 //

@@ -118,9 +118,10 @@ func (d *draft) price(skus map[int64]*catalog.SKU, units map[int64]int, discount
 	return nil
 }
 
-// surprise refuses a total that is dearer than the customer expects: what the request says, or else what the shop has last shown.
-// A cart whose total was never shown has no expectations. What this very request was told when it was refused before is no
-// showing: the answer may have been lost.
+// surprise refuses a total that is dearer than the customer expects: what the
+// request says, or else what the shop has last shown. A cart whose total was
+// never shown has no expectations. What this very request was told when it was
+// refused before is no showing: the answer may have been lost.
 func (d *draft) surprise(total money.Money) error {
 	expected := total
 	want, shown := d.request.ExpectedTotalMinor, d.cart.Shown
@@ -137,8 +138,10 @@ func (d *draft) surprise(total money.Money) error {
 	return nil
 }
 
-// take takes the draft's units, or says why it can't have them. Where the address has enough, and the owner has not, it takes them
-// all the same, for an order that is never charged: whether the address has bought is told to nobody but who can pay.
+// take takes the draft's units, or says why it can't have them. Where the
+// address has enough, and the owner has not, it takes them all the same, for an
+// order that is never charged: whether the address has bought is told to nobody
+// but who can pay.
 func (d *draft) take(shelf *inventory.Shelf) error {
 	err := shelf.Take(d.demand)
 	limit, ok := errors.AsType[*inventory.LimitReached](err)

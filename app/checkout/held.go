@@ -12,16 +12,19 @@ import (
 	"doorbuster/app/inventory"
 )
 
-// What is gone may come back: units that are held by payments under way are not sold yet. A refusal says how many there are, so
-// that a customer knows whether waiting is worth it. They are counted apart from the batches, after the refusal, once for all who
-// are refused meanwhile.
+// What is gone may come back: units that are held by payments under way are not
+// sold yet. A refusal says how many there are, so that a customer knows whether
+// waiting is worth it. They are counted apart from the batches, after the
+// refusal, once for all who are refused meanwhile.
 const (
-	// heldFresh is how long a number of held units is told without looking again: payments end soon. That none is held is
-	// told for as long as that there is none ([inventory.HintTTL]).
+	// heldFresh is how long a number of held units is told without looking
+	// again: payments end soon. That none is held is told for as long as that
+	// there is none ([inventory.HintTTL]).
 	heldFresh = 200 * time.Millisecond
 	// heldTimeout bounds a look. Nobody is told of held units then.
 	heldTimeout = 250 * time.Millisecond
-	// heldMost bounds the orders that a look counts: it says whether to wait, and not for how many.
+	// heldMost bounds the orders that a look counts: it says whether to wait,
+	// and not for how many.
 	heldMost = 5_000
 )
 
@@ -32,7 +35,8 @@ WITH pending AS MATERIALIZED (SELECT id FROM orders WHERE status = 'pending' LIM
 SELECT l.sku_id, sum(l.quantity)::integer FROM pending JOIN order_line l ON l.order_id = pending.id
  WHERE l.sku_id = ANY ($1) GROUP BY l.sku_id`
 
-// heldUnits remembers how many units of a SKU pending orders hold. It is safe for concurrent use.
+// heldUnits remembers how many units of a SKU pending orders hold. It is safe
+// for concurrent use.
 type heldUnits struct {
 	mu    sync.Mutex // also while one looks: the others want to know the same
 	known map[int64]heldCount
@@ -43,7 +47,8 @@ type heldCount struct {
 	until time.Time
 }
 
-// tellHeld adds to a refusal how many units are held. Where it can't find out it adds nothing.
+// tellHeld adds to a refusal how many units are held. Where it can't find out
+// it adds nothing.
 func (s *Service) tellHeld(ctx context.Context, refusal *OutOfStock) {
 	s.held.mu.Lock()
 	defer s.held.mu.Unlock()
@@ -75,7 +80,8 @@ func (s *Service) countHeld(ctx context.Context, skus []int64) error {
 		var n int
 		_, err = pgx.ForEachRow(rows, []any{&sku, &n}, func() error { units[sku] = n; return nil })
 	}
-	// Remembered also where it failed: a database in trouble is not asked for each refusal.
+	// Remembered also where it failed: a database in trouble is not asked for
+	// each refusal.
 	now := time.Now()
 	for sku, count := range s.held.known {
 		if !now.Before(count.until) {

@@ -16,8 +16,10 @@ import (
 	"doorbuster/app/payment"
 )
 
-// Promise E3: the limit holds for the owner of the cart under any address, at once and with what is left; and for the address
-// under any cart, once the customer has shown that the order could be paid, and without a word about what others have.
+// Promise E3: the limit holds for the owner of the cart under any address, at
+// once and with what is left; and for the address under any cart, once the
+// customer has shown that the order could be paid, and without a word about
+// what others have.
 func TestLimitPerCustomer(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
@@ -54,8 +56,9 @@ func TestLimitPerCustomer(t *testing.T) {
 	s.checkBooks()
 }
 
-// D8: who can't pay is told the same of an address that has bought as of one that has not, sees the same in the order history, and
-// costs the provider as much.
+// D8: who can't pay is told the same of an address that has bought as of one
+// that has not, sees the same in the order history, and costs the provider as
+// much.
 func TestAddressTellsNothing(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -96,7 +99,8 @@ func TestAddressTellsNothing(t *testing.T) {
 					return next()
 				},
 			}
-			// try is what a stranger learns who gives an address, asking twice, and what it costs.
+			// try is what a stranger learns who gives an address, asking twice,
+			// and what it costs.
 			type learned struct {
 				First, Again         checkout.Result
 				FirstError, AgainErr string
@@ -148,8 +152,9 @@ func TestAddressTellsNothing(t *testing.T) {
 	}
 }
 
-// An order of an address that has its limit is never charged, whoever comes to it: a repeat, a sweeper, or a worker after the
-// one that placed it has died. It locks nobody out: neither its address nor, once it is over, its owner.
+// An order of an address that has its limit is never charged, whoever comes to
+// it: a repeat, a sweeper, or a worker after the one that placed it has died.
+// It locks nobody out: neither its address nor, once it is over, its owner.
 func TestOverLimitIsNeverCharged(t *testing.T) {
 	t.Parallel()
 	for _, end := range []string{"repeat", "sweep", "a provider that captures all the same"} {
@@ -207,7 +212,8 @@ func TestOverLimitIsNeverCharged(t *testing.T) {
 	}
 }
 
-// Field 2.3: what a guest has counts for the account after a login, paid for or not yet. What both had already is nobody's fault.
+// Field 2.3: what a guest has counts for the account after a login, paid for or
+// not yet. What both had already is nobody's fault.
 func TestLimitAfterALogin(t *testing.T) {
 	t.Parallel()
 	for _, pending := range []bool{false, true} {
@@ -261,8 +267,8 @@ func TestLimitAfterALogin(t *testing.T) {
 	}
 }
 
-// Field 2.2: who is told that there are not enough units is told how many are held by orders that are not paid for, as long as
-// there are such.
+// Field 2.2: who is told that there are not enough units is told how many are
+// held by orders that are not paid for, as long as there are such.
 func TestHeldIsNotSold(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)

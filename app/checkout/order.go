@@ -44,8 +44,8 @@ type Order struct {
 	Total        money.Money
 	DiscountCode string // "" for none
 	CreatedAt    time.Time
-	// OverLimit is the code of the SKU of which the e-mail address had enough when the order was placed, "" for none. Such an
-	// order is never charged.
+	// OverLimit is the code of the SKU of which the e-mail address had enough
+	// when the order was placed, "" for none. Such an order is never charged.
 	OverLimit string
 }
 
@@ -61,11 +61,13 @@ type OrderLine struct {
 	Limit int
 }
 
-// A limited line counts for two customers: the owner of the cart, and the address that the order goes to.
+// A limited line counts for two customers: the owner of the cart, and the
+// address that the order goes to.
 func ofOwner(owner uuid.UUID) string  { return "owner:" + owner.String() }
 func ofAddress(address string) string { return "email:" + address }
 
-// customers are those that an order of an owner's counts for: not the address, where that has enough without it.
+// customers are those that an order of an owner's counts for: not the address,
+// where that has enough without it.
 func (o *Order) customers(owner uuid.UUID) []string {
 	if o.OverLimit != "" {
 		return []string{ofOwner(owner)}
@@ -73,7 +75,8 @@ func (o *Order) customers(owner uuid.UUID) []string {
 	return []string{ofOwner(owner), ofAddress(o.Email)}
 }
 
-// onShelf is the order as inventory sees it when it gives units back, for whom they were counted.
+// onShelf is the order as inventory sees it when it gives units back, for whom
+// they were counted.
 func (o *Order) onShelf(owner uuid.UUID) inventory.Order {
 	units := inventory.Order{Customers: o.customers(owner)}
 	for _, l := range o.Lines {
@@ -117,7 +120,8 @@ type ShortLine struct {
 	SKU                  int64
 	Code                 string
 	Requested, Available int
-	// Held is how many units are held by orders that are not paid for yet: they are sold, or come back.
+	// Held is how many units are held by orders that are not paid for yet: they
+	// are sold, or come back.
 	Held int
 }
 
@@ -136,8 +140,8 @@ func (e *NotForSale) Error() string { return e.Code + " is not on sale now" }
 type LimitReached struct {
 	Code        string
 	Limit, Left int // units per customer, and what this one may still buy
-	// ByAddress says that orders of others to the same e-mail address are why. How many units they have is not told:
-	// Limit and Left are 0 then.
+	// ByAddress says that orders of others to the same e-mail address are why.
+	// How many units they have is not told: Limit and Left are 0 then.
 	ByAddress bool
 }
 
@@ -148,7 +152,8 @@ func (e *LimitReached) Error() string {
 	return "limit per customer reached for " + e.Code
 }
 
-// PriceChanged is a refusal because the total is dearer than the customer expects.
+// PriceChanged is a refusal because the total is dearer than the customer
+// expects.
 type PriceChanged struct{ Expected, Now money.Money }
 
 func (e *PriceChanged) Error() string { return "the total is now " + e.Now.String() }

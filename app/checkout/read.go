@@ -34,8 +34,9 @@ SELECT` + orderColumns + ` FROM orders o WHERE o.id = $1 AND (o.owner_id = $2 OR
 	return orders[0], nil
 }
 
-// A Page is a part of the reader's orders: at most Limit of those before an id, where [uuid.Max] starts at the newest, and only
-// those with a status, "" for all.
+// A Page is a part of the reader's orders: at most Limit of those before an id,
+// where [uuid.Max] starts at the newest, and only those with a status, "" for
+// all.
 type Page struct {
 	Before uuid.UUID
 	Limit  int
@@ -71,9 +72,11 @@ WITH adopted AS (
 )
 SELECT DISTINCT l.sku_id FROM adopted JOIN order_line l ON l.order_id = adopted.id WHERE l.limited`
 
-// Adopt lets an account see the orders that a guest placed before logging in, whose units count against the account's allowance
-// from then on: the two are one customer. Their owner stays the guest, whose keys they hold. Repeating it changes nothing. Where
-// units of a limited SKU are among them it waits for the SKU's stock row, as long as the connection says.
+// Adopt lets an account see the orders that a guest placed before logging in,
+// whose units count against the account's allowance from then on: the two are
+// one customer. Their owner stays the guest, whose keys they hold. Repeating it
+// changes nothing. Where units of a limited SKU are among them it waits for the
+// SKU's stock row, as long as the connection says.
 func (s *Service) Adopt(ctx context.Context, guest, account uuid.UUID) error {
 	err := pgx.BeginFunc(ctx, s.cfg.Reads, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, adopt, guest, account)

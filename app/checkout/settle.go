@@ -27,7 +27,8 @@ type settlement struct {
 	// unasked is the end of the payment lease under which the provider was not asked at all. The order is left as it is where
 	// somebody else has the lease now, who may be asking. The zero time: it was asked.
 	unasked time.Time
-	// uncharged says that nothing may be captured for the order: its address has its limit.
+	// uncharged says that nothing may be captured for the order: its address
+	// has its limit.
 	uncharged bool
 }
 

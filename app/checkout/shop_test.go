@@ -166,8 +166,8 @@ var patient = checkout.Config{TransactionTimeout: time.Minute, PaymentTimeout: t
 // impatient is for providers that never answer. It leaves the database time enough.
 var impatient = checkout.Config{TransactionTimeout: time.Minute, PaymentTimeout: 20 * time.Millisecond}
 
-// fill puts units into an owner's cart: code, quantity, code, quantity … No total is a surprise afterwards: the tests of package
-// app are about those.
+// fill puts units into an owner's cart: code, quantity, code, quantity … No
+// total is a surprise afterwards: the tests of package app are about those.
 func (s *shop) fill(owner uuid.UUID, codesAndQuantities ...any) {
 	s.t.Helper()
 	for i := 0; i < len(codesAndQuantities); i += 2 {
@@ -304,8 +304,9 @@ func (s *shop) await(sql string) {
 // lockWaiters is how many transactions of this database wait for another's lock.
 const lockWaiters = "(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
 
-// tables is all that a checkout may write, without what carries no meaning, such as allowances of nothing and leases, and without
-// what a customer was shown.
+// tables is all that a checkout may write, without what carries no meaning,
+// such as allowances of nothing and leases, and without what a customer was
+// shown.
 var tables = map[string]string{
 	"orders":    "SELECT to_jsonb(t) - 'paying_until' - 'hold_expires_at' AS row FROM orders t",
 	"lines":     "SELECT to_jsonb(t) AS row FROM order_line t",

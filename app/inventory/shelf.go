@@ -10,8 +10,9 @@ import (
 
 // Order is what one order takes, or gives back.
 type Order struct {
-	// Customers are the names by which the buyer is known; a limited line counts against each of them, and a refusal
-	// names the first of them that has enough.
+	// Customers are the names by which the buyer is known; a limited line
+	// counts against each of them, and a refusal names the first of them that
+	// has enough.
 	Customers []string
 	Lines     []Line // at most one per SKU
 }
@@ -188,8 +189,9 @@ func (o Order) keys(l Line) func(func(allowanceKey) bool) {
 	}
 }
 
-// MoveTx makes what one customer has of SKUs count for another from now on. It locks their stock rows. The sum may be more than
-// the other is allowed: then it only refuses more.
+// MoveTx makes what one customer has of SKUs count for another from now on. It
+// locks their stock rows. The sum may be more than the other is allowed: then
+// it only refuses more.
 func MoveTx(ctx context.Context, tx pgx.Tx, from, to string, skus []int64) error {
 	batch := new(pgx.Batch)
 	batch.Queue(lockStock, skus)

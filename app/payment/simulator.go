@@ -66,12 +66,14 @@ func (s *Simulator) Charge(ctx context.Context, c Charge) (Receipt, error) {
 	return s.process(ctx, c, stateCaptured, "", c.Amount)
 }
 
-// Verify implements [Gateway]. What was verified stands in the books as cancelled: no charge can be captured after it.
+// Verify implements [Gateway]. What was verified stands in the books as
+// cancelled: no charge can be captured after it.
 func (s *Simulator) Verify(ctx context.Context, c Charge) (Receipt, error) {
 	return s.process(ctx, c, stateCancelled, "the payment method was verified alone", money.Money{})
 }
 
-// process does what the token says, and enters a charge that the bank lets pass as said.
+// process does what the token says, and enters a charge that the bank lets pass
+// as said.
 func (s *Simulator) process(ctx context.Context, c Charge, state, reason string, amount money.Money) (Receipt, error) {
 	if err := s.answer(ctx, s.cfg.Latency); err != nil {
 		return Receipt{}, err
