@@ -56,7 +56,8 @@
 // counts as shown, but not to a repeat with its own key, since it may have been
 // lost on its way: such a repeat is refused until somebody has looked at the
 // cart. A cart whose total was never shown, as one of an earlier release, is
-// charged as it is.
+// charged as it is. Two tabs, or two devices of an account, show one cart, and
+// what either was shown counts: a client that minds says what it expects.
 //
 // # Group commit
 //
