@@ -17,7 +17,7 @@ import (
 func fill(h *hasher) (leave func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	w := &waiter{"", make(chan struct{})}
+	w := &waiter{turn: make(chan error, 1)}
 	h.busy += h.lanes
 	h.unknown.add(w)
 	return func() {
