@@ -43,11 +43,15 @@ func newAPI(router chi.Router, doc *huma.OpenAPI) huma.API {
 // unknown to nobody: encoding/json fills ours from it, after ours was validated.
 func init() { huma.ValidateStrictCasing = true }
 
-// decodeJSON is json.Unmarshal with an error for clients where a number does not fit its field.
+// decodeJSON is json.Unmarshal with an error for clients where a number does not fit
+// its field, and where a text is none.
 func decodeJSON(data []byte, v any) error {
 	err := json.Unmarshal(data, v)
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field != "" {
 		return fmt.Errorf("field %s is not a whole number in range", e.Field)
+	}
+	if err == nil && !isText(data) {
+		return errors.New("contains text that is not Unicode: send UTF-8, and surrogates in pairs")
 	}
 	return err
 }
