@@ -2,8 +2,10 @@ package app
 
 import (
 	"context"
+	"net/http"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 
@@ -25,7 +27,13 @@ type Session struct {
 
 type sessionOutput struct{ Body Session }
 
-// The bounds of a password: OWASP's minimum, and a maximum that keeps hashing cheap to refuse.
+type registerOutput struct {
+	Status int
+	Body   Session
+}
+
+// The bounds of a password: OWASP's minimum, and a maximum that keeps hashing
+// cheap to refuse.
 type registerInput struct {
 	Body struct {
 		Email    string `json:"email" maxLength:"254" format:"email" example:"ada@example.com"`
@@ -41,26 +49,52 @@ type logInInput struct {
 	}
 }
 
-// register makes an account and logs it in.
-func (a *App) register(ctx context.Context, in *registerInput) (*sessionOutput, error) {
+// maxName is the longest name of a customer in characters.
+const maxName = 100
+
+// register makes an account and logs it in. Where there is one already, it is a
+// log-in: package account says why.
+func (a *App) register(ctx context.Context, in *registerInput) (*registerOutput, error) {
 	email, err := normalEmail(in.Body.Email)
 	if err != nil {
 		return nil, err
 	}
 	name := strings.TrimSpace(in.Body.Name)
-	if !validText(name, 100) {
-		return nil, invalid("body", "name", "is not valid text")
+	if !validText(name, maxName) || strings.ContainsFunc(name, isControl) {
+		return nil, invalid("body", "name", "is not valid text, or contains a character that controls a screen")
 	}
-	ctx = account.WithCaller(ctx, account.Caller{From: sessionOf(ctx).subject.address})
-	customer, err := a.accounts.Register(ctx, email, name, in.Body.Password)
+	if err := account.CheckPassword(in.Body.Password, email); err != nil {
+		return nil, invalid("body", "password", err.Error())
+	}
+	attempt, err := a.beginRegistration(ctx, email)
 	if err != nil {
 		return nil, err
 	}
-	return a.welcome(ctx, customer)
+	login := account.Login{Email: email, OldEmail: oldEmail(in.Body.Email), Password: in.Body.Password}
+	customer, made, err := a.accounts.Register(account.WithCaller(ctx, attempt.caller), login, name)
+	attempt.end(made, err) //nolint:contextcheck // one call of Redis decides for many requests
+	if err != nil {
+		return nil, err
+	}
+	out := &registerOutput{Status: http.StatusOK}
+	if made {
+		out.Status = http.StatusCreated
+	}
+	out.Body, err = a.welcome(ctx, customer, email)
+	return out, err
+}
+
+// isControl reports whether a character does something to the screen or the mail
+// that a text is shown in: control characters and line ends, and those that write
+// what follows from the other side (bidirectional overrides, UAX 9). Marks that
+// languages are spelled with are none of them.
+func isControl(r rune) bool {
+	return unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r) ||
+		'\u202a' <= r && r <= '\u202e' || '\u2066' <= r && r <= '\u2069'
 }
 
 func (a *App) logIn(ctx context.Context, in *logInInput) (*sessionOutput, error) {
-	email, err := normalEmail(in.Body.Email)
+	email, old, err := logInEmail(in.Body.Email)
 	if err != nil {
 		return nil, err
 	}
@@ -68,30 +102,37 @@ func (a *App) logIn(ctx context.Context, in *logInInput) (*sessionOutput, error)
 	if err != nil {
 		return nil, err
 	}
-	customer, err := a.accounts.Authenticate(account.WithCaller(ctx, attempt.caller), email, in.Body.Password)
-	attempt.end(err) //nolint:contextcheck // one call of Redis decides for many requests
+	login := account.Login{Email: email, OldEmail: old, Password: in.Body.Password}
+	customer, err := a.accounts.Authenticate(account.WithCaller(ctx, attempt.caller), login)
+	attempt.end(false, err) //nolint:contextcheck // one call of Redis decides for many requests
 	if err != nil {
 		return nil, err
 	}
-	return a.welcome(ctx, customer)
+	session, err := a.welcome(ctx, customer, email)
+	if err != nil {
+		return nil, err
+	}
+	return &sessionOutput{session}, nil
 }
 
-// welcome logs a customer in: the guest's cart is merged into the account's and the guest's orders become visible to it.
-// The session changes last, so that a failure before leaves a guest who can try again; each step can be repeated.
-func (a *App) welcome(ctx context.Context, customer account.Account) (*sessionOutput, error) {
+// welcome logs a customer in, who has given this e-mail address: the guest's cart
+// is merged into the account's and the guest's orders become visible to it. The
+// session changes last, so that a failure before leaves a guest who can try again;
+// each step can be repeated.
+func (a *App) welcome(ctx context.Context, customer account.Account, email string) (Session, error) {
 	s := sessionOf(ctx)
 	if guest, ok := s.id(guestKey); ok {
 		if err := a.carts.Merge(ctx, guest, customer.ID); err != nil {
-			return nil, err
+			return Session{}, err
 		}
 		if err := a.checkout.Adopt(ctx, guest, customer.ID); err != nil {
-			return nil, err
+			return Session{}, err
 		}
 	}
-	if err := s.logIn(ctx, customer.ID, customer.Email); err != nil {
-		return nil, err
+	if err := s.logIn(ctx, customer.ID, email); err != nil {
+		return Session{}, err
 	}
-	return &sessionOutput{Session{Account(customer)}}, nil
+	return Session{Account(customer)}, nil
 }
 
 func (a *App) whoAmI(ctx context.Context, _ *struct{}) (*sessionOutput, error) {

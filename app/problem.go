@@ -163,8 +163,6 @@ func classify(err error) *Problem {
 			"The payment provider failed. Nothing was charged, and the cart is as it was; try again.")
 		p.retryAfter = soon()
 		return p
-	case errors.Is(err, account.ErrEmailTaken):
-		return conflict("email-taken", "The e-mail address is taken")
 	case errors.Is(err, account.ErrCredentials):
 		return problem(http.StatusUnauthorized, "wrong-credentials", "Login failed", sentence(err))
 	case errors.Is(err, errNotLoggedIn), errors.Is(err, account.ErrNotFound):

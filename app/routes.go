@@ -134,14 +134,23 @@ func (a *App) customerRoutes(api huma.API) {
 	handle(a, api, op(get, "/v1/orders", "list-orders", orderTag, "List your orders"), a.listOrders)
 	handle(a, api, op(get, "/v1/orders/{id}", "get-order", orderTag, "See one of your orders", notFound), a.getOrder)
 
-	register := op(post, "/v1/account", registerOperation, accountTag, "Make an account and log in", conflict)
-	register.DefaultStatus = http.StatusCreated
-	handle(a, api, register, a.register)
+	a.registerRoute(api)
 	handle(a, api, op(post, "/v1/session", logInOperation, accountTag, "Log in", unauthorized), a.logIn)
 	handle(a, api, op(get, "/v1/session", "who-am-i", accountTag, "See who is logged in", unauthorized), a.whoAmI)
 	logOut := op(del, "/v1/session", "log-out", accountTag, "Log out")
 	logOut.DefaultStatus = http.StatusNoContent
 	handle(a, api, logOut, a.logOut)
+}
+
+// registerRoute makes an account, or logs in where there is one.
+func (a *App) registerRoute(api huma.API) {
+	op := operation(http.MethodPost, "/v1/account", registerOperation, accountTag, "Make an account and log in", http.StatusUnauthorized)
+	op.DefaultStatus = http.StatusCreated
+	handle(a, api, op, a.register)
+	responses := api.OpenAPI().Paths[op.Path].Post.Responses
+	known := *responses[strconv.Itoa(http.StatusCreated)]
+	known.Description = "The address had an account with this password already, and is logged in"
+	responses[strconv.Itoa(http.StatusOK)] = &known
 }
 
 // sameOrigin refuses unsafe requests that a browser sends for another site (CSRF), by Sec-Fetch-Site or Origin.

@@ -65,6 +65,7 @@ type session struct {
 	ctx     context.Context //nolint:containedctx // scs keeps the data there
 	header  http.Header     // of the answer
 	subject subject         // of limits, apart from who it is
+	stored  bool            // something was
 }
 
 type sessionContextKey struct{}
@@ -181,6 +182,7 @@ func (s *session) save(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("store session: %w", err)
 	}
+	s.stored = true
 	s.setCookie(token, expiry)
 	return nil
 }
