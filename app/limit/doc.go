@@ -34,14 +34,21 @@
 // A limit protects the shop and must not close it. A decision waits for Redis for
 // 25 ms ([Config].Timeout) at most. One that gets no answer is taken by this process
 // alone, by its share: the quota divided by the number of workers, at least one
-// unit. So are all after it, without asking, until a write of its own has come
-// back from Redis: that is tried every quarter of a second, on nobody's time.
+// unit, and at least the charge's [Charge.Floor]. So are all after it, without
+// asking, until a write of its own has come back from Redis: that is tried every
+// quarter of a second, on nobody's time.
+//
+// The floor is for quotas of one person. All requests of a browser come over few
+// connections, so to few workers, and on 64 of them a share would refuse an honest
+// customer after a sixty-fourth of the quota.
 //
 // The worst case. Redis away: each worker knows only of itself, so N workers let
 // through what they would together with Redis, once more for what Redis had counted
-// before, and more than that by the rounding up of shares. An attacker who spreads
-// evenly gains at most a factor of two for one window; somebody who happens to reach
-// one worker only has 1/N of the quota. More keys at once than localKeys (65,536)
-// push the oldest out, which forgets what they have used. Redis slow: 25 ms for those who
+// before, and more than that by the rounding up of shares. Without a floor, an
+// attacker who spreads evenly gains at most a factor of two for one window, and N-1
+// units; with a floor of F units, N workers let through N x F units in a window
+// where that is more than the quota. Somebody who happens to reach one worker only
+// has 1/N of the quota, or F units. More keys at once than localKeys (65,536) push
+// the oldest out, which forgets what they have used. Redis slow: 25 ms for those who
 // are waiting at that moment. Nobody is ever refused for the sake of Redis.
 package limit

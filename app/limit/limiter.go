@@ -127,11 +127,9 @@ func (l *Limiter) decide(charges []Charge) Verdict {
 		}
 	}
 	l.locally.Add(1)
-	shares := slices.Clone(charges)
-	for i := range shares {
-		c := &shares[i]
-		c.Quota = c.Quota.share(int64(l.cfg.Workers))
-		c.Need, c.Cost = min(c.Need, c.Quota.Units), max(-c.Quota.Units, min(c.Cost, c.Quota.Units))
+	shares := make([]Charge, len(charges))
+	for i, c := range charges {
+		shares[i] = c.share(int64(l.cfg.Workers))
 	}
 	return l.local.decide(shares, time.Now().UnixMicro())
 }
