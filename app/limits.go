@@ -100,7 +100,9 @@ func (c *charges) add(class, kind, subject string, of func(key string, q limit.Q
 	}
 	id := quotaID{class, kind}
 	quota := c.limits.tunables.quota(id)
-	c.all = append(c.all, charge{id, of(limit.Key(quota.name, subject), quota.Quota)})
+	ch := of(limit.Key(quota.name, subject), quota.Quota)
+	ch.Floor = c.limits.tunables.floor(class)
+	c.all = append(c.all, charge{id, ch})
 }
 
 func take(units int64) func(string, limit.Quota) limit.Charge {
