@@ -119,7 +119,7 @@ func (a *App) placeOrder(ctx context.Context, in *checkoutInput) (*checkoutOutpu
 		return nil, checkout.ErrCartEmpty
 	}
 	result, err := a.checkout.Checkout(ctx, checkout.Request{
-		Owner: reader.Owner, Account: reader.Account, Key: key, Email: email,
+		Owner: reader.Owner, Account: reader.Account, Key: key, Email: email, OldEmail: oldEmail(in.Body.Email),
 		PaymentToken: in.Body.PaymentToken, ExpectedTotalMinor: in.Body.ExpectedTotalMinor,
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package checkout
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -152,6 +153,7 @@ type Request struct {
 	Account            uuid.NullUUID // set when the owner is logged in
 	Key                string        // the client's idempotency key, 1 to 255 bytes
 	Email              string        // lower case
+	OldEmail           string        // the form of Email by which an earlier release told requests apart; "": the same
 	PaymentToken       string
 	ExpectedTotalMinor *int64 // refuse any other total; nil: take the price as it is
 }
@@ -164,6 +166,17 @@ func (r *Request) fingerprint() []byte {
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %s", r.Email, r.PaymentToken, expected))
 	return sum[:]
+}
+
+// repeats reports whether a request with the same key, whose fingerprint this is, was
+// the same one: also where an earlier release has taken it, before a deploy.
+func (r *Request) repeats(fingerprint []byte) bool {
+	if bytes.Equal(fingerprint, r.fingerprint()) {
+		return true
+	}
+	old := *r
+	old.Email = r.OldEmail
+	return r.OldEmail != "" && bytes.Equal(fingerprint, old.fingerprint())
 }
 
 // Result is the order that a request made or, for a repeat, had made.

@@ -1,7 +1,6 @@
 package checkout
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -198,7 +197,7 @@ func (t *placing) place(ctx context.Context, reqs []Request) (*inventory.Shelf, 
 		}
 		key := ownedKey{req.Owner, req.Key}
 		switch before, found := prior[key]; {
-		case found && !bytes.Equal(before.fingerprint, req.fingerprint()):
+		case found && !req.repeats(before.fingerprint):
 			t.out[i].err = ErrKeyReused
 		case found && before.paying:
 			t.out[i].err = ErrInFlight
@@ -363,7 +362,7 @@ func (r *Request) after(served *Request) error {
 	switch {
 	case r.Key != served.Key:
 		return ErrCartEmpty
-	case !bytes.Equal(r.fingerprint(), served.fingerprint()):
+	case !r.repeats(served.fingerprint()):
 		return ErrKeyReused
 	default:
 		return ErrInFlight
