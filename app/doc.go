@@ -24,8 +24,9 @@
 //	requests  everything, by cost: of an account; of a guest's session, and its address; of a client and its address
 //	          where there is no session
 //	guests    sessions and carts of new guests, of a client and its address
-//	login     wrong passwords, for an e-mail address, of a client and its address; or of a known browser alone
-//	register  of a client and its address
+//	login     wrong passwords, for an e-mail address, of a client and its address; or of a known browser alone. To register
+//	          an address that has an account is to try a password
+//	register  new accounts, and attempts at addresses that have one, of a client and its address
 //	discount  codes that don't exist, of an account; of a guest, its client and its address
 //	declined  payments, as discount
 //
@@ -39,13 +40,16 @@
 //	          each time, uses the address up; an account does not
 //	guests    as above, a new visitor waits to fill a cart; those who have one, or an account, do not, and the catalogue
 //	          is open to all
-//	login     somebody who fails on purpose makes the owner of an e-mail address wait, but not in a browser that has
-//	          logged in to that account within the last week; right passwords are never counted
+//	login     somebody who fails on purpose makes the owner of an e-mail address wait, to log in or to register, but not
+//	          in a browser that has logged in to that account within the last week; right passwords are never counted
 //	register  new accounts wait; a guest may buy all the same
 //	discount  a right code waits together with the wrong ones; the checkout without it does not
 //	declined  a guest behind the address of somebody who tries cards, with another User-Agent each time, waits to pay; an
 //	          account does not. A repeat of a checkout is refused together with the others then, until the limit lets it
 //	          through
+//
+// What fails through our own fault (5xx) costs no attempt and no new guest; the units of requests, which stand for work,
+// stay. While Redis is away, each worker lets through a quarter of a person's quota at least (package limit).
 //
 // No quota can be set so low that what it limits is never allowed. Behind a proxy that TRUSTED_PROXIES does not name,
 // all customers would have one address. So where X-Forwarded-For comes from a loopback, private or Unix peer that is not named,
