@@ -20,6 +20,8 @@ type Account struct {
 	CreatedAt time.Time `json:"created_at"`
 }
 
+func accountView(a account.Account) Account { return Account{a.ID, a.Email, a.Name, a.CreatedAt} }
+
 // Session tells who is logged in.
 type Session struct {
 	Account Account `json:"account"`
@@ -129,10 +131,10 @@ func (a *App) welcome(ctx context.Context, customer account.Account, email strin
 			return Session{}, err
 		}
 	}
-	if err := s.logIn(ctx, customer.ID, email); err != nil {
+	if err := s.logIn(ctx, customer, email, a.accounts); err != nil {
 		return Session{}, err
 	}
-	return Session{Account(customer)}, nil
+	return Session{accountView(customer)}, nil
 }
 
 func (a *App) whoAmI(ctx context.Context, _ *struct{}) (*sessionOutput, error) {
@@ -144,7 +146,7 @@ func (a *App) whoAmI(ctx context.Context, _ *struct{}) (*sessionOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &sessionOutput{Session{Account(customer)}}, nil
+	return &sessionOutput{Session{accountView(customer)}}, nil
 }
 
 func (a *App) logOut(ctx context.Context, _ *struct{}) (*struct{}, error) {

@@ -58,6 +58,12 @@
 // Passwords are hashed within a part of the worker's processor time (package account). Where that is used up, a log-in
 // or a registration is answered with 503, busy, at once or after three seconds, and everything else goes on.
 //
+// # Logging out everywhere
+//
+// An account's sessions are listed in Redis (sessionindex.go), at log-in and log-out alone. A change of the password, and
+// DELETE /v1/sessions, end all that are listed; sessions that began under a release without the list end after a week at
+// the latest. An account is logged in in 100 browsers at the most, and one more log-in ends the oldest.
+//
 // # Who owns what
 //
 //	catalog    category, product, sku, sale, sale_price, search_word
@@ -66,7 +72,7 @@
 //	cart       cart, cart_line
 //	account    account
 //	checkout   orders, order_line, payment; the only package that imports its siblings
-//	app        Redis keys session:*
+//	app        Redis keys session:*, account-sessions:* (in which of them an account is logged in)
 //	limit      Redis keys limit:*
 //	payment    Redis keys payment-simulator:* (the books of the simulated provider)
 //

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -26,7 +27,7 @@ import (
 var costs = map[string]int64{
 	"get-cart": 1, "who-am-i": 1, "get-order": 1, "list-orders": 2,
 	"add-cart-item": 2, "set-cart-item": 2, "remove-cart-item": 2, "set-discount": 2, "remove-discount": 2,
-	"log-out": 2, checkoutOperation: 5, logInOperation: 10, registerOperation: 10,
+	"log-out": 2, "log-out-everywhere": 2, checkoutOperation: 5, logInOperation: 10, registerOperation: 10, "change-password": 10,
 }
 
 // Operations that are limited for what they are.
@@ -278,28 +279,37 @@ type attempt struct {
 }
 
 func (a *App) beginLogIn(ctx context.Context, email string) (*attempt, error) {
-	t := a.newAttempt(sessionOf(ctx), email)
+	t := a.newAttempt(sessionOf(ctx), emailSubject(email))
 	return t, t.begin(sessionOf(ctx).header) //nolint:contextcheck // one call of Redis decides for many requests
 }
 
 // beginRegistration begins a registration, which is a log-in where there is an
 // account: it is no cheaper way to find that out.
 func (a *App) beginRegistration(ctx context.Context, email string) (*attempt, error) {
-	t := a.newAttempt(sessionOf(ctx), email)
+	t := a.newAttempt(sessionOf(ctx), emailSubject(email))
 	t.makes = true
 	return t, t.begin(sessionOf(ctx).header) //nolint:contextcheck // one call of Redis decides for many requests
 }
 
-func (a *App) newAttempt(s *session, email string) *attempt {
+// beginPasswordChange begins a guess of the password of whoever is logged in. The
+// address is the account's; what limits it is how the customer has logged in.
+func (a *App) beginPasswordChange(ctx context.Context, email string) (*attempt, error) {
+	s := sessionOf(ctx)
+	t := a.newAttempt(s, cmp.Or(s.customer(), emailSubject(email)))
+	return t, t.begin(s.header) //nolint:contextcheck // one call of Redis decides for many requests
+}
+
+// newAttempt is one for a customer, by the hashed e-mail address.
+func (a *App) newAttempt(s *session, customer string) *attempt {
 	t := &attempt{limits: a.limits, subject: s.subject, caller: account.Caller{From: s.subject.address}}
-	if browser, ok := s.browserOf(email); ok {
-		t.caller.Known, t.caller.Account = true, emailSubject(email)
+	if browser, ok := s.browserOf(customer); ok {
+		t.caller.Known, t.caller.Account = true, customer
 		t.guess = func(c *charges, of func(string, limit.Quota) limit.Charge) {
 			c.add(classLogin, kindBrowser, browser, of)
 		}
 	} else {
 		t.guess = func(c *charges, of func(string, limit.Quota) limit.Charge) {
-			c.add(classLogin, kindEmail, emailSubject(email), of)
+			c.add(classLogin, kindEmail, customer, of)
 			c.addStranger(classLogin, t.subject, of)
 		}
 	}

@@ -165,7 +165,7 @@ func classify(err error) *Problem {
 		return p
 	case errors.Is(err, account.ErrCredentials):
 		return problem(http.StatusUnauthorized, "wrong-credentials", "Login failed", sentence(err))
-	case errors.Is(err, errNotLoggedIn), errors.Is(err, account.ErrNotFound):
+	case errors.Is(err, errNotLoggedIn), errors.Is(err, errLogInOver), errors.Is(err, account.ErrNotFound):
 		return problem(http.StatusUnauthorized, "not-logged-in", "Nobody is logged in", "Log in with POST /v1/session.")
 	default:
 		if p := classifyUnavailable(err); p != nil {

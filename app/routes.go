@@ -121,8 +121,8 @@ func (a *App) checkoutRoute(api huma.API) {
 func (a *App) customerRoutes(api huma.API) {
 	op := operation
 	const (
-		get, post, put, del              = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
-		unauthorized, notFound, conflict = 401, 404, 409
+		get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
+		notFound, conflict  = http.StatusNotFound, http.StatusConflict
 	)
 	handle(a, api, op(get, "/v1/cart", "get-cart", cartTag, "See the cart"), a.getCart)
 	handle(a, api, op(post, "/v1/cart/items", "add-cart-item", cartTag, "Add units of a SKU", conflict), a.addItem)
@@ -133,13 +133,28 @@ func (a *App) customerRoutes(api huma.API) {
 
 	handle(a, api, op(get, "/v1/orders", "list-orders", orderTag, "List your orders"), a.listOrders)
 	handle(a, api, op(get, "/v1/orders/{id}", "get-order", orderTag, "See one of your orders", notFound), a.getOrder)
+	a.accountRoutes(api)
+}
 
+// accountRoutes are those of who shops here.
+func (a *App) accountRoutes(api huma.API) {
+	op := operation
+	const (
+		get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
+		unauthorized        = http.StatusUnauthorized
+	)
 	a.registerRoute(api)
 	handle(a, api, op(post, "/v1/session", logInOperation, accountTag, "Log in", unauthorized), a.logIn)
 	handle(a, api, op(get, "/v1/session", "who-am-i", accountTag, "See who is logged in", unauthorized), a.whoAmI)
 	logOut := op(del, "/v1/session", "log-out", accountTag, "Log out")
 	logOut.DefaultStatus = http.StatusNoContent
 	handle(a, api, logOut, a.logOut)
+	everywhere := op(del, "/v1/sessions", "log-out-everywhere", accountTag, "Log out in all browsers", unauthorized)
+	everywhere.DefaultStatus = http.StatusNoContent
+	handle(a, api, everywhere, a.logOutEverywhere)
+	password := op(put, "/v1/account/password", "change-password", accountTag, "Change the password, and log out in all other browsers", unauthorized)
+	password.DefaultStatus = http.StatusNoContent
+	handle(a, api, password, a.changePassword)
 }
 
 // registerRoute makes an account, or logs in where there is one.

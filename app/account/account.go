@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -26,6 +27,18 @@ type Account struct {
 	Email     string // as it is stored: lower case, one of the forms of a [Login]
 	Name      string
 	CreatedAt time.Time
+	// PasswordID changes with the stored password. It tells nothing of it.
+	PasswordID PasswordID
+}
+
+// A PasswordID tells a stored password from the one before it, or from one that was
+// hashed anew.
+type PasswordID [16]byte
+
+func passwordID(hash string) (id PasswordID) {
+	sum := sha256.Sum256([]byte(hash))
+	copy(id[:], sum[:])
+	return id
 }
 
 // Config bounds the work of hashing. Zero values mean the defaults.
@@ -128,7 +141,7 @@ SELECT id, email, name, created_at, password_hash FROM account WHERE email = ANY
 	stored := make(map[string]credential, 1)
 	var c credential
 	_, err = pgx.ForEachRow(rows, []any{&c.ID, &c.Email, &c.Name, &c.CreatedAt, &c.Hash}, func() error {
-		c.CreatedAt = c.CreatedAt.UTC()
+		c.CreatedAt, c.PasswordID = c.CreatedAt.UTC(), passwordID(c.Hash)
 		stored[c.Email] = c
 		return nil
 	})
@@ -145,16 +158,15 @@ func (s *Store) insert(ctx context.Context, l Login, name string) (a Account, ma
 INSERT INTO account (id, email, name, password_hash) VALUES ($1, $2, $3, $4)
 ON CONFLICT (email) DO NOTHING
 RETURNING id, email, name, created_at`
-	rows, err := s.pool.Query(ctx, insertAccount, uuid.Must(uuid.NewV7()), l.Email, name, hash)
-	if err != nil {
+	row := s.pool.QueryRow(ctx, insertAccount, uuid.Must(uuid.NewV7()), l.Email, name, hash)
+	switch err := row.Scan(&a.ID, &a.Email, &a.Name, &a.CreatedAt); {
+	case errors.Is(err, pgx.ErrNoRows):
+		return Account{}, false, nil
+	case err != nil:
 		return Account{}, false, err
 	}
-	a, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Account])
-	if errors.Is(err, pgx.ErrNoRows) {
-		return Account{}, false, nil
-	}
-	a.CreatedAt = a.CreatedAt.UTC()
-	return a, err == nil, err
+	a.CreatedAt, a.PasswordID = a.CreatedAt.UTC(), passwordID(hash)
+	return a, true, nil
 }
 
 // match returns the account that has the password. It compares every form of the
@@ -173,7 +185,7 @@ func (s *Store) match(ctx context.Context, stored map[string]credential, l Login
 			}
 			if known && matches {
 				if outdated(c.Hash) || password != normalPassword(password) {
-					s.rehash(ctx, c, password)
+					c.PasswordID = s.rehash(ctx, c, password)
 				}
 				return c.Account, nil
 			}
@@ -182,39 +194,88 @@ func (s *Store) match(ctx context.Context, stored map[string]credential, l Login
 	return Account{}, ErrCredentials
 }
 
-// rehash stores a password's hash by the parameters and in the form of today. The
-// log-in does not depend on it: it takes half of the time that is left at the most,
+// rehash stores a password's hash by the parameters and in the form of today, and
+// returns what is stored then. The log-in does not depend on it: it takes half of the time that is left at the most,
 // and where it fails, the next log-in tries again.
-func (s *Store) rehash(ctx context.Context, c credential, password string) {
+func (s *Store) rehash(ctx context.Context, c credential, password string) PasswordID {
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
 		defer cancel()
 	}
+	id, err := s.replace(ctx, c, password)
+	if err != nil {
+		return c.PasswordID
+	}
+	return id
+}
+
+// errReplaced says that the stored password is another one by now.
+var errReplaced = errors.New("the stored password has changed meanwhile")
+
+// replace stores another hash instead of a credential's.
+func (s *Store) replace(ctx context.Context, c credential, password string) (PasswordID, error) {
 	hash, err := s.hasher.hash(ctx, normalPassword(password))
 	if err != nil {
-		return
+		return PasswordID{}, err
 	}
-	const updateHash = `-- name: account.rehash
+	const updateHash = `-- name: account.replace_hash
 UPDATE account SET password_hash = $3 WHERE id = $1 AND password_hash = $2`
-	s.pool.Exec(ctx, updateHash, c.ID, c.Hash, hash) //nolint:errcheck // see above
+	tag, err := s.pool.Exec(ctx, updateHash, c.ID, c.Hash, hash)
+	if err != nil {
+		return PasswordID{}, err
+	}
+	if tag.RowsAffected() == 0 {
+		return PasswordID{}, errReplaced
+	}
+	return passwordID(hash), nil
+}
+
+// ChangePassword gives an account another password and returns it. It fails with
+// [ErrCredentials] where the current one is another, with [ErrNotFound] or with
+// [ErrBusy]. The caller has checked the new one ([CheckPassword]), and ends the
+// sessions that began before.
+func (s *Store) ChangePassword(ctx context.Context, id uuid.UUID, current, password string) (Account, error) {
+	c, err := s.get(ctx, id)
+	if err != nil {
+		return Account{}, err
+	}
+	for _, form := range passwordForms(current) {
+		matches, err := s.hasher.verify(ctx, c.Hash, form)
+		if err != nil {
+			return Account{}, fmt.Errorf("change password: %w", err)
+		}
+		if !matches {
+			continue
+		}
+		c.PasswordID, err = s.replace(ctx, c, password)
+		if errors.Is(err, errReplaced) { // by somebody who was faster, or a log-in that has hashed it anew
+			return Account{}, ErrCredentials
+		}
+		if err != nil {
+			return Account{}, fmt.Errorf("change password: %w", err)
+		}
+		return c.Account, nil
+	}
+	return Account{}, ErrCredentials
 }
 
 // Get returns an account by its id, or [ErrNotFound].
 func (s *Store) Get(ctx context.Context, id uuid.UUID) (Account, error) {
+	c, err := s.get(ctx, id)
+	return c.Account, err
+}
+
+func (s *Store) get(ctx context.Context, id uuid.UUID) (c credential, err error) {
 	const selectByID = `-- name: account.by_id
-SELECT id, email, name, created_at FROM account WHERE id = $1`
-	rows, err := s.pool.Query(ctx, selectByID, id)
-	if err != nil {
-		return Account{}, fmt.Errorf("read account: %w", err)
-	}
-	a, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Account])
+SELECT id, email, name, created_at, password_hash FROM account WHERE id = $1`
+	err = s.pool.QueryRow(ctx, selectByID, id).Scan(&c.ID, &c.Email, &c.Name, &c.CreatedAt, &c.Hash)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Account{}, ErrNotFound
+		return credential{}, ErrNotFound
 	}
 	if err != nil {
-		return Account{}, fmt.Errorf("read account: %w", err)
+		return credential{}, fmt.Errorf("read account: %w", err)
 	}
-	a.CreatedAt = a.CreatedAt.UTC()
-	return a, nil
+	c.CreatedAt, c.PasswordID = c.CreatedAt.UTC(), passwordID(c.Hash)
+	return c, nil
 }

@@ -320,6 +320,46 @@ func TestOldHashesAreReplaced(t *testing.T) {
 	}
 }
 
+// Only who knows the password changes it; the account stays, and its PasswordID tells
+// that the password is another one.
+func TestChangePassword(t *testing.T) {
+	t.Parallel()
+	store, pool := open(t)
+	first := register(t, store, ann, "correct horse")
+	other := register(t, store, "bob@example.com", "correct horse")
+	before := storedHash(t, pool, ann)
+	if got, err := store.ChangePassword(t.Context(), first.ID, "wrong", "battery staple"); !errors.Is(err, account.ErrCredentials) || got != (account.Account{}) {
+		t.Errorf("with a wrong password: got %v, %v, want ErrCredentials", got, err)
+	}
+	if got, err := store.ChangePassword(t.Context(), uuid.New(), "correct horse", "battery staple"); !errors.Is(err, account.ErrNotFound) {
+		t.Errorf("of nobody: got %v, %v, want ErrNotFound", got, err)
+	}
+	if storedHash(t, pool, ann) != before {
+		t.Error("the password has changed")
+	}
+	changed, err := store.ChangePassword(t.Context(), first.ID, "correct horse", "cafe\u0301 au lait")
+	if err != nil || changed.PasswordID == first.PasswordID {
+		t.Fatalf("got %v, %v, want another PasswordID than %x", changed, err, first.PasswordID)
+	}
+	want := first
+	want.PasswordID = changed.PasswordID
+	for name, get := range map[string]func() (account.Account, error){
+		"changed":   func() (account.Account, error) { return changed, nil },
+		"by id":     func() (account.Account, error) { return store.Get(t.Context(), first.ID) },
+		"logged in": func() (account.Account, error) { return store.Authenticate(t.Context(), login(ann, "caf\u00e9 au lait")) },
+	} {
+		if got, err := get(); err != nil || got != want {
+			t.Errorf("%s: got %v, %v, want %v", name, got, err, want)
+		}
+	}
+	if _, err := store.Authenticate(t.Context(), login(ann, "correct horse")); !errors.Is(err, account.ErrCredentials) {
+		t.Errorf("with the password before: got %v, want ErrCredentials", err)
+	}
+	if got, err := store.Get(t.Context(), other.ID); err != nil || got != other {
+		t.Errorf("somebody else: got %v, %v, want %v", got, err, other)
+	}
+}
+
 // E4: of many who register an address at once, one gets it, and it is that one's password that counts.
 func TestAddressIsTakenOnceByManyAtOnce(t *testing.T) {
 	t.Parallel()

@@ -47,6 +47,12 @@
 // an account that its owner will find. Both count against the limit of new
 // accounts.
 //
+// Nobody gets in by a password that was changed while it was compared: package app
+// looks at [Account].PasswordID again once the session can be ended.
+//
+// What is missing without mail: a password that was forgotten can't be set anew, and
+// an address can't be confirmed.
+//
 // Nobody has proved that an address is theirs, so an account's address decides
 // nothing for anybody but those who log in with it.
 //
