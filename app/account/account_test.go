@@ -344,9 +344,11 @@ func TestChangePassword(t *testing.T) {
 	want := first
 	want.PasswordID = changed.PasswordID
 	for name, get := range map[string]func() (account.Account, error){
-		"changed":   func() (account.Account, error) { return changed, nil },
-		"by id":     func() (account.Account, error) { return store.Get(t.Context(), first.ID) },
-		"logged in": func() (account.Account, error) { return store.Authenticate(t.Context(), login(ann, "caf\u00e9 au lait")) },
+		"changed": func() (account.Account, error) { return changed, nil },
+		"by id":   func() (account.Account, error) { return store.Get(t.Context(), first.ID) },
+		"logged in": func() (account.Account, error) {
+			return store.Authenticate(t.Context(), login(ann, "caf\u00e9 au lait"))
+		},
 	} {
 		if got, err := get(); err != nil || got != want {
 			t.Errorf("%s: got %v, %v, want %v", name, got, err, want)
