@@ -86,10 +86,10 @@ func (a *App) register(ctx context.Context, in *registerInput) (*registerOutput,
 	return out, err
 }
 
-// isControl reports whether a character does something to the screen or the mail
-// that a text is shown in: control characters and line ends, and those that write
-// what follows from the other side (bidirectional overrides, UAX 9). Marks that
-// languages are spelled with are none of them.
+// isControl reports whether a character does something to the screen or the
+// mail that a text is shown in: control characters and line ends, and those
+// that write what follows from the other side (bidirectional overrides, UAX 9).
+// Marks that languages are spelled with are none of them.
 func isControl(r rune) bool {
 	return unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r) ||
 		'\u202a' <= r && r <= '\u202e' || '\u2066' <= r && r <= '\u2069'
@@ -117,10 +117,10 @@ func (a *App) logIn(ctx context.Context, in *logInInput) (*sessionOutput, error)
 	return &sessionOutput{session}, nil
 }
 
-// welcome logs a customer in, who has given this e-mail address: the guest's cart
-// is merged into the account's and the guest's orders become visible to it. The
-// session changes last, so that a failure before leaves a guest who can try again;
-// each step can be repeated.
+// welcome logs a customer in, who has given this e-mail address: the guest's
+// cart is merged into the account's and the guest's orders become visible to
+// it. The session changes last, so that a failure before leaves a guest who can
+// try again; each step can be repeated.
 func (a *App) welcome(ctx context.Context, customer account.Account, email string) (Session, error) {
 	s := sessionOf(ctx)
 	if guest, ok := s.id(guestKey); ok {

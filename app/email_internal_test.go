@@ -35,7 +35,8 @@ func TestNormalEmail(t *testing.T) {
 	}
 }
 
-// No character of Unicode makes an address that of ASCII alone, which would be somebody else's.
+// No character of Unicode makes an address that of ASCII alone, which would be
+// somebody else's.
 func TestNormalEmailNeverTurnsIntoAnother(t *testing.T) {
 	t.Parallel()
 	for r := rune(unicode.MaxASCII + 1); r <= unicode.MaxRune; r++ {

@@ -14,9 +14,9 @@ type passwordInput struct {
 	}
 }
 
-// changePassword gives an account another password, and logs it out in all other
-// browsers. It costs what a log-in costs: who has found a browser that is logged in
-// does not know the password.
+// changePassword gives an account another password, and logs it out in all
+// other browsers. It costs what a log-in costs: who has found a browser that is
+// logged in does not know the password.
 func (a *App) changePassword(ctx context.Context, in *passwordInput) (*struct{}, error) {
 	s := sessionOf(ctx)
 	id, err := s.account()
@@ -48,8 +48,8 @@ func (a *App) changePassword(ctx context.Context, in *passwordInput) (*struct{},
 	return nil, nil
 }
 
-// stillLoggedIn is the problem of a password that was changed, but not every session
-// may be over.
+// stillLoggedIn is the problem of a password that was changed, but not every
+// session may be over.
 func stillLoggedIn(err error) error {
 	p := problemFor(err)
 	p.Detail = "The password was changed, but other browsers may still be logged in. Log in with the new one, and send DELETE /v1/sessions."

@@ -13,8 +13,8 @@ func (v *visitor) changePassword(current, next string) reply {
 	return v.do("PUT", "/v1/account/password", map[string]string{"current_password": current, "new_password": next})
 }
 
-// Who knows the password changes it, and is logged in nowhere else then; who does not
-// has guessed, and nothing has changed.
+// Who knows the password changes it, and is logged in nowhere else then; who
+// does not has guessed, and nothing has changed.
 func TestChangePassword(t *testing.T) {
 	t.Parallel()
 	const next = "another horse battery"

@@ -18,18 +18,19 @@ const (
 	sessionPrefix = "session:"
 	// indexPrefix begins the keys of the sessions of an account.
 	indexPrefix = "account-sessions:"
-	// maxSessions is in how many browsers an account can be logged in. One more ends
-	// the oldest, so that nobody fills Redis with log-ins.
+	// maxSessions is in how many browsers an account can be logged in. One more
+	// ends the oldest, so that nobody fills Redis with log-ins.
 	maxSessions = 100
 )
 
-// sessionIndex knows in which sessions an account is logged in, so that all of them
-// can be ended. It is a sorted set in Redis of their keys, by when they end at the
-// latest. Only log-ins and log-outs touch it: requests cost nothing more for it.
+// sessionIndex knows in which sessions an account is logged in, so that all of
+// them can be ended. It is a sorted set in Redis of their keys, by when they
+// end at the latest. Only log-ins and log-outs touch it: requests cost nothing
+// more for it.
 //
-// A log-in enters its session here before it stores it, and looks afterwards whether
-// it is still there. So a session is either seen by whoever ends all of them, or
-// ends itself.
+// A log-in enters its session here before it stores it, and looks afterwards
+// whether it is still there. So a session is either seen by whoever ends all of
+// them, or ends itself.
 type sessionIndex struct{ client *redis.Client }
 
 // sessionKey is the key under which scs stores a session.

@@ -33,7 +33,8 @@ func (x sessionIndex) store(ctx context.Context, key string) error {
 	return x.client.Set(ctx, key, "a session", time.Minute).Err()
 }
 
-// An account is logged in in so many browsers and not in more: the oldest log-in ends.
+// An account is logged in in so many browsers and not in more: the oldest
+// log-in ends.
 func TestSessionsOfAnAccountAreBounded(t *testing.T) {
 	t.Parallel()
 	x, owner, ctx := newIndex(t), uuid.New(), t.Context()
@@ -63,9 +64,9 @@ func TestSessionsOfAnAccountAreBounded(t *testing.T) {
 	}
 }
 
-// A log-in that falls together with the end of all sessions is ended, or has come
-// after it, or ends itself: what has looked and found itself entered, and was there
-// before all were ended, is gone.
+// A log-in that falls together with the end of all sessions is ended, or has
+// come after it, or ends itself: what has looked and found itself entered, and
+// was there before all were ended, is gone.
 func TestLogInsDuringTheEndOfAll(t *testing.T) {
 	t.Parallel()
 	x, ctx := newIndex(t), t.Context()

@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// isText reports whether all strings of a valid JSON document are Unicode: UTF-8,
-// and escaped surrogates in pairs (RFC 8259, section 8). encoding/json puts U+FFFD
-// for what is not, and passwords that differ would be one.
+// isText reports whether all strings of a valid JSON document are Unicode:
+// UTF-8, and escaped surrogates in pairs (RFC 8259, section 8). encoding/json
+// puts U+FFFD for what is not, and passwords that differ would be one.
 func isText(document []byte) bool {
 	if !utf8.Valid(document) {
 		return false

@@ -25,8 +25,8 @@ func TestIsText(t *testing.T) {
 	}
 }
 
-// FuzzIsText: what is taken is what encoding/json decodes without putting U+FFFD for
-// anything, which it does for exactly what is no Unicode.
+// FuzzIsText: what is taken is what encoding/json decodes without putting
+// U+FFFD for anything, which it does for exactly what is no Unicode.
 func FuzzIsText(f *testing.F) {
 	for _, document := range notText {
 		f.Add(document)

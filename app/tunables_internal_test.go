@@ -2,8 +2,8 @@ package app
 
 import "testing"
 
-// While Redis is away each worker lets a quarter of a person's quota through at least,
-// whichever of the person's quotas is asked: those of the address, too.
+// While Redis is away each worker lets a quarter of a person's quota through at
+// least, whichever of the person's quotas is asked: those of the address, too.
 func TestFloorIsOnePersons(t *testing.T) {
 	t.Parallel()
 	tunables := NewTunables()

@@ -13,7 +13,8 @@ import (
 )
 
 var (
-	// ErrCredentials says that there is no account with this address and password.
+	// ErrCredentials says that there is no account with this address and
+	// password.
 	ErrCredentials = errors.New("e-mail address or password is wrong")
 	// ErrNotFound says that there is no such account any more.
 	ErrNotFound = errors.New("no such account")
@@ -31,8 +32,8 @@ type Account struct {
 	PasswordID PasswordID
 }
 
-// A PasswordID tells a stored password from the one before it, or from one that was
-// hashed anew.
+// A PasswordID tells a stored password from the one before it, or from one that
+// was hashed anew.
 type PasswordID [16]byte
 
 func passwordID(hash string) (id PasswordID) {
@@ -45,8 +46,8 @@ func passwordID(hash string) (id PasswordID) {
 type Config struct {
 	Share int // of the processors that hashing may take, in percent; default 25
 	Procs int // processors of this process; default GOMAXPROCS
-	// Queue is how many known callers may wait for a turn, and how many strangers
-	// besides; default 64 each. More are refused with [ErrBusy].
+	// Queue is how many known callers may wait for a turn, and how many
+	// strangers besides; default 64 each. More are refused with [ErrBusy].
 	Queue int
 }
 
@@ -59,8 +60,8 @@ type Store struct {
 // NewStore returns a Store on a pool that it does not close.
 func NewStore(pool *pgxpool.Pool, cfg Config) *Store { return &Store{pool, newHasher(cfg)} }
 
-// SetShare changes the share of the processors that hashing may take, in percent
-// from 1 to 100.
+// SetShare changes the share of the processors that hashing may take, in
+// percent from 1 to 100.
 func (s *Store) SetShare(percent int) { s.hasher.setShare(percent) }
 
 // Hashing returns what hashing has come to.
@@ -69,8 +70,8 @@ func (s *Store) Hashing() HashStats { return s.hasher.snapshot() }
 // A Login is what a customer says to be let in.
 type Login struct {
 	Email string // in lower case, the form in which new accounts are stored
-	// OldEmail is the form in which an earlier release stored the address; "" or
-	// the same as Email where there is none.
+	// OldEmail is the form in which an earlier release stored the address; ""
+	// or the same as Email where there is none.
 	OldEmail string
 	Password string // valid UTF-8, as it was typed
 }
@@ -169,9 +170,9 @@ RETURNING id, email, name, created_at`
 	return a, true, nil
 }
 
-// match returns the account that has the password. It compares every form of the
-// password with every form of the address, whether there is an account or not: a
-// refusal takes the same time for all addresses.
+// match returns the account that has the password. It compares every form of
+// the password with every form of the address, whether there is an account or
+// not: a refusal takes the same time for all addresses.
 func (s *Store) match(ctx context.Context, stored map[string]credential, l Login) (Account, error) {
 	for _, email := range l.emails() {
 		c, known := stored[email]
@@ -194,9 +195,10 @@ func (s *Store) match(ctx context.Context, stored map[string]credential, l Login
 	return Account{}, ErrCredentials
 }
 
-// rehash stores a password's hash by the parameters and in the form of today, and
-// returns what is stored then. The log-in does not depend on it: it takes half of the time that is left at the most,
-// and where it fails, the next log-in tries again.
+// rehash stores a password's hash by the parameters and in the form of today,
+// and returns what is stored then. The log-in does not depend on it: it takes
+// half of the time that is left at the most, and where it fails, the next
+// log-in tries again.
 func (s *Store) rehash(ctx context.Context, c credential, password string) PasswordID {
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
@@ -231,10 +233,10 @@ UPDATE account SET password_hash = $3 WHERE id = $1 AND password_hash = $2`
 	return passwordID(hash), nil
 }
 
-// ChangePassword gives an account another password and returns it. It fails with
-// [ErrCredentials] where the current one is another, with [ErrNotFound] or with
-// [ErrBusy]. The caller has checked the new one ([CheckPassword]), and ends the
-// sessions that began before.
+// ChangePassword gives an account another password and returns it. It fails
+// with [ErrCredentials] where the current one is another, with [ErrNotFound] or
+// with [ErrBusy]. The caller has checked the new one ([CheckPassword]), and
+// ends the sessions that began before.
 func (s *Store) ChangePassword(ctx context.Context, id uuid.UUID, current, password string) (Account, error) {
 	c, err := s.get(ctx, id)
 	if err != nil {

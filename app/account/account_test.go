@@ -79,7 +79,8 @@ func TestRegisterAndLogIn(t *testing.T) { // E4
 	}
 }
 
-// E4: the answer does not tell which addresses have accounts. That both cost the same is tested beside the hasher.
+// E4: the answer does not tell which addresses have accounts. That both cost
+// the same is tested beside the hasher.
 func TestWrongPasswordAndUnknownAddressLookAlike(t *testing.T) {
 	t.Parallel()
 	store, _ := open(t)
@@ -121,7 +122,8 @@ func TestPasswordsAreTakenWhole(t *testing.T) {
 	}
 }
 
-// E4: the OWASP Password Storage Cheat Sheet's minimum for argon2id: 19 MiB, two iterations, one lane; and a salt for each.
+// E4: the OWASP Password Storage Cheat Sheet's minimum for argon2id: 19 MiB,
+// two iterations, one lane; and a salt for each.
 func TestPasswordsAreStoredAsHashes(t *testing.T) {
 	t.Parallel()
 	store, pool := open(t)
@@ -140,9 +142,9 @@ func TestPasswordsAreStoredAsHashes(t *testing.T) {
 	}
 }
 
-// E4: registration is a log-in where the address has an account: with its password
-// it is the account's, which stays as it is, and with another one it is refused as
-// a wrong log-in is.
+// E4: registration is a log-in where the address has an account: with its
+// password it is the account's, which stays as it is, and with another one it
+// is refused as a wrong log-in is.
 func TestAddressIsTakenOnce(t *testing.T) {
 	t.Parallel()
 	store, pool := open(t)
@@ -215,8 +217,8 @@ func TestRefusalsHashAsOften(t *testing.T) {
 	}
 }
 
-// insert writes an account as an earlier release did, which neither composed the
-// password nor the address.
+// insert writes an account as an earlier release did, which neither composed
+// the password nor the address.
 func insert(t *testing.T, pool *pgxpool.Pool, store *account.Store, email, password string) {
 	t.Helper()
 	register(t, store, "template@example.com", "template horse")
@@ -227,8 +229,8 @@ func insert(t *testing.T, pool *pgxpool.Pool, store *account.Store, email, passw
 	}
 }
 
-// Accounts are found under the form of their address that an earlier release has
-// stored, and where both forms have accounts, each by its password.
+// Accounts are found under the form of their address that an earlier release
+// has stored, and where both forms have accounts, each by its password.
 func TestOldFormsOfAnAddress(t *testing.T) {
 	t.Parallel()
 	store, pool := open(t)
@@ -254,8 +256,8 @@ func TestOldFormsOfAnAddress(t *testing.T) {
 	}
 }
 
-// A password is the same however its accents are written; one that was hashed as
-// it was typed is still taken, and hashed anew.
+// A password is the same however its accents are written; one that was hashed
+// as it was typed is still taken, and hashed anew.
 func TestPasswordsAreComposed(t *testing.T) {
 	t.Parallel()
 	store, pool := open(t)
@@ -289,8 +291,8 @@ func TestPasswordsAreComposed(t *testing.T) {
 	}
 }
 
-// Weaker hashes are replaced at the next log-in, and by no failed one; stronger ones
-// stay.
+// Weaker hashes are replaced at the next log-in, and by no failed one; stronger
+// ones stay.
 func TestOldHashesAreReplaced(t *testing.T) {
 	t.Parallel()
 	store, pool := open(t)
@@ -320,8 +322,8 @@ func TestOldHashesAreReplaced(t *testing.T) {
 	}
 }
 
-// Only who knows the password changes it; the account stays, and its PasswordID tells
-// that the password is another one.
+// Only who knows the password changes it; the account stays, and its PasswordID
+// tells that the password is another one.
 func TestChangePassword(t *testing.T) {
 	t.Parallel()
 	store, pool := open(t)
@@ -362,7 +364,8 @@ func TestChangePassword(t *testing.T) {
 	}
 }
 
-// E4: of many who register an address at once, one gets it, and it is that one's password that counts.
+// E4: of many who register an address at once, one gets it, and it is that
+// one's password that counts.
 func TestAddressIsTakenOnceByManyAtOnce(t *testing.T) {
 	t.Parallel()
 	store, _ := open(t)
@@ -405,7 +408,8 @@ func TestAddressIsTakenOnceByManyAtOnce(t *testing.T) {
 	}
 }
 
-// E4: a row that somebody tampered with lets nobody in, and is no wrong password either: it has to be seen.
+// E4: a row that somebody tampered with lets nobody in, and is no wrong
+// password either: it has to be seen.
 func TestTamperedHashIsAnError(t *testing.T) {
 	t.Parallel()
 	store, pool := open(t)

@@ -11,22 +11,23 @@ import (
 	"time"
 )
 
-// A Caller is who wants a password hashed. It travels in the context of a request.
-// The zero Caller is a stranger whom nothing is known of.
+// A Caller is who wants a password hashed. It travels in the context of a
+// request. The zero Caller is a stranger whom nothing is known of.
 type Caller struct {
-	// Known callers have logged in before, and have their turn before strangers.
+	// Known callers have logged in before, and have their turn before
+	// strangers.
 	Known bool
 	// From is what a caller shares with others who may be the same: an address.
 	// Each gets the same part of the turns.
 	From string
-	// Account is what a known caller shares with its other browsers, wherever they
-	// are. Each has few places in the queue.
+	// Account is what a known caller shares with its other browsers, wherever
+	// they are. Each has few places in the queue.
 	Account string
 }
 
-// places is whose places in the queue are bounded: an account's, or a stranger's
-// address's. Known callers who share an address are customers, and many of them
-// may.
+// places is whose places in the queue are bounded: an account's, or a
+// stranger's address's. Known callers who share an address are customers, and
+// many of them may.
 func (c Caller) places() string {
 	if c.Known {
 		return c.Account
@@ -46,7 +47,8 @@ func callerOf(ctx context.Context) Caller {
 	return c
 }
 
-// BusyError says that there is no turn for a password soon enough. It is [ErrBusy].
+// BusyError says that there is no turn for a password soon enough. It is
+// [ErrBusy].
 type BusyError struct {
 	// Wait is when there may be one.
 	Wait time.Duration
@@ -60,34 +62,35 @@ func (*BusyError) Is(target error) bool { return target == ErrBusy }
 const (
 	defaultShare = 25 // percent
 	defaultQueue = 64
-	// perCaller bounds the places in the queue of an account, and of the strangers
-	// who share an address.
+	// perCaller bounds the places in the queue of an account, and of the
+	// strangers who share an address.
 	perCaller = 8
-	// knownTurns is how many known callers have their turn before a stranger has
-	// one, while both wait: a crowd of customers must not shut new ones out.
+	// knownTurns is how many known callers have their turn before a stranger
+	// has one, while both wait: a crowd of customers must not shut new ones
+	// out.
 	knownTurns = 3
 )
 
-// budget gives out turns to hash, so that hashing takes no more than its share of
-// this process's processors: after each hash its lane rests until the hash's time
-// is the share of the time since it began. There are as many lanes as processors
-// fit into the share, one at least.
+// budget gives out turns to hash, so that hashing takes no more than its share
+// of this process's processors: after each hash its lane rests until the hash's
+// time is the share of the time since it began. There are as many lanes as
+// processors fit into the share, one at least.
 //
-// In any stretch of time T the processors spend at most share x T on hashes, and one
-// hash for each lane. A hash on a machine with too much to do takes longer by the
-// clock than of a processor; it counts as at most slack times the quickest one so
-// far, or logins would be the slower the busier the shop is.
+// In any stretch of time T the processors spend at most share x T on hashes,
+// and one hash for each lane. A hash on a machine with too much to do takes
+// longer by the clock than of a processor; it counts as at most slack times the
+// quickest one so far, or logins would be the slower the busier the shop is.
 //
-// The worst case, in time: a crowd of logins gets turns at the share's rate, one
-// each 80 ms for a hash of 20 ms, one processor and 25 %. Who would wait longer
-// than its context has is told at once when to come back.
+// The worst case, in time: a crowd of logins gets turns at the share's rate,
+// one each 80 ms for a hash of 20 ms, one processor and 25 %. Who would wait
+// longer than its context has is told at once when to come back.
 //
-// The worst case, in places: where the queue is full, the newcomer takes the last
-// place of the address with the most, if that keeps no fewer than the newcomer's
-// has then. Whoever loses a place is told at once when to come back, and could
-// have been refused a moment before as well; nobody waits longer for it, and no
-// more wait. So one address, with any number of browsers and accounts, and one
-// account, from any number of addresses, refuse nobody else.
+// The worst case, in places: where the queue is full, the newcomer takes the
+// last place of the address with the most, if that keeps no fewer than the
+// newcomer's has then. Whoever loses a place is told at once when to come back,
+// and could have been refused a moment before as well; nobody waits longer for
+// it, and no more wait. So one address, with any number of browsers and
+// accounts, and one account, from any number of addresses, refuse nobody else.
 type budget struct {
 	mu      sync.Mutex
 	lanes   int
@@ -146,8 +149,8 @@ func (b *budget) setShare(percent int) {
 	}
 }
 
-// run calls work when its turn comes. The work is so many units, by which the time
-// that it takes is compared with others'.
+// run calls work when its turn comes. The work is so many units, by which the
+// time that it takes is compared with others'.
 func (b *budget) run(ctx context.Context, units int, work func()) error {
 	caller := callerOf(ctx)
 	w, err := b.enter(ctx, caller)

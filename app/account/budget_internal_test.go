@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// These tests are inside the package because they work with hashes that take as long
-// as they say, in virtual time: nothing else shows a budget without looking at a
-// clock.
+// These tests are inside the package because they work with hashes that take as
+// long as they say, in virtual time: nothing else shows a budget without
+// looking at a clock.
 
 // hashing is a budget in a bubble.
 type hashing struct {
@@ -66,8 +66,8 @@ func pause(d time.Duration) {
 
 const hashTime = 20 * time.Millisecond
 
-// The budget's promise: whatever comes, hashes take their share of the time and one
-// hash at most, one at a time for a worker with one processor.
+// The budget's promise: whatever comes, hashes take their share of the time and
+// one hash at most, one at a time for a worker with one processor.
 func TestHashingStaysWithinItsShare(t *testing.T) {
 	t.Parallel()
 	state := uint64(1)
@@ -136,8 +136,8 @@ func TestWhoHasTheNextTurn(t *testing.T) {
 	})
 }
 
-// One address can't use the budget up: it has few places, and others wait for its
-// next turn at the most.
+// One address can't use the budget up: it has few places, and others wait for
+// its next turn at the most.
 func TestOneAddressCannotUseTheBudgetUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -164,8 +164,8 @@ func TestOneAddressCannotUseTheBudgetUp(t *testing.T) {
 	})
 }
 
-// So many wait and not one more, and who would wait for too long is told at once,
-// and when to come back.
+// So many wait and not one more, and who would wait for too long is told at
+// once, and when to come back.
 func TestHashesAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -264,8 +264,9 @@ func TestShareChanges(t *testing.T) {
 	}
 }
 
-// One caller, with any number of browsers and whatever it shares with itself, never
-// refuses another's log-in: an account, an address, and strangers at one address.
+// One caller, with any number of browsers and whatever it shares with itself,
+// never refuses another's log-in: an account, an address, and strangers at one
+// address.
 func TestOneCallerRefusesNobodyElse(t *testing.T) {
 	t.Parallel()
 	const requestTime = 3 * time.Second // what a log-in has
@@ -312,8 +313,8 @@ func TestOneCallerRefusesNobodyElse(t *testing.T) {
 	}
 }
 
-// Whoever comes, no more wait than there is room for, nobody waits for ever, and
-// who has a place loses it only to somebody with fewer.
+// Whoever comes, no more wait than there is room for, nobody waits for ever,
+// and who has a place loses it only to somebody with fewer.
 func TestPlacesAreTakenFromWhoHasMost(t *testing.T) {
 	t.Parallel()
 	state := uint64(2)

@@ -18,7 +18,8 @@ func phc(password string, memory, rounds uint32, lanes uint8) string {
 // PHC returns a password's hash with the given parameters.
 func PHC(password string, memory, rounds uint32) string { return phc(password, memory, rounds, 1) }
 
-// HashAsTyped returns a password's hash by today's parameters, without composing it.
+// HashAsTyped returns a password's hash by today's parameters, without
+// composing it.
 func HashAsTyped(password string) string {
 	return phc(password, memoryKiB, iterations, parallelism)
 }

@@ -23,8 +23,8 @@ const (
 	hashBytes   = 32
 )
 
-// The bounds within which stored parameters are believed: a row that was tampered
-// with must not eat the machine.
+// The bounds within which stored parameters are believed: a row that was
+// tampered with must not eat the machine.
 const (
 	maxMemoryKiB  = 256 * 1024
 	maxIterations = 16
@@ -98,7 +98,8 @@ func outdated(encoded string) bool {
 	return err == nil && work(h.memoryKiB, h.rounds) < work(memoryKiB, iterations)
 }
 
-// verify reports whether a password has this hash, in constant time for a given hash.
+// verify reports whether a password has this hash, in constant time for a given
+// hash.
 func (h *hasher) verify(ctx context.Context, encoded, password string) (matches bool, err error) {
 	stored, err := parseHash(encoded)
 	if err != nil {

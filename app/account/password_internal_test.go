@@ -25,9 +25,9 @@ func fill(h *hasher) (leave func()) {
 	}
 }
 
-// E4: an unknown address is hashed for like a known one. Where nobody may hash, both
-// are turned away, also at registration; and what an unknown address is compared
-// with costs as much as any hash made today.
+// E4: an unknown address is hashed for like a known one. Where nobody may hash,
+// both are turned away, also at registration; and what an unknown address is
+// compared with costs as much as any hash made today.
 func TestUnknownAddressCostsAsMuch(t *testing.T) {
 	t.Parallel()
 	store := NewStore(dbtest.Pool(t), Config{Queue: 1, Share: 100})
@@ -68,7 +68,8 @@ func TestUnknownAddressCostsAsMuch(t *testing.T) {
 	}
 }
 
-// E4: a hash made with yesterday's parameters, or tomorrow's, still lets its owner in.
+// E4: a hash made with yesterday's parameters, or tomorrow's, still lets its
+// owner in.
 func TestStoredHashNamesItsParameters(t *testing.T) {
 	t.Parallel()
 	h := newHasher(Config{Share: 100})
@@ -126,7 +127,8 @@ func TestMalformedHashesMatchNothing(t *testing.T) { // E4
 	}
 }
 
-// FuzzVerify: E4, whatever a row holds, verifying neither panics nor lets in somebody who does not know the password.
+// FuzzVerify: E4, whatever a row holds, verifying neither panics nor lets in
+// somebody who does not know the password.
 func FuzzVerify(f *testing.F) {
 	good := phc("secret", 64, 1, 1)
 	f.Add(good)

@@ -11,15 +11,16 @@ import (
 )
 
 // minPassword is the shortest password in code points: what NIST SP 800-63B-4,
-// section 3.1.1.2, and OWASP ask for beside a second factor. Fifteen without one
-// would be NIST's; a shop that asks for them loses customers at the till to those
-// that don't.
+// section 3.1.1.2, and OWASP ask for beside a second factor. Fifteen without
+// one would be NIST's; a shop that asks for them loses customers at the till to
+// those that don't.
 const minPassword = 8
 
 var (
 	// ErrShortPassword says that a password has too few characters.
 	ErrShortPassword = errors.New("has fewer than 8 characters")
-	// ErrWeakPassword says that a password is one of those that are guessed first.
+	// ErrWeakPassword says that a password is one of those that are guessed
+	// first.
 	ErrWeakPassword = errors.New("is too easy to guess, being a common one, the e-mail address or a simple pattern: choose another")
 )
 
@@ -35,10 +36,11 @@ func passwordForms(password string) []string {
 	return []string{password}
 }
 
-// CheckPassword refuses a new password that is guessed first (NIST SP 800-63B-4,
-// section 3.1.1.2): a common one, also with digits and signs behind it, the
-// owner's e-mail address or a part of it, and simple patterns. It fails with
-// [ErrShortPassword] or [ErrWeakPassword], whose texts go after "password".
+// CheckPassword refuses a new password that is guessed first (NIST SP
+// 800-63B-4, section 3.1.1.2): a common one, also with digits and signs behind
+// it, the owner's e-mail address or a part of it, and simple patterns. It fails
+// with [ErrShortPassword] or [ErrWeakPassword], whose texts go after
+// "password".
 func CheckPassword(password, email string) error {
 	password = normalPassword(password)
 	if utf8.RuneCountInString(password) < minPassword {
@@ -60,8 +62,9 @@ func CheckPassword(password, email string) error {
 	return nil
 }
 
-// isPattern reports whether a password has fewer than four different characters,
-// is blank, or is a row of neighbours such as 12345678 and hgfedcba.
+// isPattern reports whether a password has fewer than four different
+// characters, is blank, or is a row of neighbours such as 12345678 and
+// hgfedcba.
 func isPattern(password string) bool {
 	different := map[rune]bool{}
 	up, down, blank := true, true, true
@@ -78,10 +81,10 @@ func isPattern(password string) bool {
 	return len(different) < 4 || blank || up || down
 }
 
-// commonPasswords are those that everybody knows to try first, in lower case and
-// without what CheckPassword takes off their end. It is short on purpose: it
-// stops what somebody tries ten times in a quarter of an hour, which is what the
-// limits of log-ins allow.
+// commonPasswords are those that everybody knows to try first, in lower case
+// and without what CheckPassword takes off their end. It is short on purpose:
+// it stops what somebody tries ten times in a quarter of an hour, which is what
+// the limits of log-ins allow.
 var commonPasswords = func() map[string]bool {
 	const words = `
 password passwort passwd passw0rd p@ssw0rd p@ssword pa$$word pa55word passphrase mypassword thepassword newpassword

@@ -8,7 +8,8 @@ import (
 	"doorbuster/app/account"
 )
 
-// What everybody tries first is refused, and what people choose with care is not.
+// What everybody tries first is refused, and what people choose with care is
+// not.
 func TestCheckPassword(t *testing.T) {
 	t.Parallel()
 	const email = "ada.lovelace@analytical.example"

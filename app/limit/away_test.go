@@ -67,8 +67,8 @@ func TestRedisAwayAndBack(t *testing.T) {
 	until("back", false)
 }
 
-// Whatever Redis says, and however often it goes, nobody is refused for it: with a
-// fresh key each time, all pass.
+// Whatever Redis says, and however often it goes, nobody is refused for it:
+// with a fresh key each time, all pass.
 func TestNeverClosesTheShop(t *testing.T) {
 	t.Parallel()
 	for name, reply := range map[string]string{
@@ -94,10 +94,10 @@ func TestNeverClosesTheShop(t *testing.T) {
 	}
 }
 
-// While Redis is away, a worker lets through its part of a quota and no less than the
-// floor; all workers together no more than the parts, or the floors where those are
-// more; and one worker alone, or four with a floor of a quarter, no more than Redis
-// would.
+// While Redis is away, a worker lets through its part of a quota and no less
+// than the floor; all workers together no more than the parts, or the floors
+// where those are more; and one worker alone, or four with a floor of a
+// quarter, no more than Redis would.
 func TestShareHasAFloor(t *testing.T) {
 	t.Parallel()
 	r := random(t)

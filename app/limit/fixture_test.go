@@ -17,8 +17,8 @@ import (
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// patient is the time limit where a test counts exactly, on a machine with too much
-// to do.
+// patient is the time limit where a test counts exactly, on a machine with too
+// much to do.
 const patient = 10 * time.Second
 
 func client(t testing.TB, url string) *redis.Client {

@@ -15,8 +15,8 @@ type history struct {
 
 type event struct{ at, units int64 }
 
-// most is the largest excess of any stretch of time over what a quota lets through
-// in it.
+// most is the largest excess of any stretch of time over what a quota lets
+// through in it.
 func (h *history) most(q Quota) (excess int64) {
 	for i, first := range h.passed {
 		sum := int64(0)
@@ -28,9 +28,9 @@ func (h *history) most(q Quota) (excess int64) {
 	return excess
 }
 
-// The property that the algorithm is for, and that script and memory agree on: in no
-// stretch of time more than the burst and what has come back in it; and what may
-// pass does.
+// The property that the algorithm is for, and that script and memory agree on:
+// in no stretch of time more than the burst and what has come back in it; and
+// what may pass does.
 func TestNeverMoreThanBurstAndRate(t *testing.T) {
 	t.Parallel()
 	r := random(t)
@@ -76,8 +76,8 @@ func TestNeverMoreThanBurstAndRate(t *testing.T) {
 	}
 }
 
-// Script and memory agree on groups of charges too: all or none, whatever is looked
-// at, booked and given back.
+// Script and memory agree on groups of charges too: all or none, whatever is
+// looked at, booked and given back.
 func TestScriptAndMemoryAgree(t *testing.T) {
 	t.Parallel()
 	r := random(t)
@@ -123,8 +123,8 @@ func TestScriptAndMemoryAgree(t *testing.T) {
 	}
 }
 
-// A quota lower than what something costs is passed all the same, once it is full:
-// no setting closes the shop.
+// A quota lower than what something costs is passed all the same, once it is
+// full: no setting closes the shop.
 func TestNoQuotaIsTooLow(t *testing.T) {
 	t.Parallel()
 	memory := newLocal()

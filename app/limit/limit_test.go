@@ -88,8 +88,8 @@ func TestCrowdSharesCalls(t *testing.T) {
 	}
 }
 
-// What was refused is refused from memory for a second at most, and not longer than
-// it has to be.
+// What was refused is refused from memory for a second at most, and not longer
+// than it has to be.
 func TestFloodIsRefusedFromMemory(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

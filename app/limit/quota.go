@@ -15,8 +15,8 @@ type Quota struct {
 	Window time.Duration // in which they come back
 }
 
-// The bounds of a quota. Times are counted in microseconds, and Lua has floating
-// point numbers of 53 bits.
+// The bounds of a quota. Times are counted in microseconds, and Lua has
+// floating point numbers of 53 bits.
 const (
 	maxUnits  = 1_000_000
 	minWindow = time.Second
@@ -80,8 +80,8 @@ type Charge struct {
 	Need int64
 	// Cost is how many units it takes, or gives back if it is negative.
 	Cost int64
-	// Floor is how many units of the quota each worker lets through at least while
-	// it decides by itself. 0: its part of the quota alone.
+	// Floor is how many units of the quota each worker lets through at least
+	// while it decides by itself. 0: its part of the quota alone.
 	Floor int64
 }
 
@@ -102,8 +102,8 @@ func Take(key string, q Quota, units int64) Charge {
 // Look needs a unit and takes none.
 func Look(key string, q Quota) Charge { return Charge{Key: key, Quota: q, Need: min(1, q.Units)} }
 
-// Book takes units without asking whether there are any. The key's debt is bounded
-// by one window.
+// Book takes units without asking whether there are any. The key's debt is
+// bounded by one window.
 func Book(key string, q Quota, units int64) Charge {
 	return Charge{Key: key, Quota: q, Cost: min(units, q.Units)}
 }

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// The units of unlimited quotas are nobody's business, and the others keep their places.
+// The units of unlimited quotas are nobody's business, and the others keep
+// their places.
 func TestUnlimited(t *testing.T) {
 	t.Parallel()
 	l := open(t, Config{Timeout: patient})
