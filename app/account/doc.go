@@ -68,8 +68,9 @@
 // ([Config]): a quarter of this process's processors, and one hash at a time
 // where that is less than one. Others wait within their context's deadline:
 // known callers before strangers, and all in turns by where they come from
-// ([Caller]). Where the queue is full, a caller who has fewer places than
-// others takes the last place of the one who has most, so nobody can use the
-// budget up: a caller who waits alone is refused only where at least as many
-// others wait as the queue is long, each from an address of its own.
+// ([Caller]). Where the queue is full, a caller who has fewer places than others
+// takes the last place of the one who has most, so nobody can use the budget up:
+// a caller who waits alone is refused only where as many others wait as the queue
+// is long, each from an address of its own, or where its turn would come after
+// its deadline.
 package account
