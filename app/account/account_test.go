@@ -194,7 +194,8 @@ func TestRefusalsHashAsOften(t *testing.T) {
 		{"plain", "wrong horse", []account.Login{{Email: ann}, {Email: "nobody@example.com"}}, 1},
 		{"decomposed password", "wrong horse\u0301", []account.Login{{Email: ann}, {Email: "nobody@example.com"}}, 2},
 		{"two forms of the address", "wrong horse", []account.Login{
-			{Email: "ada@xn--bcher-kva.example", OldEmail: "ada@b\u00fccher.example"}, {Email: "eve@xn--bcher-kva.example", OldEmail: "eve@b\u00fccher.example"},
+			{Email: "ada@xn--bcher-kva.example", OldEmail: "ada@b\u00fccher.example"},
+			{Email: "eve@xn--bcher-kva.example", OldEmail: "eve@b\u00fccher.example"},
 			{Email: ann, OldEmail: "\u00e4nn@example.com"},
 		}, 2},
 	} {

@@ -103,7 +103,7 @@ computer internet samsung google facebook instagram flower cheese chocolate butt
 shopping shopper customer blackfriday black-friday doorbuster doorbusters midnight
 `
 	common := map[string]bool{}
-	for _, word := range strings.Fields(words) {
+	for word := range strings.FieldsSeq(words) {
 		common[word] = true
 	}
 	return common
