@@ -59,7 +59,7 @@ func TestBadInput(t *testing.T) {
 		{"too many", "POST", "/v1/cart/items", `{"sku": "KETTLE", "quantity": 100000}`, nil, 422, "invalid-request", "quantity"},
 		{"overflow of 32 bits", "POST", "/v1/cart/items", `{"sku": "KETTLE", "quantity": 4294967297}`, nil, 422, "invalid-request", "quantity"},
 		{"overflow of 64 bits", "POST", "/v1/cart/items", `{"sku": "KETTLE", "quantity": 18446744073709551617}`, nil, 422, "invalid-request", "quantity"},
-		{"endless number", "POST", "/v1/cart/items", `{"sku": "KETTLE", "quantity": 1e309}`, nil, 400, "invalid-request", ""},
+		{"endless number", "POST", "/v1/cart/items", `{"sku": "KETTLE", "quantity": 1e309}`, nil, 422, "invalid-request", "quantity"},
 		{"unknown SKU", "POST", "/v1/cart/items", `{"sku": "NONSENSE", "quantity": 1}`, nil, 422, "invalid-request", "sku"},
 		{"SKU that is no text", "POST", "/v1/cart/items", `{"sku": "\u0000", "quantity": 1}`, nil, 422, "invalid-request", "sku"},
 		{"1 MiB", "POST", "/v1/cart/items", mebibyte, nil, 413, "too-large", ""},
@@ -69,8 +69,7 @@ func TestBadInput(t *testing.T) {
 		{"another case", "POST", "/v1/cart/items", `{"sku": "KETTLE", "quantity": 1, "QUANTITY": -5}`, nil, 422, "invalid-request", "QUANTITY"},
 		{"another case alone", "POST", "/v1/cart/items", `{"SKU": "KETTLE", "quantity": 1}`, nil, 422, "invalid-request", "SKU"},
 		{"another k", "POST", "/v1/cart/items", `{"s\u212au": "KETTLE", "quantity": 1}`, nil, 422, "invalid-request", "sku"},
-		{"float for a whole number", "POST", "/v1/cart/items", `{"sku": "KETTLE", "quantity": 1e0}`, nil, 422, "invalid-request", "quantity"},
-		{"gzip", "POST", "/v1/cart/items", `{"sku": "KETTLE", "quantity": 1}`, []string{"Content-Encoding", "gzip"}, 415, "unsupported-media-type", ""},
+				{"gzip", "POST", "/v1/cart/items", `{"sku": "KETTLE", "quantity": 1}`, []string{"Content-Encoding", "gzip"}, 415, "unsupported-media-type", ""},
 		{"unknown discount", "PUT", "/v1/cart/discount", `{"code": "NONSENSE"}`, nil, 422, "invalid-request", "code"},
 		{"malformed discount", "PUT", "/v1/cart/discount", `{"code": "a b"}`, nil, 422, "invalid-request", "code"},
 

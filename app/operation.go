@@ -106,12 +106,9 @@ func problemResponses(api huma.API, op huma.Operation) map[string]*huma.Response
 	if op.Method != http.MethodGet {
 		statuses = append(statuses, http.StatusForbidden)
 	}
-	if op.Method == http.MethodPost || op.Method == http.MethodPut {
-		statuses = append(statuses, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
-			http.StatusRequestTimeout, http.StatusUnprocessableEntity)
-	} else {
-		statuses = append(statuses, http.StatusUnprocessableEntity)
-	}
+	// Whatever it is sent to, a body can be wrong.
+	statuses = append(statuses, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
+		http.StatusRequestTimeout, http.StatusUnprocessableEntity)
 	schema := schemaOf[Problem](api, "Problem")
 	for _, status := range statuses {
 		responses[strconv.Itoa(status)] = &huma.Response{

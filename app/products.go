@@ -228,9 +228,9 @@ func parseListQuery(values url.Values) (listQuery, error) {
 		value := given[0]
 		switch name {
 		case "limit":
-			n, err := strconv.Atoi(value)
-			if err != nil || n < 1 || n > maxLimit {
-				return query, invalid("query", name, fmt.Sprintf("is not a whole number from 1 to %d", maxLimit))
+			n, err := parseLimit(value)
+			if err != nil {
+				return query, err
 			}
 			query.limit = n
 		case "cursor":

@@ -73,7 +73,7 @@ func (a *App) routes() (http.Handler, error) {
 	r.Get("/docs", docs.ServeHTTP)
 	r.Get("/docs/*", docs.ServeHTTP)
 	r.Get("/", http.RedirectHandler("/docs", http.StatusFound).ServeHTTP)
-	return a.edge(a.shortcut(r)), nil
+	return a.edge(a.whole(a.shortcut(r))), nil
 }
 
 // shortcut takes the read of a product past the router, which is two thirds of what the handler costs otherwise (four of

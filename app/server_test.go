@@ -85,6 +85,7 @@ type host struct {
 func (h *host) Unready() bool               { return h.unready.Load() }
 func (h *host) Draining() bool              { return h.draining.Load() }
 func (h *host) DrainBegan() <-chan struct{} { return h.began }
+func (h *host) OnDrain(func()) func() bool  { return func() bool { return true } }
 func (h *host) InFlight() int               { return 7 }
 func (h *host) Requests() int64             { return 99 }
 func (h *host) Memory() int64               { return 1 << 20 }
