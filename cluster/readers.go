@@ -85,9 +85,9 @@ type recipient interface {
 	cut()          // ends it
 }
 
-// readerInterval is how often the watch looks. A time that passes between two
-// looks counts as twice that at most: what is more, this process was stopped,
-// or had no processor, and that is not the client's fault.
+// readerInterval is how often the watch looks. The time between two looks counts
+// as that at most: when it was more, this process was stopped, or had no
+// processor, and that is not the client's fault.
 const readerInterval = 250 * time.Millisecond
 
 // readerWatch ends answers that their clients don't take. It belongs to the
@@ -136,7 +136,7 @@ func (s *Server) watchReaders(done <-chan struct{}) {
 
 // look judges those whose writes are under way.
 func (w *readerWatch) look(now time.Time, writing []recipient) {
-	passed := min(now.Sub(w.last), 2*readerInterval)
+	passed := min(now.Sub(w.last), readerInterval)
 	w.last = now
 	for _, r := range writing {
 		known := w.slow[r]
