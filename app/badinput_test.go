@@ -69,7 +69,7 @@ func TestBadInput(t *testing.T) {
 		{"another case", "POST", "/v1/cart/items", `{"sku": "KETTLE", "quantity": 1, "QUANTITY": -5}`, nil, 422, "invalid-request", "QUANTITY"},
 		{"another case alone", "POST", "/v1/cart/items", `{"SKU": "KETTLE", "quantity": 1}`, nil, 422, "invalid-request", "SKU"},
 		{"another k", "POST", "/v1/cart/items", `{"s\u212au": "KETTLE", "quantity": 1}`, nil, 422, "invalid-request", "sku"},
-				{"gzip", "POST", "/v1/cart/items", `{"sku": "KETTLE", "quantity": 1}`, []string{"Content-Encoding", "gzip"}, 415, "unsupported-media-type", ""},
+		{"gzip", "POST", "/v1/cart/items", `{"sku": "KETTLE", "quantity": 1}`, []string{"Content-Encoding", "gzip"}, 415, "unsupported-media-type", ""},
 		{"unknown discount", "PUT", "/v1/cart/discount", `{"code": "NONSENSE"}`, nil, 422, "invalid-request", "code"},
 		{"malformed discount", "PUT", "/v1/cart/discount", `{"code": "a b"}`, nil, 422, "invalid-request", "code"},
 
