@@ -2,17 +2,33 @@
 //
 // # The life of a request
 //
-// [App.edge] names it (X-Request-Id) and answers for panics. routes.go, one screen, sends it on:
+// [App.edge] names it (X-Request-Id) and answers for panics, and body.go reads the body, if there is one, before anything
+// else is done: 16 KiB at most, within 5 s, or within 2 s once the worker leaves. Who sends it more slowly is told 408, and has
+// held nothing but a connection. routes.go, one screen, sends it on:
 //
 //   - Catalogue reads are plain handlers on an answer cache (answers.go): encoded answers, half a second old at most while
 //     PostgreSQL answers, older while it does not. What is not in memory waits at a gate (misses.go), for a second at the
 //     most, and is called off when nobody waits for it any more (flight.go); a hit never waits. That there is nothing is
-//     remembered for a second.
+//     remembered for a second. A browser or a shared cache may keep an answer, and has to ask each time whether it still
+//     holds (304): the second within which a change is seen is used up here.
 //   - Everything that knows its customer passes the cross-origin check and the session middleware, then its limits
 //     (limits.go), and is a typed handler: huma validates the input against the OpenAPI schema, the handler asks a domain
 //     package and returns a value or an error.
 //
 // problem.go is the one place where an error becomes an answer and a log line.
+//
+// Whoever does not take an answer is cut by the server that the App runs in: see cluster.Server.ResponseRate.
+//
+// # Before a worker is ready
+//
+// [App.Warm] reads the front pages, and the products on them, into memory (warm.go), within two seconds at the most: a worker that
+// takes over in the middle of a crowd does not begin with all of it at PostgreSQL.
+//
+// # Other origins
+//
+// There is no CORS: OPTIONS is answered with 405, and a browser lets no page of another origin read an answer. The storefront
+// is served from the shop's own origin, by a proxy in front of both, so that the session's cookie is a first-party one and
+// unsafe requests from elsewhere can be refused (403) without a list of who may.
 //
 // # Limits
 //

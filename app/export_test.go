@@ -36,3 +36,6 @@ const ListCacheSize = listCacheSize
 
 // CatalogueAcquires is how often a read of the catalogue took a connection.
 func (a *App) CatalogueAcquires() int64 { return a.pools.of[catalogueClass].Stat().AcquireCount() }
+
+// NewPages is how many pages were asked for that were not in memory.
+func (a *App) NewPages() int64 { return a.misses.asked[newPage].Load() }

@@ -49,6 +49,12 @@ func (a *App) newMetrics() *metrics {
 				func() float64 { return float64(gate.turnedAway.Load()) }),
 		)
 	}
+	for l, name := range laneNames {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "shop_catalogue_questions_total", ConstLabels: prometheus.Labels{"about": name},
+			Help: "Questions of the catalogue to PostgreSQL: about answers that were in memory, but old, and such that were not. All other reads are from memory.",
+		}, func() float64 { return float64(a.misses.asked[l].Load()) }))
+	}
 	for classes, pool := range a.pools.named {
 		m.ofPool(classes, pool)
 	}

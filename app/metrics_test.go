@@ -222,7 +222,7 @@ func TestMetricsAreBounded(t *testing.T) {
 					continue
 				}
 				for label, value := range labels {
-					if !map[string]bool{"operation": true, "outcome": true, "gate": true, "class": true}[label] || !regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`).MatchString(value) {
+					if !map[string]bool{"operation": true, "outcome": true, "gate": true, "class": true, "about": true}[label] || !regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`).MatchString(value) {
 						t.Errorf("%s has %s=%q", name, label, value)
 					}
 				}

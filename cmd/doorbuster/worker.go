@@ -190,6 +190,7 @@ func (c *shopFlags) serve(env *environment, databases databaseFlags, seat seat) 
 		return err
 	}
 	server.HTTP = shop.HTTPServer()
+	shop.Warm(seat.stop) //nolint:errcheck // whoever reads a page tells if there is trouble
 	err = seat.serve(server, shop)
 	if !errors.Is(err, cluster.ErrCut) {
 		shop.Close() // it waits for requests that still hold a connection, and those that were cut may
