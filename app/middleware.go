@@ -69,7 +69,9 @@ func (a *App) edge(next http.Handler) http.Handler {
 			id = ids.next()
 		}
 		h[headerRequestID] = []string{id}
-		h[headerWorker] = worker
+		if a.cfg.RevealWorkers {
+			h[headerWorker] = worker
+		}
 		h["X-Content-Type-Options"] = nosniff
 		rw := responses.Get().(*response) //nolint:forcetypeassert // the pool holds nothing else
 		rw.ResponseWriter, rw.status, rw.host = w, 0, a.cfg.Host

@@ -57,6 +57,7 @@ func (c *devCommand) Run(env *environment) (err error) {
 	}
 	defer forget()
 	c.PlainHTTP = true // there is no TLS in front of it
+	c.RevealWorkers = true
 	// Whoever tries it from this machine may play many customers, each with an address.
 	c.TrustedProxies = cmp.Or(c.TrustedProxies, "127.0.0.0/8,::1")
 	return c.runShop(env, databases, func(addr string) { say("%s", c.welcome(addr, databases)) })

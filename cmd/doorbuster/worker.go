@@ -34,6 +34,7 @@ type shopFlags struct {
 	LameDuck         time.Duration `name:"lame-duck" env:"LAME_DUCK" default:"0s" help:"How long a worker that leaves keeps idle connections, to tell their clients with the next answer. 0: 5s, or half of the drain timeout if that is less."`
 	HoldTTL          time.Duration `name:"hold-ttl" env:"HOLD_TTL" default:"2m" help:"How long an unpaid order keeps its units."`
 	PlainHTTP        bool          `name:"plain-http" env:"PLAIN_HTTP" help:"Let the session cookie go over plain HTTP. For demonstrations."`
+	RevealWorkers    bool          `name:"reveal-workers" env:"REVEAL_WORKERS" help:"Tell everybody which process answers (X-Worker), and in /health its release, memory and load. Always with dev."`
 	TrustedProxies   string        `name:"trusted-proxies" env:"TRUSTED_PROXIES" placeholder:"LIST" help:"Proxies whose X-Forwarded-For is believed: addresses and prefixes such as 10.0.0.0/8, separated by commas; unix for those on a Unix socket; none. By default none with serve and worker, and this machine with dev."`
 	Limits           string        `name:"limits" env:"LIMITS" placeholder:"LIST" help:"Limits other than the defaults, separated by commas: NAME=UNITS/WINDOW, such as login-email=10/15m, or NAME=off. \"doorbuster set limit-NAME=...\" changes one while the shop runs. The defaults: ${limits}."`
 	PasswordShare    int           `name:"password-share" env:"PASSWORD_SHARE" default:"25" help:"Part of a worker's processors that hashing passwords may take, in percent."`
@@ -176,7 +177,7 @@ func (c *shopFlags) serve(env *environment, databases databaseFlags, seat seat) 
 	shop, err := app.New(seat.stop, app.Config{
 		DatabaseURL: databases.DatabaseURL, RedisURL: databases.RedisURL, SchemaVersion: migrations.Latest, MaxConns: c.DatabaseMaxConns,
 		Workers: seat.workers,
-		Slot:    seat.slot, Release: seat.release, Host: server, Siblings: seat.siblings, PlainHTTP: c.PlainHTTP,
+		Slot:    seat.slot, Release: seat.release, Host: server, Siblings: seat.siblings, PlainHTTP: c.PlainHTTP, RevealWorkers: c.RevealWorkers,
 		TrustedProxies: c.TrustedProxies, Tunables: env.tunables,
 		Payment:  payment.SimulatorConfig{Latency: c.PaymentLatency, Outage: c.PaymentOutage, Hang: c.PaymentHang},
 		Checkout: checkout.Config{PaymentTimeout: c.PaymentTimeout, HoldTTL: c.HoldTTL, Plain: c.CheckoutPlain},

@@ -81,7 +81,7 @@ func (s *Shop) environment(runtimeDir string, more ...string) []string {
 	env := []string{
 		"DATABASE_URL=" + s.Stack.Postgres.URL(), "REDIS_URL=" + s.Stack.Redis.URL(), "XDG_RUNTIME_DIR=" + runtimeDir,
 		"TRUSTED_PROXIES=127.0.0.0/8", // customers have addresses of their own in X-Forwarded-For
-		"ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0", "LOG_FORMAT=json",
+		"ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0", "LOG_FORMAT=json", "REVEAL_WORKERS=true",
 	}
 	for _, v := range os.Environ() {
 		if name, _, _ := strings.Cut(v, "="); name == "PATH" || name == "HOME" || name == "TMPDIR" {
