@@ -17,7 +17,7 @@ import (
 // Order is an order as its buyer sees it.
 type Order struct {
 	ID           uuid.UUID     `json:"id" format:"uuid"`
-	Number       string        `json:"number" doc:"For people" example:"100001"`
+	Number       string        `json:"number" doc:"For people. It is unique, and tells neither when nor how many" example:"1829403377"`
 	Status       string        `json:"status" enum:"pending,confirmed,cancelled" doc:"pending: the payment provider has not answered yet. Repeat the request with the same Idempotency-Key, or read the order"`
 	CancelReason string        `json:"cancel_reason,omitempty" enum:"declined,payment_failed,expired" doc:"Nothing was charged in any case"`
 	Email        string        `json:"email"`

@@ -85,7 +85,7 @@ func TestBatchAllotsByArrival(t *testing.T) {
 		same(t, "units of "+code, want, s.available(code))
 	}
 	for i := 1; i < len(placed); i++ {
-		if a, b := placed[0].Order, placed[i].Order; b.Number != 0 && (b.Number <= a.Number || b.ID == a.ID) {
+		if a, b := placed[0].Order, placed[i].Order; b.Number == a.Number || b.Number != 0 && b.ID == a.ID {
 			t.Errorf("order %d has number %d, the first %d", i, b.Number, a.Number)
 		}
 	}

@@ -33,7 +33,7 @@ const (
 // Order is what a customer bought, or tried to.
 type Order struct {
 	ID           uuid.UUID // version 7: sorts by time
-	Number       int64     // for people
+	Number       int64     // for people; not in the order of the orders
 	Email        string
 	Status       Status
 	CancelReason CancelReason // set where Status is Cancelled
