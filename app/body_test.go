@@ -119,7 +119,7 @@ func (d *drainable) waiting() int {
 	return len(d.f)
 }
 
-// In a drain the time for a body gets shorter, and no longer for one that has little left.
+// A body that trickles into a drain ends with 408 as well: see TestBodyDeadlines for when.
 func TestTricklingBodiesInADrain(t *testing.T) {
 	t.Parallel()
 	host := new(drainable)
@@ -128,16 +128,12 @@ func TestTricklingBodiesInADrain(t *testing.T) {
 	for host.waiting() == 0 {
 		runtime.Gosched() // nothing tells
 	}
-	began := time.Now()
 	for _, f := range host.f {
 		f()
 	}
 	resp, err := c.answer()
 	if err != nil || resp.StatusCode != http.StatusRequestTimeout {
 		t.Fatalf("got %+v, %v, want 408", resp, err)
-	}
-	if took := time.Since(began); took > 4*time.Second {
-		t.Errorf("it took %v, want 2 s", took)
 	}
 }
 
