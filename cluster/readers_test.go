@@ -80,7 +80,7 @@ func TestSlowDownloadsThatDoWell(t *testing.T) {
 					p.HTTP.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, size)) })
 				})
 				client := clientOver(t, proto, p.addr)
-				client.Transport.(*http.Transport).DialContext = smallDialer(p.addr) //nolint:forcetypeassert // clientOver makes it
+				client.Transport.(*http.Transport).DialContext = smallDialer(p.addr)
 				resp, err := client.Get(scheme(proto) + p.addr + "/")
 				if err != nil {
 					t.Fatal(err)
@@ -117,7 +117,7 @@ func slowly(r io.Reader, piece, bytesPerSecond int) (n int, err error) {
 		m, err := io.ReadFull(r, buf)
 		n += m
 		if err != nil {
-			if err == io.EOF || err == io.ErrUnexpectedEOF && n%piece != 0 { //nolint:errorlint // bare
+			if err == io.EOF || err == io.ErrUnexpectedEOF && n%piece != 0 {
 				err = nil
 			}
 			return n, err
