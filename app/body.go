@@ -29,7 +29,7 @@ func (a *App) wellFormed(next http.Handler) http.Handler {
 			return
 		}
 		if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-			a.writeProblem(w, r, problem(http.StatusUnsupportedMediaType, "unsupported-media-type", titleMediaType,
+			a.writeProblem(w, r, problem("unsupported-media-type",
 				"Send the body without a Content-Encoding."))
 			return
 		}
@@ -48,7 +48,7 @@ func (a *App) wellFormed(next http.Handler) http.Handler {
 }
 
 func tooLarge() *Problem {
-	p := problem(http.StatusRequestEntityTooLarge, "too-large", "The request is too large", "The body is too large.")
+	p := problem("too-large", "The body is too large.")
 	p.Errors = []FieldError{fieldError("body", "", "is too large")}
 	return p
 }
@@ -66,10 +66,11 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return nil, tooLarge()
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, problem(http.StatusRequestTimeout, "request-timeout", "The request took too long to arrive", "The body did not arrive in time.")
+		return nil, problem("request-timeout", "The body did not arrive in time.")
 	}
 	if err != nil {
-		p := problem(http.StatusBadRequest, "invalid-request", titleInvalid, "The body was cut short or is wrongly framed.")
+		p := problem("invalid-request", "The body was cut short or is wrongly framed.")
+		p.Status = http.StatusBadRequest
 		p.Errors, p.cause = []FieldError{fieldError("body", "", "was cut short or is wrongly framed")}, err
 		return nil, p
 	}

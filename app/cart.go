@@ -60,14 +60,14 @@ type addItemInput struct {
 }
 
 type setItemInput struct {
-	SKU  string `path:"sku" maxLength:"64"`
+	SKU  string `path:"sku" maxLength:"64" doc:"Code of the SKU. One that the shop does not have is not found" example:"AURORA-55-OLED"`
 	Body struct {
 		Quantity int `json:"quantity" minimum:"1" maximum:"1000" example:"2"`
 	}
 }
 
 type itemInput struct {
-	SKU string `path:"sku" maxLength:"64"`
+	SKU string `path:"sku" maxLength:"64" doc:"Code of the SKU. One that the shop does not have is not found" example:"AURORA-55-OLED"`
 }
 
 type discountInput struct {

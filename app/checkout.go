@@ -62,7 +62,7 @@ func orderView(o *checkout.Order) Order {
 
 type checkoutInput struct {
 	// Not required here: an absent one is a 400 of its own (draft-ietf-httpapi-idempotency-key-header, section 2.7).
-	IdempotencyKey string `header:"Idempotency-Key" doc:"A name of your choice for this attempt, such as a UUID; required. The same key never buys twice"`
+	IdempotencyKey string `header:"Idempotency-Key" doc:"A name of your choice for this attempt, such as a UUID, bare or in quotes. The same key never buys twice"`
 	Body           struct {
 		Email              string `json:"email" maxLength:"254" format:"email" example:"ada@example.com"`
 		PaymentToken       string `json:"payment_token" minLength:"1" maxLength:"255" pattern:"^[A-Za-z0-9_-]+$" example:"tok_ok"`
@@ -126,7 +126,7 @@ func (a *App) placeOrder(ctx context.Context, in *checkoutInput) (*checkoutOutpu
 		return nil, err
 	}
 	if result.Order.Status == checkout.Cancelled {
-		p := problem(http.StatusPaymentRequired, "payment-declined", "The payment was declined",
+		p := problem("payment-declined",
 			"The payment was declined. Nothing was charged, and the cart is as it was; try another card with a new Idempotency-Key.")
 		p.OrderID, p.replayed = result.Order.ID.String(), result.Replayed
 		if !result.Replayed {
@@ -144,7 +144,26 @@ func (a *App) placeOrder(ctx context.Context, in *checkoutInput) (*checkoutOutpu
 	return out, nil
 }
 
+// documentCheckout completes what huma says of the checkout in the OpenAPI document.
+func documentCheckout(op *huma.Operation) {
+	created := op.Responses[strconv.Itoa(http.StatusCreated)]
+	created.Headers = commonHeaders(headerLocation, headerReplayed)
+	op.Responses[strconv.Itoa(http.StatusAccepted)] = &huma.Response{
+		Description: "The order stands, and its units are held, but the payment provider has not answered yet",
+		Headers:     commonHeaders(headerLocation, headerReplayed, headerRetryAfter), Content: created.Content,
+	}
+	key := op.Parameters[0]
+	key.Required = true // see checkoutInput for why huma must not know
+	key.Example = "7d9f1c52-4a37-4c53-9d0e-6a4f7f1c2b1e"
+	least, most := 1, maxIdempotencyKey+len(`""`)
+	key.Schema = &huma.Schema{Type: huma.TypeString, MinLength: &least, MaxLength: &most, Pattern: keyPattern}
+}
+
 const headerIdempotencyKey = "Idempotency-Key"
+
+// keyPattern is the form of a key, bare or in quotes: visible ASCII without quotes,
+// backslashes and commas.
+const keyPattern = `^("[!#-+\x2D-\[\]-~]{1,255}"|[!#-+\x2D-\[\]-~]{1,255})$`
 
 // maxIdempotencyKey is the longest key in bytes, as with Stripe.
 const maxIdempotencyKey = 255
@@ -153,7 +172,7 @@ const maxIdempotencyKey = 255
 // clients send.
 func parseIdempotencyKey(header string) (string, error) {
 	refuse := func(code, detail string) error {
-		p := problem(http.StatusBadRequest, code, "The Idempotency-Key header is missing or malformed", "Idempotency-Key "+detail)
+		p := problem(code, "Idempotency-Key "+detail)
 		p.Errors = []FieldError{fieldError("header", headerIdempotencyKey, detail)}
 		return p
 	}
@@ -180,7 +199,7 @@ func parseIdempotencyKey(header string) (string, error) {
 
 type orderInput struct {
 	// A text and not a UUID: what is not one is not found, like an order that is not there.
-	ID string `path:"id" maxLength:"64" doc:"Id of the order"`
+	ID string `path:"id" maxLength:"64" doc:"Id of the order. What is no UUID is not found" example:"01936b5e-8f3a-7c11-9a52-3f6f5d0b7c2e"`
 }
 
 type orderOutput struct{ Body Order }
@@ -198,8 +217,8 @@ func (a *App) getOrder(ctx context.Context, in *orderInput) (*orderOutput, error
 }
 
 type ordersInput struct {
-	Limit  int    `query:"limit" default:"20" minimum:"1" maximum:"100"`
-	Cursor string `query:"cursor" maxLength:"512"`
+	Limit  int    `query:"limit" default:"20" minimum:"1" maximum:"100" doc:"Orders per page"`
+	Cursor string `query:"cursor" maxLength:"2048" pattern:"^[A-Za-z0-9_-]*$" doc:"next_cursor of the page before"`
 }
 
 type ordersOutput struct {

@@ -25,7 +25,7 @@ import (
 var costs = map[string]int64{
 	"get-cart": 1, "who-am-i": 1, "get-order": 1, "list-orders": 2,
 	"add-cart-item": 2, "set-cart-item": 2, "remove-cart-item": 2, "set-discount": 2, "remove-discount": 2,
-	"log-out": 2, checkoutOperation: 5, logInOperation: 10, registerOperation: 10,
+	logOutOperation: 2, checkoutOperation: 5, logInOperation: 10, registerOperation: 10,
 }
 
 // Operations that are limited for what they are.
@@ -33,6 +33,7 @@ const (
 	logInOperation    = "log-in"
 	registerOperation = "register"
 	discountOperation = "set-discount"
+	logOutOperation   = "log-out"
 )
 
 // makesGuest are the operations that give a visitor a session and a cart.
@@ -146,7 +147,7 @@ var refusals = map[string]string{
 func tooMany(class string, q limit.Quota, v limit.Verdict) *Problem {
 	wait := v.Wait + rand.N(time.Second) // those who share a limit don't come back as one
 	seconds := int64((wait + time.Second - 1) / time.Second)
-	p := problem(http.StatusTooManyRequests, "too-many-requests", "Too many requests",
+	p := problem("too-many-requests",
 		fmt.Sprintf("%s Try again in %d s.", refusals[class], seconds))
 	p.retryAfter = time.Duration(seconds) * time.Second
 	p.header = rateLimitHeader(class, q, v.Remaining, seconds)

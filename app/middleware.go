@@ -141,9 +141,12 @@ func (g *requestIDs) next() string {
 	return string(strconv.AppendUint(buf, g.last.Add(1), 10))
 }
 
+// maxRequestID is the longest name in bytes that a client can give to its request.
+const maxRequestID = 128
+
 // validRequestID reports whether a client's name for its request can be taken over: it ends up in logs.
 func validRequestID(id string) bool {
-	if len(id) == 0 || len(id) > 128 {
+	if len(id) == 0 || len(id) > maxRequestID {
 		return false
 	}
 	for i := range len(id) {
