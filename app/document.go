@@ -63,6 +63,36 @@ func newDocument(cookie string) *huma.OpenAPI {
 	return doc
 }
 
+// descriptions say of each operation what its name does not.
+var descriptions = map[string]string{
+	"list-products":   "A page of products, with prices and availability as they are now. The next page is in next_cursor, and in Link.",
+	"list-categories": "All categories in one answer.",
+	"get-product":     "A product with its SKUs, their prices, and the sale that is open or comes next.",
+
+	"get-cart":         "The cart at the prices of now; an empty one for who has none. A line says in problem why a checkout would refuse it.",
+	"add-cart-item":    "Adds to the units that are in the cart. Without a session it starts one. It takes nothing off the shelf: a checkout does.",
+	"set-cart-item":    "Sets the units of a SKU, whatever was in the cart before. Without a session it starts one.",
+	"remove-cart-item": "Takes the SKU out, if it is in the cart, and answers with the cart.",
+	discountOperation:  "The code replaces the one before it. The cart says what it takes off, or why it does not apply.",
+	"remove-discount":  "Takes the code off, if there is one, and answers with the cart.",
+
+	checkoutOperation: "Orders the whole cart and charges the payment token: 201 for a confirmed order, 202 for one whose payment the provider has not " +
+		"answered yet, 402 for a declined one. A repeat with the same Idempotency-Key and body never buys twice, and gets the same answer " +
+		"with Idempotent-Replayed.",
+	"list-orders": "The newest first, those of the account or else of the session, cancelled ones too. The next page is in next_cursor, and in Link.",
+	"get-order":   "An order of the account or else of the session. That of somebody else is not found.",
+
+	registerOperation: "The new session is the account's, with the cart and the orders of the guest before.",
+	logInOperation:    "The new session is the account's, with the cart and the orders of the guest before.",
+	"who-am-i":        "The account of the session; 401 for a guest.",
+	logOutOperation:   "Ends the session. The account's cart stays with the account.",
+
+	"get-problem": "Answers with a page, or with JSON where Accept asks for it.",
+	"livez":       "It asks for nothing that a new process would not mend: neither PostgreSQL nor Redis.",
+	"readyz":      "503 while the worker drains. PostgreSQL or Redis being away makes no worker unready.",
+	"health":      "Figures of the worker that answers.",
+}
+
 // finish takes out of the document what huma puts in and nothing uses: its own form
 // of errors.
 func finish(doc *huma.OpenAPI) {

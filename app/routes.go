@@ -95,7 +95,9 @@ func (a *App) shortcut(next http.Handler) http.Handler {
 
 // operation describes a route. The statuses are those of the problems that it can have, besides the ones that all have.
 func operation(method, path, id, tag, summary string, errors ...int) huma.Operation {
-	return huma.Operation{Method: method, Path: path, OperationID: id, Tags: []string{tag}, Summary: summary, Errors: errors}
+	return huma.Operation{
+		Method: method, Path: path, OperationID: id, Tags: []string{tag}, Summary: summary, Description: descriptions[id], Errors: errors,
+	}
 }
 
 // checkoutRoute is where everybody wants to go at midnight, behind a turnstile of its own: nothing else waits for it, nor

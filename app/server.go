@@ -24,8 +24,8 @@ func (a *App) HTTPServer() *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 
-		DisableGeneralOptionsHandler: true, // "OPTIONS *" is answered like any other method that does not fit
-		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), // clients' faults: bad TLS, resets
+		DisableGeneralOptionsHandler: true,                                                // "OPTIONS *" is answered like any other method that does not fit
+		ErrorLog:                     slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), // clients' faults: bad TLS, resets
 	}
 }
 
