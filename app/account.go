@@ -30,7 +30,7 @@ type registerInput struct {
 	Body struct {
 		Email    string `json:"email" maxLength:"254" format:"email" example:"ada@example.com"`
 		Password string `json:"password" minLength:"8" maxLength:"256" example:"correct horse battery"`
-		Name     string `json:"name,omitempty" maxLength:"100" example:"Ada"`
+		Name     string `json:"name,omitempty" nullable:"true" maxLength:"100" example:"Ada" doc:"null is as good as absent"`
 	}
 }
 

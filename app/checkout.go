@@ -66,7 +66,7 @@ type checkoutInput struct {
 	Body           struct {
 		Email              string `json:"email" maxLength:"254" format:"email" example:"ada@example.com"`
 		PaymentToken       string `json:"payment_token" minLength:"1" maxLength:"255" pattern:"^[A-Za-z0-9_-]+$" example:"tok_ok"`
-		ExpectedTotalMinor *int64 `json:"expected_total_minor,omitempty" minimum:"0" doc:"Refuse any other total than this"`
+		ExpectedTotalMinor *int64 `json:"expected_total_minor,omitempty" nullable:"true" minimum:"0" doc:"Refuse any other total than this; null is as good as absent"`
 	}
 }
 

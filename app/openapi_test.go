@@ -126,15 +126,15 @@ func (c *contract) validate(pointer string, value any) error {
 	return schema.Validate(value)
 }
 
-// template finds the path of the document that a request's path is an instance of.
+// template finds the path of the document that a request's path, as it was sent, is an instance of.
 func (c *contract) template(path string) (string, bool) {
 	if _, ok := c.paths[path]; ok {
 		return path, true
 	}
+	isInstance := func(want, part string) bool { return want == part || strings.HasPrefix(want, "{") && part != "" }
 	parts := strings.Split(path, "/")
 	for template := range c.paths {
-		want := strings.Split(template, "/")
-		if len(want) == len(parts) && slices.EqualFunc(want, parts, func(w, p string) bool { return w == p || strings.HasPrefix(w, "{") }) {
+		if slices.EqualFunc(strings.Split(template, "/"), parts, isInstance) {
 			return template, true
 		}
 	}
@@ -142,9 +142,12 @@ func (c *contract) template(path string) (string, bool) {
 }
 
 func (c *contract) check(req *http.Request, resp *http.Response, body []byte) error {
-	template, isPath := c.template(req.URL.Path)
-	method := strings.ToLower(req.Method)
-	if method == "head" { // as GET, without the body
+	template, isPath := c.template(req.URL.EscapedPath())
+	method := "none: they are case-sensitive"
+	if req.Method == strings.ToUpper(req.Method) {
+		method = strings.ToLower(req.Method)
+	}
+	if req.Method == http.MethodHead { // as GET, without the body
 		if len(body) > 0 {
 			return errors.New("a body after HEAD")
 		}
