@@ -14,6 +14,19 @@
 //
 // problem.go is the one place where an error becomes an answer and a log line.
 //
+// # The contract
+//
+// The OpenAPI document is made of the routes and of the types that they take and give; document.go adds what all of them
+// have in common: the cookie of the session, the headers, and the refusals that every operation of a customer (customers)
+// or of a stranger (strangers) can have. openapi.json is the document that is served, written down; "make openapi" does so.
+//
+// problems.go is the table of all codes. The enum in the document, the texts of its responses and the page behind the type of
+// a problem (/problems/CODE) are made of it. JSON is taken as it was sent or not at all: texts
+// that decoding would change (half a surrogate pair, bytes that are not UTF-8) are refused, as are unknown fields.
+//
+// A request that net/http itself refuses is the one that has no such form: 400, 417, 431, 501 and 505, before a handler is
+// asked. The document names them.
+//
 // # Limits
 //
 // All that knows its customer is limited (429, too-many-requests). Reads of the catalogue and the probes are not: from

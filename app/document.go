@@ -36,8 +36,9 @@ func newDocument(cookie string) *huma.OpenAPI {
 			Description: "The storefront that stays open at midnight.\n\n" +
 				"Every error is application/problem+json (RFC 9457); decide by its code. Its type leads to a page about it. " +
 				"Also a path that does not exist (404) and a method that does not fit (405, with Allow) are answered so. " +
-				"Only a request that is not HTTP as the shop speaks it is answered with text/plain, before the shop sees it: 400 (request line, Host or a " +
-				"header is malformed), 417 (Expect), 431 (more than 16 KiB of headers), 501 (Transfer-Encoding) and 505 (version).\n\n" +
+				"Only a request that is not HTTP as the shop speaks it has another answer, before the shop sees it, in text/plain: 400 (the request line, " +
+				"Host or a header is malformed), 417 (an Expect that is not 100-continue; without a body), 431 (more than 20 KiB of headers), 501 (a " +
+				"Transfer-Encoding that is not chunked) and 505 (another version of HTTP).\n\n" +
 				"HEAD is answered as GET, without the body.",
 		},
 		Servers: []*huma.Server{{URL: "/", Description: "The shop that serves this document"}},

@@ -1,11 +1,14 @@
 package app_test
 
 import (
+	"bufio"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"io/fs"
 	"maps"
+	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -128,5 +131,57 @@ func TestOneFormOfErrors(t *testing.T) {
 	}
 	for _, path := range []string{"/docs", "/docs/", "/openapi.json", "/problems/internal", "/v1/cart"} {
 		v.do("OPTIONS", path, nil).problem(http.StatusMethodNotAllowed, "method-not-allowed")
+	}
+}
+
+// What net/http refuses before the shop sees it has no form, as the document says; all else has.
+func TestBeforeTheShop(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := s.app.HTTPServer()
+	go server.Serve(listener)
+	t.Cleanup(func() { server.Close() })
+	const problem, text, none = "application/problem+json", "text/plain; charset=utf-8", ""
+	for name, c := range map[string]struct {
+		request, media string
+		status         int
+	}{
+		"malformed path":    {"GET /%zz HTTP/1.1\r\nHost: shop\r\n\r\n", text, 400},
+		"no Host":           {"GET /livez HTTP/1.1\r\n\r\n", text, 400},
+		"malformed Host":    {"GET /livez HTTP/1.1\r\nHost: a b\r\n\r\n", text, 400},
+		"malformed header":  {"GET /livez HTTP/1.1\r\nHost: shop\r\nA B: c\r\n\r\n", text, 400},
+		"unknown Expect":    {"GET /livez HTTP/1.1\r\nHost: shop\r\nExpect: wonders\r\n\r\n", none, 417},
+		"headers too large": {"GET /livez HTTP/1.1\r\nHost: shop\r\nA: " + strings.Repeat("b", 1<<16) + "\r\n\r\n", text, 431},
+		"transfer coding":   {"POST /v1/cart/items HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: gzip\r\n\r\n", text, 501},
+		"version":           {"GET /livez HTTP/3.0\r\nHost: shop\r\n\r\n", text, 505},
+		"options of all":    {"OPTIONS * HTTP/1.1\r\nHost: shop\r\n\r\n", problem, 404},
+		"a proxy's request": {"CONNECT shop:443 HTTP/1.1\r\nHost: shop\r\n\r\n", problem, 405},
+		"malformed query":   {"GET /v1/cart?a=%zz HTTP/1.1\r\nHost: shop\r\n\r\n", problem, 422},
+		"unknown method":    {"BREW /v1/cart HTTP/1.1\r\nHost: shop\r\n\r\n", problem, 405},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn, err := net.Dial("tcp", listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, c.request); err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if media := resp.Header.Get("Content-Type"); resp.StatusCode != c.status || media != c.media {
+				body, _ := io.ReadAll(resp.Body)
+				t.Errorf("got %d, %q, want %d, %q: %s", resp.StatusCode, media, c.status, c.media, body)
+			}
+		})
 	}
 }
