@@ -34,7 +34,7 @@ type Problem struct {
 	Title     string        `json:"title" doc:"The kind of problem in words"`
 	Status    int           `json:"status" minimum:"400" maximum:"599" doc:"HTTP status code" example:"409"`
 	Detail    string        `json:"detail" doc:"What went wrong this time, and what to do"`
-	Code      string        `json:"code" doc:"The kind of problem, for programs: decide by it" example:"out-of-stock"`
+	Code      string        `json:"code" doc:"The kind of problem, for programs: decide by it. There may be more later; treat one that you do not know by its status" example:"out-of-stock"`
 	RequestID string        `json:"request_id" doc:"Name of this request in the logs"`
 	Errors    []FieldError  `json:"errors,omitempty" nullable:"false" doc:"Which fields of the request are wrong"`
 	Lines     []ProblemLine `json:"lines,omitempty" nullable:"false" doc:"Which lines of the cart are concerned"`
