@@ -131,7 +131,7 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 	a.stop = stop
 	a.background.Go(func() { a.checkout.RunSweeper(background, cfg.SweepInterval) })
 	listener := &listener{config: connections.of[backgroundClass].Config().ConnConfig, log: cfg.Log, news: a.news, stock: a.heardOfStock}
-	listener.config.RuntimeParams["application_name"] += announcement(connections.size())
+	listener.config.RuntimeParams["application_name"] += announcement(cfg.SchemaVersion, connections.size())
 	a.background.Go(func() { untilDrain(background, cfg.Host, listener.run) })
 	return a, nil
 }

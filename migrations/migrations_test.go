@@ -21,7 +21,12 @@ func TestMain(m *testing.M) { dbtest.Main(m) }
 
 func open(t *testing.T, databaseURL string) *migrations.Migrator {
 	t.Helper()
-	m, err := migrations.Open(databaseURL)
+	return openWith(t, databaseURL, migrations.Options{})
+}
+
+func openWith(t *testing.T, databaseURL string, o migrations.Options) *migrations.Migrator {
+	t.Helper()
+	m, err := migrations.Open(databaseURL, o)
 	if err != nil {
 		t.Fatal(err)
 	}
