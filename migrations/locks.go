@@ -122,7 +122,7 @@ func (t *turn) SessionLock(ctx context.Context, conn *sql.Conn) error {
 		timeout = t.m.patience
 	}
 	var pid int
-	err := conn.QueryRowContext(ctx, `SELECT pg_backend_pid() FROM set_config('lock_timeout', $1, false), set_config('statement_timeout', '0', false)`,
+	err := conn.QueryRowContext(ctx, `SELECT pg_backend_pid() FROM set_config('lock_timeout', $1, false) AS l, set_config('statement_timeout', '0', false) AS s`,
 		fmt.Sprintf("%dms", timeout.Milliseconds())).Scan(&pid)
 	if err != nil {
 		return fmt.Errorf("set the time limits of a migration: %w", err)
