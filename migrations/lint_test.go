@@ -2,6 +2,8 @@ package migrations
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -327,6 +329,40 @@ func TestMigrationsGiveWay(t *testing.T) {
 	for key := range exempt {
 		if !used[key] {
 			t.Errorf("%s is exempt from what it does not do", key)
+		}
+	}
+}
+
+// The worked example of doc.go keeps to the rules, and its contract says whose it is.
+func TestExampleGivesWay(t *testing.T) {
+	t.Parallel()
+	shop, err := readFiles(shopFiles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := filepath.Glob("testdata/rename/*.sql")
+	if err != nil || len(names) != 3 {
+		t.Fatal(names, err)
+	}
+	var contract int64
+	for i, name := range names {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := parseFile(fmt.Sprintf("%05d_example.sql", Latest+1+i), strings.ReplaceAll(string(raw), "EXPAND", fmt.Sprintf("%05d", Latest+1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		contract = f.contractOf
+		shop = append(shop, f)
+	}
+	if contract != Latest+1 {
+		t.Errorf("the contract is of %d, want %d", contract, Latest+1)
+	}
+	for _, f := range lint(shop) {
+		if f.version > Latest {
+			t.Error(f)
 		}
 	}
 }

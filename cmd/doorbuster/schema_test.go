@@ -24,7 +24,7 @@ const example = "../../migrations/testdata/rename"
 
 // rewritten are the places where the new release reads and writes the new form.
 var rewritten = map[string][]string{"../../app/checkout/store.go": {
-	"(order_id, sku_id, sku_code, name, ", "(order_id, sku_id, sku_code, title, ",
+	"INSERT INTO order_line (order_id, sku_id, sku_code, name, ", "INSERT INTO order_line (order_id, sku_id, sku_code, title, ",
 	"'name', l.name,", "'name', l.title,",
 }}
 
