@@ -48,6 +48,9 @@ type Config struct {
 	Host Host
 	// SweepInterval is the pause between two looks for orders that nobody settled. Default 5 s.
 	SweepInterval time.Duration
+	// CartRetention is how long a guest's cart is kept that nobody changes, at least
+	// [MinCartRetention]. 0: for ever.
+	CartRetention time.Duration
 
 	// CheckoutPlaces is the number of checkouts that this worker does at once, those that wait for the payment provider
 	// included. More wait for their turn, in the order of their arrival. Default 1,024.

@@ -62,7 +62,7 @@
 //	cart       cart, cart_line
 //	account    account
 //	checkout   orders, order_line, payment; the only package that imports its siblings
-//	app        Redis keys session:*
+//	app        Redis keys session:*, retention:*
 //	limit      Redis keys limit:*
 //	payment    Redis keys payment-simulator:* (the books of the simulated provider)
 //
@@ -74,6 +74,20 @@
 // gate for a second and is then told 503 "busy"; those of customers and of the checkout wait at theirs (turnstile.go). A
 // worker with fewer than four connections shares some, in the order of arrival: with three the sweeper waits for a batch,
 // with two carts and orders wait for each other, and with one everything does.
+//
+// # What is kept, and for how long
+//
+// The carts of guests are removed, with their lines, when nobody has changed them for CART_RETENTION, 30 days by default
+// (retention.go). No session reaches them any more: it ends a week after it was given, so no shorter retention is allowed.
+// Every hour one worker of the shop walks through the carts by their owners' ids, in batches of 1,000 with a pause between two,
+// on the background connections, and stops at a drain. It waits for nobody and nobody waits for it: a cart that somebody
+// holds is passed over. Nothing is removed in the first hour of a sale, nor without Redis, which says whose turn it is. The
+// worst case is a batch that keeps the sweeper waiting for as long as it takes. Metrics shop_retention_* and a log line tell
+// of each run.
+//
+// An account's cart stays. So do allowances: they count what orders hold, for as long as the limit of the SKU means anything, and
+// the audit compares the two. Idempotency keys stay with their orders, and orders, payments, receipts of stock and what has to be
+// refunded are the books. In Redis, sessions and limits expire by themselves; the books of the simulated provider are kept.
 //
 // # What may be away
 //
