@@ -89,6 +89,8 @@
 // the audit compares the two. Idempotency keys stay with their orders, and orders, payments, receipts of stock and what has to be
 // refunded are the books. In Redis, sessions and limits expire by themselves; the books of the simulated provider are kept.
 //
+// [Forget] takes an e-mail address out of all of it.
+//
 // # What may be away
 //
 // PostgreSQL is the truth. Redis holds sessions, and counts limits; when it is away, what needs a session answers 503 and the

@@ -22,6 +22,9 @@ import (
 // cost a write to Redis per request.
 const sessionLifetime = 7 * 24 * time.Hour
 
+// sessionPrefix is how the keys of sessions begin in Redis.
+const sessionPrefix = "session:"
+
 // A session holds these ids and nothing else; scs is last-writer-wins, so nothing that two requests change belongs
 // in it. guestKey names the owner of a guest's cart, accountKey the customer who is logged in. browserKey is "EMAIL ID": an
 // id of this browser, and the e-mail address, hashed, that it has logged in with last. It outlives the logout.
@@ -50,7 +53,7 @@ func newSessions(client *redis.Client, plainHTTP bool) *sessions {
 	}
 	// Not scs.New: it starts a goroutine for a store in memory that would be replaced here.
 	m := &scs.SessionManager{
-		Store:            goredisstore.NewWithPrefix(client, "session:"),
+		Store:            goredisstore.NewWithPrefix(client, sessionPrefix),
 		HashTokenInStore: true, // who reads Redis can't use what is there
 		Lifetime:         sessionLifetime,
 		Codec:            sessionCodec{},

@@ -59,7 +59,7 @@ type OrderLine struct {
 
 // parties are the two customers of a limited line: the owner of the cart, and the address that the order goes to.
 func parties(owner uuid.UUID, email string) []string {
-	return []string{"owner:" + owner.String(), "email:" + email}
+	return []string{"owner:" + owner.String(), emailParty(email)}
 }
 
 // onShelf is the order as inventory sees it when it gives units back.
