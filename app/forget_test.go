@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/redis/go-redis/v9"
 
 	"doorbuster/app"
@@ -62,17 +63,9 @@ func texts(s *shop, query string) []string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	defer rows.Close()
-	var found []string
-	for rows.Next() {
-		var text string
-		if err := rows.Scan(&text); err != nil {
-			s.t.Fatal(err)
-		}
-		found = append(found, text)
-	}
-	if rows.Err() != nil {
-		s.t.Fatal(rows.Err())
+	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		s.t.Fatal(err)
 	}
 	return found
 }

@@ -111,7 +111,7 @@ func (m *Migrator) mayContract(ctx context.Context, f *file) error {
 func describe(workers []worker) string {
 	pids := make([]string, len(workers))
 	for i, w := range workers {
-		pids[i] = fmt.Sprint(w.pid)
+		pids[i] = strconv.Itoa(w.pid)
 	}
 	noun := "workers"
 	if len(workers) == 1 {
@@ -244,7 +244,7 @@ func (m *Migrator) losses(ctx context.Context, f *file) ([]Loss, error) {
 			l.What = "column " + lost.table + "." + lost.column
 			filter = " WHERE " + pgx.Identifier{lost.column}.Sanitize() + " IS NOT NULL"
 		}
-		query := fmt.Sprintf(`SELECT count(*) FROM (SELECT FROM %s%s LIMIT %d) AS rows`, *there, filter, mostCounted+1)
+		query := fmt.Sprintf(`SELECT count(*) FROM (SELECT FROM %s%s LIMIT %d) AS rows`, *there, filter, mostCounted+1) //nolint:gosec // PostgreSQL has quoted the table, and pgx the column
 		if err := m.db.QueryRowContext(ctx, query).Scan(&l.Rows); err != nil {
 			return nil, fmt.Errorf("count the rows of %s: %w", l.What, err)
 		}

@@ -68,14 +68,14 @@ func parseFile(name, text string) (file, error) {
 		switch {
 		case strings.HasPrefix(part, "--"):
 			statement.WriteByte(' ')
-			switch part = strings.TrimSpace(part); {
-			case part == "-- +goose Up":
+			switch part = strings.TrimSpace(part); part {
+			case "-- +goose Up":
 				end()
 				section = &f.up
-			case part == "-- +goose Down":
+			case "-- +goose Down":
 				end()
 				section, f.hasDown = &f.down, true
-			case part == "-- +goose NO TRANSACTION":
+			case "-- +goose NO TRANSACTION":
 				f.noTransaction = true
 			default:
 				if note := contractNote.FindStringSubmatch(part); note != nil {
