@@ -70,6 +70,11 @@ func (b *batcher[Q, A]) ask(ctx context.Context, asked Q) (answer A, err error) 
 	return q.value, q.err
 }
 
+// post leaves a question whose answer nobody waits for. It fails with [ErrBusy] as ask does.
+func (b *batcher[Q, A]) post(ctx context.Context, asked Q) error {
+	return b.enqueue(ctx, &question[Q, A]{asked: asked, done: make(chan struct{})})
+}
+
 func (b *batcher[Q, A]) enqueue(ctx context.Context, q *question[Q, A]) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -44,8 +44,9 @@ type Config struct {
 	QueueLength int
 	// BatchSize is how many orders one transaction places, or settles, at the most. Default 128.
 	BatchSize int
-	// Reads are the connections that show orders to customers. Default: those of
-	// the batches, which then wait for readers.
+	// Reads are the connections that show orders to customers, and that look up
+	// an order whose COMMIT has no answer. Default: those of the batches, which
+	// then wait for readers, and need a second one for the look-up.
 	Reads *pgxpool.Pool
 	// Background are the connections that claim what a sweep settles and give
 	// payment leases back. Default: those of the batches.
@@ -68,8 +69,10 @@ type Service struct {
 	placingLate  *batcher[Request, placed]
 	settlingLate *batcher[settlement, Order]
 	suspects     suspects
+	releasing    *batcher[heldLease, struct{}]
 
 	provider *breaker
+	prober   *prober
 	sweeps   sweepCounters
 }
 
@@ -86,7 +89,9 @@ func New(pool *pgxpool.Pool, gateway payment.Gateway, log *slog.Logger, cfg Conf
 	cfg.SoldOut = cmp.Or(cfg.SoldOut, new(inventory.Hints))
 	cfg.Reads, cfg.Background = cmp.Or(cfg.Reads, pool), cmp.Or(cfg.Background, pool)
 	s := &Service{pool: pool, gateway: gateway, log: log, cfg: cfg}
-	s.provider = &breaker{shortest: cfg.ProviderPause, longest: 5 * cfg.ProviderPause, trialTimeout: s.lease()}
+	s.provider = newBreaker(cfg.ProviderPause, 5*cfg.ProviderPause, s.lease())
+	s.prober = &prober{breaker: s.provider, log: log.WarnContext, claim: s.claimUnknown, ask: s.probeOrder}
+	s.prober.ctx, s.prober.cancel = context.WithCancel(context.Background())
 	s.suspects.lasts = suspicion
 	limits := batchLimits{queue: cfg.QueueLength, size: cfg.BatchSize, flights: 1, turn: new(sync.Mutex)}
 	if cfg.Plain {
@@ -99,12 +104,14 @@ func New(pool *pgxpool.Pool, gateway payment.Gateway, log *slog.Logger, cfg Conf
 	limits.queue, late.queue = math.MaxInt, math.MaxInt // whoever waits here has come through there
 	s.settling = newBatcher(limits, s.settleBatch)
 	s.settlingLate = newBatcher(late, s.settleLate)
+	s.releasing = newBatcher(batchLimits{queue: maxReleases, size: releaseSize, flights: 1, turn: noTurn{}}, s.releaseLeases)
 	return s
 }
 
 // Close waits until the orders that are being placed and settled are, or until ctx ends. Checkouts are refused from here on.
 func (s *Service) Close(ctx context.Context) error {
-	return errors.Join(s.placing.close(ctx), s.placingLate.close(ctx), s.settling.close(ctx), s.settlingLate.close(ctx))
+	return errors.Join(s.prober.close(ctx), s.placing.close(ctx), s.placingLate.close(ctx), s.settling.close(ctx), s.settlingLate.close(ctx),
+		s.releasing.close(ctx))
 }
 
 // Healthy says whether batches of orders go on. It fails only when one stands still
@@ -193,18 +200,14 @@ func (s *Service) Checkout(ctx context.Context, req Request) (Result, error) {
 	if outcome == nil {
 		// Not even the fence could be asked: the order stands as pending, and the sweeper goes on.
 		s.log.WarnContext(ctx, "payment outcome unknown, order left pending", "order", placed.order.ID)
-		if err := s.endTurn(ctx, placed.order.ID, placed.lease); err != nil {
-			s.log.WarnContext(ctx, "order keeps its payment lease until it ends", "order", placed.order.ID, "error", err)
-		}
+		s.releaseLease(ctx, placed.order.ID, placed.lease)
 		return Result{placed.order, placed.resumed}, nil
 	}
 	order, err := s.settle(ctx, *outcome)
 	if err != nil {
 		// The order is placed, and perhaps paid. It is never answered with a failure; the sweeper will settle it.
 		s.log.ErrorContext(ctx, "settle failed, order left pending", "order", placed.order.ID, "error", err)
-		if err := s.endTurn(ctx, placed.order.ID, placed.lease); err != nil {
-			s.log.WarnContext(ctx, "order keeps its payment lease until it ends", "order", placed.order.ID, "error", err)
-		}
+		s.releaseLease(ctx, placed.order.ID, placed.lease)
 		return Result{placed.order, placed.resumed}, nil
 	}
 	if order.Status == Cancelled && order.CancelReason != ReasonDeclined {
@@ -242,8 +245,12 @@ func (s *Service) fence(ctx context.Context, order uuid.UUID, total money.Money,
 	if err != nil {
 		s.log.WarnContext(ctx, "cancelling a charge failed", "order", order, "error", err)
 		// Who is called off, as a sweep at the end of its worker, has not learned anything.
-		if ctx.Err() == nil && s.provider.unknown(time.Now(), trial) {
-			s.log.ErrorContext(ctx, "the payment provider is away: orders are refused until it answers one again", "error", err)
+		if ctx.Err() == nil {
+			s.provider.remember(order)
+			if s.provider.unknown(time.Now(), trial) {
+				s.log.ErrorContext(ctx, "the payment provider is away: orders are refused until it answers one again", "error", err)
+			}
+			s.prober.start()
 		}
 		return nil
 	}

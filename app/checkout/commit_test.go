@@ -217,7 +217,7 @@ func (s *shop) workerOn(w *wire, cfg checkout.Config) *checkout.Service {
 			s.t.Error("no COMMIT was cut")
 		}
 	})
-	return checkout.New(pool, s.provider, s.log, cfg)
+	return s.opened(checkout.New(pool, s.provider, s.log, cfg))
 }
 
 // Promise E3: no acknowledged order is lost and none is charged twice when the connection dies in the middle of COMMIT.

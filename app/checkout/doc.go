@@ -61,10 +61,15 @@
 // # When things break
 //
 // The provider is away: after three orders in a row about which it answered neither the charge nor the cancellation, new ones
-// that cost something are refused with [ProviderAway] before they take a unit. After [Config].ProviderPause one order at a time
-// is let through to find out whether it is back; any answer about any order, also to a sweeper, ends the refusals. What was let in
-// before, and has not asked the provider yet, gives its units back at once. So an outage keeps the units of the orders that were
-// at the provider when it began, the places of the turnstile before the checkout at the most, and of one order for each trial.
+// that cost something are refused with [ProviderAway] before they take a unit. After [Config].ProviderPause, and again after each
+// further pause, the worker asks about one of the orders that it has left unknown, by the fence below, under its payment lease.
+// Any answer about any order ends the refusals, and settles that order. A new order is let through to find out only where the
+// worker knows of none that it could ask about. What was let in before, and has not asked the provider yet, gives its units back
+// at once. So an outage keeps the units of the orders that were at the provider when it began, the places of the turnstile
+// before the checkout at the most, however long it lasts; and of three more orders for each worker that begins meanwhile.
+//
+// Leases of orders that end unknown are given back together, a moment after the answer: a repeat that comes before is
+// [ErrInFlight].
 //
 // The provider's answer is missing: the outcome is unknown, so it is asked to cancel. That is a fence (see package payment):
 // afterwards the charge is either captured, and the order is confirmed, or impossible, and the order is cancelled. If the
@@ -79,7 +84,7 @@
 //
 // The worker dies: before COMMIT, nothing happened; after it, the order is pending and its hold expires; the sweeper of
 // any worker settles it by the fence. Sweepers share the work by SKIP LOCKED, and each asks about 32
-// orders at once.
+// orders at once. While the provider is away a sweep asks about none.
 //
 // Locks are taken in one order everywhere: carts by owner, orders by id, discounts by code, stock by SKU,
 // whose rows stand for the allowances too. Serialization failures and deadlocks (40001, 40P01) are retried a few times all the same.

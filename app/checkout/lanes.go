@@ -72,11 +72,11 @@ const (
 // from everybody else, again and again.
 func (s *Service) around(ctx context.Context, l lane, again repeat, fn func(tx pgx.Tx, around bool) error) error {
 	if s.cfg.Plain {
-		return s.transact(ctx, "BEGIN", again, func(tx pgx.Tx) error { return fn(tx, false) })
+		return s.transact(ctx, s.pool, "BEGIN", again, func(tx pgx.Tx) error { return fn(tx, false) })
 	}
 	around := l == patientLane
 	run := func(begin string, around bool) error {
-		return s.transact(ctx, begin, again.butForLocks, func(tx pgx.Tx) error { return fn(tx, around) })
+		return s.transact(ctx, s.pool, begin, again.butForLocks, func(tx pgx.Tx) error { return fn(tx, around) })
 	}
 	err := run(beginBriefly, around)
 	if !lockTimedOut(err) || around && rowLocked(err) {

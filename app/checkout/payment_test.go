@@ -60,7 +60,8 @@ func TestProviderHangs(t *testing.T) {
 			if err != nil || first.Order.Status != checkout.Pending || first.Replayed {
 				t.Fatalf("got %+v, %v, want a pending order", first, err)
 			}
-			again, err := hanging.Checkout(t.Context(), req) // at once: nobody is paying for it now
+			s.released(first.Order.ID) // nobody is paying for it now
+			again, err := hanging.Checkout(t.Context(), req)
 			if diff := cmp.Diff(checkout.Result{Order: first.Order, Replayed: true}, again); diff != "" || err != nil {
 				t.Errorf("repeated while it hangs: error %v and (-want +got):\n%s", err, diff)
 			}
@@ -272,10 +273,12 @@ func TestGatewayPanics(t *testing.T) {
 		if err != nil || pending.Order.Status != checkout.Pending {
 			t.Errorf("got %+v, %v, want a pending order", pending, err)
 		}
+		s.released(pending.Order.ID)
 		s.expire(pending.Order.ID)
 		if n, err := w.Sweep(t.Context()); n != 0 || err != nil {
 			t.Errorf("swept %d orders (%v)", n, err)
 		}
+		s.released(pending.Order.ID)
 		s.checkBooks()
 		gateway.charge, gateway.cancel = nil, nil
 		if got, err := w.Checkout(t.Context(), next); err != nil || got.Order.Status != checkout.Confirmed {

@@ -26,15 +26,6 @@ type placed struct {
 	err     error
 }
 
-// leaseSlack is what a payment lease lasts beyond the time limits of what it covers: for scheduling, not for waiting.
-const leaseSlack = 2 * time.Second
-
-// lease is how long a request may be at work on an order's payment: charge, cancel, settle, after a batch of orders that are
-// placed had its turn.
-func (s *Service) lease() time.Duration {
-	return 2*s.cfg.PaymentTimeout + 2*s.cfg.TransactionTimeout + lookupTimeout + leaseSlack
-}
-
 var (
 	errQueueTimeout  = errors.New("too many orders came before this one")
 	errPlaceTimeout  = errors.New("placing the order timed out")

@@ -151,7 +151,17 @@ func (c repeatCounter) Handle(ctx context.Context, r slog.Record) error {
 
 // worker returns a Service as one worker has it, on the shop's own pool.
 func (s *shop) worker(gateway payment.Gateway, cfg checkout.Config) *checkout.Service {
-	return checkout.New(s.pool, gateway, s.log, cfg)
+	return s.opened(checkout.New(s.pool, gateway, s.log, cfg))
+}
+
+// opened closes a worker at the end of the test.
+func (s *shop) opened(w *checkout.Service) *checkout.Service {
+	s.t.Cleanup(func() {
+		if err := w.Close(context.Background()); err != nil {
+			s.t.Error(err)
+		}
+	})
+	return w
 }
 
 // bad returns the provider in a bad state, with the same books.
@@ -252,6 +262,12 @@ func (s *shop) charged(order uuid.UUID) bool {
 func (s *shop) expire(order uuid.UUID) {
 	s.t.Helper()
 	s.exec("UPDATE orders SET hold_expires_at = '-infinity' WHERE id = $1", order)
+}
+
+// released waits until a payment lease is given back, which nobody waits for otherwise.
+func (s *shop) released(order uuid.UUID) {
+	s.t.Helper()
+	s.await("SELECT paying_until < now() FROM orders WHERE id = '" + order.String() + "'")
 }
 
 // bury ends the payment lease of an order, as if its payer had died some time ago.

@@ -145,19 +145,6 @@ func (t *placing) resume(ctx context.Context) error {
 	return nil
 }
 
-// endTurn gives a payment lease back, if the order is pending and nobody has taken it over, so that a repeat can resume the
-// order at once.
-func (s *Service) endTurn(ctx context.Context, id uuid.UUID, lease time.Time) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.TransactionTimeout, errSettleTimeout)
-	defer cancel()
-	const dropLease = `-- name: checkout.end_turn
-UPDATE orders SET paying_until = '-infinity' WHERE id = $1 AND status = 'pending' AND paying_until = $2`
-	if _, err := s.cfg.Background.Exec(ctx, dropLease, id, lease); err != nil {
-		return fmt.Errorf("end payment lease: %w", err)
-	}
-	return nil
-}
-
 const insertOrders = `-- name: checkout.insert_orders
 INSERT INTO orders (id, owner_id, account_id, cart_id, idempotency_key, fingerprint, paying_until, email, currency,
                     subtotal_minor, discount_minor, total_minor, discount_code, discount_counted, hold_expires_at)
@@ -222,7 +209,8 @@ func (s *Service) queueOrders(batch *pgx.Batch, drafts []*draft) {
 
 // committed asks which orders of a transaction were committed. The server may still be at work on the COMMIT that we know
 // nothing about, so it takes the owners' cart locks first, which that transaction holds to its end: what is not there then
-// never will be. It has its own time limit: the transaction's may have ended with it.
+// never will be. It has its own time limit: the transaction's may have ended with it. And it has a connection of another class:
+// the batches may have no other than the one that is lost, which pgx keeps until it has closed it, for up to 15 s.
 func (s *Service) committed(ctx context.Context, owners, ids []uuid.UUID) ([]uuid.UUID, error) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), lookupTimeout, errLookupTimeout)
 	defer cancel()
@@ -230,7 +218,7 @@ func (s *Service) committed(ctx context.Context, owners, ids []uuid.UUID) ([]uui
 SELECT id FROM orders WHERE id = ANY ($1)`
 	var found []uuid.UUID
 	fewTimes := func(n int, _ error) bool { return n < maxTries }
-	err := s.transact(ctx, "BEGIN", fewTimes, func(tx pgx.Tx) error {
+	err := s.transact(ctx, s.pool, "BEGIN", fewTimes, func(tx pgx.Tx) error {
 		if _, err := cart.LockTx(ctx, tx, owners); err != nil {
 			return err
 		}

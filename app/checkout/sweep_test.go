@@ -236,6 +236,12 @@ func (q *onQuery) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndDat
 // traced returns a worker with one connection that has a tracer.
 func (s *shop) traced(tracer pgx.QueryTracer, gateway payment.Gateway) *checkout.Service {
 	s.t.Helper()
+	return s.opened(checkout.New(s.tracedPool(tracer), gateway, s.log, checkout.Config{QueueLength: 1}))
+}
+
+// tracedPool returns a pool of one connection that has a tracer.
+func (s *shop) tracedPool(tracer pgx.QueryTracer) *pgxpool.Pool {
+	s.t.Helper()
 	config := s.pool.Config()
 	config.MaxConns = 1
 	config.ConnConfig.Tracer = tracer
@@ -250,7 +256,7 @@ func (s *shop) traced(tracer pgx.QueryTracer, gateway payment.Gateway) *checkout
 		}
 		pool.Close()
 	})
-	return checkout.New(pool, gateway, s.log, checkout.Config{QueueLength: 1})
+	return pool
 }
 
 // Whoever comes between the look at an order and the taking of its lease has it (E3).
@@ -308,7 +314,7 @@ func TestLeaseIsGivenBackByItsHolder(t *testing.T) {
 		t.Errorf("got %+v, %v, want %v", result, err, checkout.ErrInFlight)
 	}
 	close(goOn[1])
-	<-done
+	s.released((<-done).Order.ID)
 	if result, err := w.Checkout(t.Context(), req); err != nil || result.Order.Status != checkout.Confirmed {
 		t.Errorf("got %+v, %v, want it confirmed", result, err)
 	}
