@@ -218,7 +218,7 @@ func (s *Service) committed(ctx context.Context, owners, ids []uuid.UUID) ([]uui
 SELECT id FROM orders WHERE id = ANY ($1)`
 	var found []uuid.UUID
 	fewTimes := func(n int, _ error) bool { return n < maxTries }
-	err := s.transact(ctx, s.pool, "BEGIN", fewTimes, func(tx pgx.Tx) error {
+	err := s.transact(ctx, s.cfg.Reads, "BEGIN", fewTimes, func(tx pgx.Tx) error {
 		if _, err := cart.LockTx(ctx, tx, owners); err != nil {
 			return err
 		}
