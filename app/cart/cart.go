@@ -80,7 +80,7 @@ func (s *Store) Get(ctx context.Context, owner uuid.UUID) (Cart, error) {
 // set_config with is_local lasts until the end of the transaction, which is the batch of [Store.change].
 const touchCart = `-- name: cart.touch
 WITH settings AS (SELECT set_config('synchronous_commit', 'off', true))
-INSERT INTO cart (owner_id) SELECT $1 FROM settings ON CONFLICT (owner_id) DO UPDATE SET updated_at = now()
+INSERT INTO cart (owner_id, id) SELECT $1, $2 FROM settings ON CONFLICT (owner_id) DO UPDATE SET updated_at = now()
 RETURNING coalesce(merged_into, owner_id)`
 
 // change runs one statement on the lines of the owner's cart. A guest's request that was under way while the guest logged in
@@ -107,7 +107,7 @@ type changed struct {
 // cart it is now; where that is somebody else's, the statement finds nothing to do.
 func (s *Store) changeOne(ctx context.Context, owner uuid.UUID, sql string, args []any) (whose uuid.UUID, done changed, err error) {
 	batch := new(pgx.Batch)
-	batch.Queue(touchCart, owner).QueryRow(func(row pgx.Row) error { return row.Scan(&whose) })
+	batch.Queue(touchCart, owner, newIDs(1)[0]).QueryRow(func(row pgx.Row) error { return row.Scan(&whose) })
 	batch.Queue(sql, append([]any{owner}, args...)...).Query(func(rows pgx.Rows) error {
 		_, err := pgx.ForEachRow(rows, []any{&done.isNew}, func() error { done.lines++; return nil })
 		return err

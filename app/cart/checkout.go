@@ -56,11 +56,21 @@ func QueueLock(batch *pgx.Batch, owners []uuid.UUID) map[uuid.UUID]Cart {
 // MakeTx gives owners who have no cart an empty one.
 func MakeTx(ctx context.Context, tx pgx.Tx, owners []uuid.UUID) error {
 	const makeCarts = `-- name: cart.make
-INSERT INTO cart (owner_id) SELECT DISTINCT u FROM unnest($1::uuid[]) AS u ORDER BY u ON CONFLICT DO NOTHING`
-	if _, err := tx.Exec(ctx, makeCarts, owners); err != nil {
+INSERT INTO cart (owner_id, id) SELECT * FROM unnest($1::uuid[], $2::uuid[]) AS u (owner_id, id) ORDER BY owner_id ON CONFLICT DO NOTHING`
+	if _, err := tx.Exec(ctx, makeCarts, owners, newIDs(len(owners))); err != nil {
 		return fmt.Errorf("make carts: %w", err)
 	}
 	return nil
+}
+
+// newIDs returns ids of fillings, in the order of time: the unique index on orders.cart_id takes them side by side, and does not
+// touch a page of its own for each.
+func newIDs(n int) []uuid.UUID {
+	ids := make([]uuid.UUID, n)
+	for i := range ids {
+		ids[i] = uuid.Must(uuid.NewV7())
+	}
+	return ids
 }
 
 const heldCarts = `-- name: cart.held
@@ -87,7 +97,8 @@ func QueueEmpty(batch *pgx.Batch, owners []uuid.UUID) {
 	batch.Queue(`-- name: cart.empty
 DELETE FROM cart_line WHERE owner_id = ANY ($1)`, owners)
 	batch.Queue(`-- name: cart.renew
-UPDATE cart SET id = gen_random_uuid(), discount_code = NULL, updated_at = now() WHERE owner_id = ANY ($1)`, owners)
+UPDATE cart SET id = u.id, discount_code = NULL, updated_at = now()
+  FROM unnest($1::uuid[], $2::uuid[]) AS u (owner_id, id) WHERE cart.owner_id = u.owner_id`, owners, newIDs(len(owners)))
 }
 
 const refillLines = `-- name: cart.refill

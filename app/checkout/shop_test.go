@@ -52,7 +52,7 @@ const (
 
 // shop is a database with a small catalogue and the provider's books.
 type shop struct {
-	t     *testing.T
+	t     testing.TB
 	pool  *pgxpool.Pool
 	redis *redis.Client
 	carts *cart.Store
@@ -63,7 +63,7 @@ type shop struct {
 	log      *slog.Logger
 }
 
-func newShop(t *testing.T) *shop {
+func newShop(t testing.TB) *shop {
 	t.Helper()
 	options, err := redis.ParseURL(dbtest.Redis(t))
 	if err != nil {
