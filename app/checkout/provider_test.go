@@ -183,6 +183,9 @@ func TestSweepTakesNoTrial(t *testing.T) {
 	if result, err := w.Checkout(t.Context(), s.buyer(payment.TokenOK, mug, 1)); err != nil || result.Order.Status != checkout.Pending {
 		t.Errorf("got %+v, %v, want a pending order: it may find out", result, err)
 	}
+	if err := w.Close(t.Context()); err != nil { // its prober takes the lease again and again
+		t.Fatal(err)
+	}
 	other := s.worker(gateway, cfg) // that remembers nothing
 	other.LoseProvider()
 	s.await("SELECT paying_until < now() FROM orders")
