@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -99,6 +100,17 @@ type checkoutOutput struct {
 	Replayed   string `header:"Idempotent-Replayed" doc:"true: this answer repeats an earlier one"`
 	RetryAfter string `header:"Retry-After" doc:"Seconds; with 202 alone"`
 	Body       Order
+}
+
+// untilTimeLimit has the time of a checkout begin when its request has arrived as a whole: also what it waits at the turnstile
+// counts.
+func (a *App) untilTimeLimit(next http.Handler) http.Handler {
+	limit := cmp.Or(a.cfg.Checkout.TimeLimit, checkout.TimeLimit)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), limit)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
 }
 
 // pendingPause is when whoever was told of a pending order may ask again.

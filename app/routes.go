@@ -51,14 +51,16 @@ func (a *App) routes() (http.Handler, error) {
 
 	a.documentCatalogue(newAPI(r, doc))
 	a.documentHealth(newAPI(r, doc))
-	customers := func(gate *turnstile, routes func(huma.API)) {
+	customers := func(gate *turnstile, routes func(huma.API), before ...func(http.Handler) http.Handler) {
 		r.Group(func(r chi.Router) {
-			r.Use(withRequestID, a.sameOrigin(), a.limitStrangers, a.wellFormed, gate.pass(a), a.sessions.load(a))
+			r.Use(withRequestID, a.sameOrigin(), a.limitStrangers, a.wellFormed)
+			r.Use(before...)
+			r.Use(gate.pass(a), a.sessions.load(a))
 			routes(newAPI(r, doc))
 		})
 	}
 	customers(a.customerGate, a.customerRoutes)
-	customers(a.checkoutGate, a.checkoutRoute)
+	customers(a.checkoutGate, a.checkoutRoute, a.untilTimeLimit)
 
 	openAPI, err := encodeJSON(doc)
 	if err != nil {

@@ -25,6 +25,9 @@ import (
 type Config struct {
 	// PaymentTimeout bounds the gateway's answer to a charge, and again to the cancellation after it. Default 3 s.
 	PaymentTimeout time.Duration
+	// TimeLimit bounds the whole of a checkout: what remains of it bounds each step. It counts from the call, and from before that
+	// where the context has an earlier deadline. Default [TimeLimit].
+	TimeLimit time.Duration
 	// QueueTimeout bounds the wait for a batch that takes the request in. Default 15 s.
 	QueueTimeout time.Duration
 	// TransactionTimeout bounds Place and Settle each. A COMMIT whose answer is lost takes up to 2 s more to be looked
@@ -40,8 +43,6 @@ type Config struct {
 	HoldTTL time.Duration
 	// SoldOut is the memory of what is gone. Default: one of the Service's own.
 	SoldOut *inventory.Hints
-	// QueueLength is the number of requests that may wait; more are refused with ErrBusy. Default 20,000.
-	QueueLength int
 	// BatchSize is how many orders one transaction places, or settles, at the most. Default 128.
 	BatchSize int
 	// Reads are the connections that show orders to customers, and that look up
@@ -84,7 +85,7 @@ func New(pool *pgxpool.Pool, gateway payment.Gateway, log *slog.Logger, cfg Conf
 	cfg.ProviderPause = cmp.Or(cfg.ProviderPause, time.Second)
 	cfg.HoldTTL = cmp.Or(cfg.HoldTTL, 2*time.Minute)
 	cfg.QueueTimeout = cmp.Or(cfg.QueueTimeout, 15*time.Second)
-	cfg.QueueLength = cmp.Or(cfg.QueueLength, 20_000)
+	cfg.TimeLimit = cmp.Or(cfg.TimeLimit, TimeLimit)
 	cfg.BatchSize = cmp.Or(cfg.BatchSize, 128)
 	cfg.SoldOut = cmp.Or(cfg.SoldOut, new(inventory.Hints))
 	cfg.Reads, cfg.Background = cmp.Or(cfg.Reads, pool), cmp.Or(cfg.Background, pool)
@@ -93,7 +94,7 @@ func New(pool *pgxpool.Pool, gateway payment.Gateway, log *slog.Logger, cfg Conf
 	s.prober = &prober{breaker: s.provider, log: log.WarnContext, claim: s.claimUnknown, ask: s.probeOrder}
 	s.prober.ctx, s.prober.cancel = context.WithCancel(context.Background())
 	s.suspects.lasts = suspicion
-	limits := batchLimits{queue: cfg.QueueLength, size: cfg.BatchSize, flights: 1, turn: new(sync.Mutex)}
+	limits := batchLimits{queue: math.MaxInt, size: cfg.BatchSize, flights: 1, turn: new(sync.Mutex)}
 	if cfg.Plain {
 		limits.size, limits.flights, limits.turn = 1, math.MaxInt, noTurn{}
 	}
@@ -101,7 +102,7 @@ func New(pool *pgxpool.Pool, gateway payment.Gateway, log *slog.Logger, cfg Conf
 	late.turn = new(sync.Mutex)
 	s.placing = newBatcher(limits, s.placeBatch)
 	s.placingLate = newBatcher(late, s.placeLate)
-	limits.queue, late.queue = math.MaxInt, math.MaxInt // whoever waits here has come through there
+	s.placing.abandoned, s.placingLate.abandoned = s.leavePlaced, s.leavePlaced
 	s.settling = newBatcher(limits, s.settleBatch)
 	s.settlingLate = newBatcher(late, s.settleLate)
 	s.releasing = newBatcher(batchLimits{queue: maxReleases, size: releaseSize, flights: 1, turn: noTurn{}}, s.releaseLeases)
@@ -184,14 +185,20 @@ type Result struct {
 // *[pricing.RefusedDiscount]. Any other means that the database could not be asked, or that the catalogue is broken (two
 // currencies in one cart); a repeat with the same key is safe in all cases.
 //
-// ctx bounds the wait for a batch. Once one has taken the request in, it goes on when ctx is cancelled, since a customer who
-// hangs up in the middle of a payment still has an order; its own time limits end it.
+// ctx bounds the wait for a batch. Once one has taken the request in, it goes on when ctx is cancelled with the cause
+// [context.Canceled], since a customer who hangs up in the middle of a payment still has an order. The time limit, and any other
+// cause, such as that the worker leaves, end the waiting at once: an order that is placed is answered as pending, and a repeat or
+// the sweeper goes on with it. How many may wait at once is up to the caller.
 func (s *Service) Checkout(ctx context.Context, req Request) (Result, error) {
-	placed, err := s.place(ctx, req)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.TimeLimit, errTimeLimit)
+	defer cancel()
+	work, done := outlasting(ctx)
+	defer done()
+	placed, err := s.place(ctx, work, req)
 	if err != nil {
 		return Result{}, err
 	}
-	ctx = context.WithoutCancel(ctx)
+	ctx = work
 	if placed.order.Status != Pending || placed.waits {
 		return Result{placed.order, true}, nil
 	}
@@ -206,7 +213,11 @@ func (s *Service) Checkout(ctx context.Context, req Request) (Result, error) {
 	order, err := s.settle(ctx, *outcome)
 	if err != nil {
 		// The order is placed, and perhaps paid. It is never answered with a failure; the sweeper will settle it.
-		s.log.ErrorContext(ctx, "settle failed, order left pending", "order", placed.order.ID, "error", err)
+		level := slog.LevelError
+		if ctx.Err() != nil {
+			level = slog.LevelWarn
+		}
+		s.log.Log(ctx, level, "settle failed, order left pending", "order", placed.order.ID, "error", err)
 		s.releaseLease(ctx, placed.order.ID, placed.lease)
 		return Result{placed.order, placed.resumed}, nil
 	}
@@ -226,6 +237,9 @@ func (s *Service) pay(ctx context.Context, p *placed, token string) *settlement 
 		// The provider went away after this order was let in. Nobody has asked it about this order yet, and nobody else may while
 		// the lease is ours: the units go back at once.
 		return &settlement{order: o.ID, reason: ReasonFailed, unasked: p.lease}
+	}
+	if ctx.Err() != nil { // there is no time to charge
+		return nil
 	}
 	receipt, err := s.ask(ctx, func(ctx context.Context) (payment.Receipt, error) {
 		return s.gateway.Charge(ctx, payment.Charge{Order: o.ID, Amount: o.Total, Token: token})

@@ -37,6 +37,27 @@
 //
 // A request that gives up while it waits was never placed. Once a batch has it, it is answered with what became of it.
 //
+// # Time limits
+//
+// [TimeLimit] bounds the whole of a checkout, from the arrival of its request to the answer. What remains of it bounds each step:
+//
+//	step                            its own limit               where the time is over
+//	waiting for a place             15 s, package app           503, nothing has happened
+//	waiting for a batch of Place    QueueTimeout, 15 s          503, nothing has happened: 7 s before the time is over
+//	waiting for a row that is held  LockPatience, 3 s           503, nothing has happened
+//	Place, a transaction            TransactionTimeout, 5 s     503, repeat with the same key: there may be an order
+//	look-up of a lost COMMIT        2 s                         the same
+//	charge                          PaymentTimeout, 3 s         202, pending
+//	cancellation after it           PaymentTimeout, 3 s         202, pending
+//	waiting for a batch of Settle   QueueTimeout, 15 s          202, pending
+//	Settle, a transaction           TransactionTimeout, 5 s     202, pending; it goes on and is most likely confirmed
+//
+// Whoever ends the context of a request with a cause other than [context.Canceled] ends its time: a worker that leaves does so a
+// second before the limit of its drain, so that what is in flight is answered. A customer who hangs up ends nothing but the wait for
+// a batch. An order that stays pending is gone on with by a repeat, and by the sweeper when its hold ends.
+//
+// How many requests wait at once is for the caller to bound; package app has a turnstile, whose places are all that can queue here.
+//
 // # Sold out
 //
 // What a transaction saw to be gone is remembered for a second ([inventory.Hints]); siblings and other hosts are told. A

@@ -117,16 +117,17 @@ func whyFailed(err error) error {
 }
 
 // patiently asks the main lane, and where the order is put off the patient one
-// until it has been done or the patience is over.
-func patiently[Q, A any](ctx context.Context, patience time.Duration, main, patient *batcher[Q, A], asked Q) (A, error) {
-	answer, err := main.ask(ctx, asked)
+// until it has been done or the patience is over. The contexts are those of
+// [batcher.ask].
+func patiently[Q, A any](ctx, until context.Context, patience time.Duration, main, patient *batcher[Q, A], asked Q) (A, error) {
+	answer, err := main.ask(ctx, until, asked)
 	if !errors.Is(err, errPutOff) {
 		return answer, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errRowHeld)
 	defer cancel()
 	for {
-		answer, err = patient.ask(ctx, asked)
+		answer, err = patient.ask(ctx, until, asked)
 		if !errors.Is(err, errPutOff) {
 			return answer, err
 		}

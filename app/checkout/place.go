@@ -27,20 +27,16 @@ type placed struct {
 }
 
 var (
-	errQueueTimeout  = errors.New("too many orders came before this one")
 	errPlaceTimeout  = errors.New("placing the order timed out")
 	errLookupTimeout = errors.New("looking an order up timed out")
 )
 
-// lookupTimeout bounds the question, on another connection, whether a lost COMMIT has happened.
-const lookupTimeout = 2 * time.Second
-
 // place runs the first step for one request, together with others. A customer who hangs up while waiting is not bought for:
-// the units are for those who still wait.
-func (s *Service) place(ctx context.Context, req Request) (placed, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.QueueTimeout, errQueueTimeout)
+// the units are for those who still wait. ctx is that of the customer, and work that of what has begun.
+func (s *Service) place(ctx, work context.Context, req Request) (placed, error) {
+	ctx, cancel := context.WithDeadlineCause(ctx, s.lastPlace(work, time.Now()), errQueueTimeout)
 	defer cancel()
-	p, err := patiently(ctx, s.cfg.LockPatience, s.placing, s.placingLate, req)
+	p, err := patiently(ctx, work, s.cfg.LockPatience, s.placing, s.placingLate, req)
 	if fault, ok := errors.AsType[*panicked](err); ok {
 		panic(fault) // here, where the request's own recovery is
 	}

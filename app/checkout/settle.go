@@ -42,11 +42,14 @@ func settled(order uuid.UUID, total money.Money, receipt payment.Receipt, cancel
 
 var errSettleTimeout = errors.New("settling the order timed out")
 
-// settle runs the third step for one order, together with others, and returns the order as it then is.
+// settle runs the third step for one order, together with others, and returns the order as it then is. Once a batch has the order,
+// it is settled also where ctx ends before.
 func (s *Service) settle(ctx context.Context, end settlement) (Order, error) {
+	work, done := outlasting(ctx)
+	defer done()
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.QueueTimeout, errQueueTimeout)
 	defer cancel()
-	return patiently(ctx, s.cfg.LockPatience, s.settling, s.settlingLate, end)
+	return patiently(ctx, work, s.cfg.LockPatience, s.settling, s.settlingLate, end)
 }
 
 // settleBatch and settleLate settle orders together, each in its lane.

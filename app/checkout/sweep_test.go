@@ -236,7 +236,7 @@ func (q *onQuery) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndDat
 // traced returns a worker with one connection that has a tracer.
 func (s *shop) traced(tracer pgx.QueryTracer, gateway payment.Gateway) *checkout.Service {
 	s.t.Helper()
-	return s.opened(checkout.New(s.tracedPool(tracer), gateway, s.log, checkout.Config{QueueLength: 1}))
+	return s.opened(checkout.New(s.tracedPool(tracer), gateway, s.log, checkout.Config{}))
 }
 
 // tracedPool returns a pool of one connection that has a tracer.
