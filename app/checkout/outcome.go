@@ -3,6 +3,7 @@ package checkout
 import (
 	"cmp"
 	"context"
+	"fmt"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -42,6 +43,7 @@ type refundReason string
 const (
 	wrongAmount         refundReason = "wrong_amount"          // captured, but not what the order costs
 	capturedAfterCancel refundReason = "captured_after_cancel" // captured for an order that is cancelled
+	chargedTwice        refundReason = "charged_twice"         // captured once more for an order that is confirmed
 )
 
 // refunds are captured charges that nobody owes: a provider has broken its promise. They are kept for people to pay back, and
@@ -67,6 +69,32 @@ INSERT INTO refund_due (order_id, provider_reference, amount_minor, currency, re
 ON CONFLICT (order_id, provider_reference) DO NOTHING`,
 			due.order, due.receipt.Reference, due.receipt.Amount.Minor, due.receipt.Amount.Currency, string(due.reason))
 	}
+}
+
+// referencesTx returns, by order, the reference of the payment that confirmed it, for settlements that find it confirmed already.
+func referencesTx(ctx context.Context, tx pgx.Tx, ends []settlement, locked map[uuid.UUID]lockedOrder) (map[uuid.UUID]string, error) {
+	paidBy := map[uuid.UUID]string{}
+	var again []uuid.UUID
+	for _, end := range ends {
+		if end.receipt.Captured && locked[end.order].order.Status == Confirmed {
+			again = append(again, end.order)
+		}
+	}
+	if again == nil {
+		return paidBy, nil
+	}
+	const selectReferences = `-- name: checkout.references
+SELECT order_id, provider_reference FROM payment WHERE order_id = ANY ($1)`
+	rows, err := tx.Query(ctx, selectReferences, again)
+	if err != nil {
+		return nil, fmt.Errorf("read payments: %w", err)
+	}
+	var order uuid.UUID
+	var reference string
+	if _, err := pgx.ForEachRow(rows, []any{&order, &reference}, func() error { paidBy[order] = reference; return nil }); err != nil {
+		return nil, fmt.Errorf("read payments: %w", err)
+	}
+	return paidBy, nil
 }
 
 // cancellations are what has to be undone for unpaid orders.

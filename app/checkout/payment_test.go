@@ -288,6 +288,49 @@ func TestGatewayPanics(t *testing.T) {
 	}
 }
 
+// Nor is a charge of an order that is confirmed already, under another reference, forgotten: in a settlement of its own, and in
+// the same batch. Its own reference is no news.
+func TestProviderChargesTwice(t *testing.T) {
+	t.Parallel()
+	for _, together := range []bool{false, true} {
+		s := newShop(t)
+		order := s.place(s.buyer(payment.TokenOK, mug, 1))
+		w := s.worker(s.provider, patient)
+		end := func(reference string) checkout.Ending {
+			return checkout.Ending{Order: order.ID, Total: order.Total, Receipt: payment.Receipt{Captured: true, Amount: order.Total, Reference: reference}}
+		}
+		ends := []checkout.Ending{end("ch_1"), end("ch_2"), end("ch_1"), end("ch_2")}
+		var errs []error
+		if together {
+			_, errs = w.SettleBatch(ends...)
+		} else {
+			for _, e := range ends {
+				_, err := w.SettleAll(t.Context(), e)
+				errs = append(errs, err)
+			}
+		}
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+		var due, paid string
+		s.query("SELECT string_agg(provider_reference || ' ' || reason || ' ' || amount_minor, ', ') FROM refund_due", nil, &due)
+		s.query("SELECT string_agg(provider_reference, ', ') FROM payment", nil, &paid)
+		if due != "ch_2 charged_twice 1000" || paid != "ch_1" {
+			t.Errorf("together %t: got %q due, and paid by %q", together, due, paid)
+		}
+	}
+}
+
+// Money for an order that is not there is an error, and no order.
+func TestSettleWithoutAnOrder(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	_, errs := s.worker(s.provider, patient).SettleBatch(checkout.Ending{Order: uuid.New(), Receipt: payment.Receipt{Captured: true}})
+	if !errors.Is(errs[0], checkout.ErrNotFound) {
+		t.Errorf("got %v, want %v", errs[0], checkout.ErrNotFound)
+	}
+}
+
 // Should a provider break its promise and capture what it has cancelled, the cancelled order stays cancelled, for there is no
 // unit for it any more. Should it capture another amount than it was asked for, nothing is bought. Either way it is written down
 // that the money has to go back, once.

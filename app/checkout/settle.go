@@ -73,6 +73,8 @@ func (s *Service) settleTogether(ends []settlement, l lane) []answered[Order] {
 				out[first+i].value = orders[end.order]
 				if putOff[end.order] {
 					out[first+i].err = errPutOff
+				} else if _, ok := orders[end.order]; !ok { // nothing in the shop deletes one
+					out[first+i].err = fmt.Errorf("settle order %s, for which %s was captured: %w", end.order, end.receipt.Amount, ErrNotFound)
 				}
 			}
 		}
@@ -125,6 +127,10 @@ func (t *settling) settle(ctx context.Context, ends []settlement) (*inventory.Sh
 	if err != nil {
 		return nil, err
 	}
+	paidBy, err := referencesTx(ctx, t.tx, ends, locked)
+	if err != nil {
+		return nil, err
+	}
 	confirmed, cancelled := new(confirmations), new(cancellations)
 	for _, end := range ends {
 		o, ok := locked[end.order]
@@ -134,8 +140,11 @@ func (t *settling) settle(ctx context.Context, ends []settlement) (*inventory.Sh
 		switch { // where it is not pending, it was settled before, perhaps by another in this batch
 		case o.order.Status == Cancelled && end.receipt.Captured:
 			t.refunds.add(end, capturedAfterCancel)
+		case o.order.Status == Confirmed && end.receipt.Captured && end.receipt.Reference != paidBy[end.order]:
+			t.refunds.add(end, chargedTwice)
 		case o.order.Status == Pending && end.paid():
 			confirmed.add(o.order, end.receipt)
+			paidBy[end.order] = end.receipt.Reference
 			o.order.Status = Confirmed
 		case o.order.Status == Pending && !end.unasked.IsZero() && !end.unasked.Equal(o.lease):
 		case o.order.Status == Pending:

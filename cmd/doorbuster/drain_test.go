@@ -212,6 +212,35 @@ func TestCheckoutInFlight(t *testing.T) {
 	}
 }
 
+// W2, E3: a checkout that the provider does not answer is answered before the limit of a drain: its order stands, and is pending.
+func TestCheckoutAtTheLimitOfADrain(t *testing.T) {
+	t.Parallel()
+	database := catalogue(t)
+	s := openShop(t, "WORKERS=1", "PAYMENT_HANG=true", "PAYMENT_TIMEOUT=20s", "DRAIN_TIMEOUT=5s", database)
+	client := browser(t)
+	if code, body := get(t, client, "POST", s.url("/v1/cart/items"), `{"sku": "`+sku+`", "quantity": 1}`); code != http.StatusOK {
+		t.Fatalf("cart: got %d: %s", code, body)
+	}
+	answered := make(chan int, 1)
+	go func() {
+		code, _ := get(t, client, "POST", s.url("/v1/checkout"), `{"email": "you@example.com", "payment_token": "tok_ok"}`, "Idempotency-Key", "only-one")
+		answered <- code
+	}()
+	s.holds(1)
+	s.signal(syscall.SIGTERM)
+	if code := <-answered; code != http.StatusAccepted {
+		t.Errorf("got %d, want %d", code, http.StatusAccepted)
+	}
+	if left := s.await(&s.at, "worker left", nil); left.How != "exited with code 0" {
+		t.Errorf("got %+v, want code 0", left)
+	}
+	s.gone()
+	orders := ask(t, strings.TrimPrefix(database, "DATABASE_URL="), "SELECT string_agg(status || ' ' || (paying_until < now()), ', ') FROM orders")
+	if orders != "pending true" {
+		t.Errorf("orders: %s, want one that is pending, and that a repeat may go on with", orders)
+	}
+}
+
 // M15, W2: a shop that is stopped in the middle of the traffic answers what it has accepted, and exits with 0.
 func TestStopUnderLoad(t *testing.T) {
 	t.Parallel()
