@@ -87,6 +87,7 @@ func TestTransactionsAreRunAgain(t *testing.T) {
 				return
 			}
 			s.exec("DROP TRIGGER trouble ON orders")
+			s.await("SELECT count(*) = 0 FROM orders WHERE paying_until > now()")
 			again, err := s.worker(s.provider, patient).Checkout(t.Context(), req)
 			if err != nil || again.Order.Status != checkout.Confirmed || again.Replayed != (c.want == checkout.Pending) {
 				t.Errorf("repeated: got %+v, %v, want a confirmed order", again, err)

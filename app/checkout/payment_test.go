@@ -80,10 +80,12 @@ func TestProviderHangs(t *testing.T) {
 				s.checkBooks()
 				return
 			}
+			s.released(first.Order.ID)
 			s.expire(first.Order.ID)
 			if n, err := hanging.Sweep(t.Context()); n != 0 || err != nil {
 				t.Errorf("swept %d orders (%v) while it hangs", n, err)
 			}
+			s.released(first.Order.ID)
 			s.expire(first.Order.ID)
 			if n, err := s.worker(s.provider, patient).Sweep(t.Context()); n != 1 || err != nil {
 				t.Errorf("swept %d orders (%v) when it is back, want 1", n, err)

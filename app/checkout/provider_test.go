@@ -338,6 +338,7 @@ func TestSweepWhileTheProviderIsAway(t *testing.T) {
 	if got := w.Stats(); !got.ProviderAway || got.SweptLeft != 32 {
 		t.Errorf("got %+v", got)
 	}
+	s.await("SELECT count(*) = 0 FROM orders WHERE paying_until > now()")
 	s.exec("UPDATE orders SET hold_expires_at = now() - interval '1 minute' WHERE status = 'pending'")
 	if n, err := s.worker(s.provider, patient).Sweep(t.Context()); n != 40 || err != nil {
 		t.Errorf("swept %d orders (%v) when it was back, want 40", n, err)

@@ -161,6 +161,7 @@ func TestSweepPassesTrouble(t *testing.T) {
 	}
 	s.checkBooks()
 	s.exec("DROP TRIGGER refuse ON orders")
+	s.released(orders[1])
 	s.bury(orders[0])
 	s.exec("UPDATE orders SET hold_expires_at = '-infinity'")
 	if n, err := s.worker(s.provider, patient).Sweep(t.Context()); n != 2 || err != nil {
