@@ -54,9 +54,25 @@ bench-cluster: ## Compare one process with a cluster: throughput, memory, reload
 bench-checkout: ## Measure orders per second, and thirty thousand buyers at midnight, with an audit (takes eight minutes)
 	.ci/bench-checkout $(ARGS)
 
+.PHONY: bench-hostile
+bench-hostile: ## Attack the shop in eleven ways, alone and two at a time, and see what customers keep (takes half an hour; BEFORE=COMMIT compares)
+	BEFORE='$(BEFORE)' .ci/bench-hostile $(ARGS)
+
 .PHONY: soak-faults
 soak-faults: ## Kill, stop, starve, scale and reload the shop at random, under strict clients; the bounds must hold (ten minutes)
 	.ci/soak-faults $(ARGS)
+
+.PHONY: openapi
+openapi: ## Write app/openapi.json anew, after a change of the API
+	$(servers) go test ./app -count=1 -run '^TestOpenAPIFile$$' -update
+
+.PHONY: release-openapi
+release-openapi: ## Make app/openapi.json that of the last release, which the next one may not break
+	cp app/openapi.json .ci/contract/released.json
+
+.PHONY: contract
+contract: ## Put the OpenAPI document to other people's tools: linters, what breaks clients, a generated client that buys (takes node)
+	.ci/contract/check
 
 .PHONY: lint
 lint: ## Run the linters, in the versions of .ci/tools.mod

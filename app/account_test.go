@@ -6,6 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
+
 	"doorbuster/app"
 )
 
@@ -49,7 +53,6 @@ func TestAccount(t *testing.T) {
 	}
 	v.do("DELETE", "/v1/session", nil).want(http.StatusNoContent, nil)
 	v.do("GET", "/v1/session", nil).problem(http.StatusUnauthorized, "not-logged-in")
-	v.do("POST", "/v1/account", map[string]string{"email": "ada@example.com", "password": password}).problem(http.StatusConflict, "email-taken")
 	wrong := v.do("POST", "/v1/session", map[string]string{"email": "ada@example.com", "password": "wrong"}).problem(http.StatusUnauthorized, "wrong-credentials")
 	unknown := v.do("POST", "/v1/session", map[string]string{"email": "eve@example.com", "password": "wrong"}).problem(http.StatusUnauthorized, "wrong-credentials")
 	if wrong.Detail != unknown.Detail {
@@ -57,6 +60,95 @@ func TestAccount(t *testing.T) {
 	}
 	v.logIn("ADA@example.com")
 	v.do("GET", "/v1/session", nil).want(http.StatusOK, nil)
+}
+
+// Registration tells no more than a log-in who has an account: with another password
+// the answers are the same, and with the right one it is a log-in.
+func TestRegisteringAKnownAddress(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	email := uuid.NewString() + "@example.com"
+	home := s.visitor()
+	home.register(email)
+	var registered app.Session
+	home.do("GET", "/v1/session", nil).want(http.StatusOK, &registered)
+	before := s.books()
+
+	wrong := map[string]string{"email": email, "password": "another horse battery"}
+	stranger := s.visitor()
+	asRegistration := stranger.do("POST", "/v1/account", wrong)
+	asLogIn := stranger.do("POST", "/v1/session", wrong)
+	told := func(r reply) app.Problem {
+		p := r.problem(http.StatusUnauthorized, "wrong-credentials")
+		p.RequestID = ""
+		return p
+	}
+	if diff := cmp.Diff(told(asLogIn), told(asRegistration), cmpopts.IgnoreUnexported(app.Problem{})); diff != "" {
+		t.Errorf("(-log-in +registration):\n%s", diff)
+	}
+	if got, want := asRegistration.header.Get("WWW-Authenticate"), asLogIn.header.Get("WWW-Authenticate"); got != want {
+		t.Errorf("got WWW-Authenticate %q, want %q", got, want)
+	}
+	if c := stranger.cookie(); c != nil {
+		t.Errorf("the stranger has the cookie %v", c)
+	}
+	if diff := cmp.Diff(before, s.books()); diff != "" {
+		t.Errorf("the stranger has changed something: %s", diff)
+	}
+
+	away := s.visitor()
+	away.add(kettle, 2)
+	var again app.Session
+	away.do("POST", "/v1/account", map[string]string{"email": email, "password": password, "name": "Eve"}).want(http.StatusOK, &again)
+	if diff := cmp.Diff(registered, again); diff != "" {
+		t.Errorf("(-registered +registered again):\n%s", diff)
+	}
+	if c := home.cart(); len(c.Items) != 1 || c.Items[0].Quantity != 2 {
+		t.Errorf("the guest's cart was not merged: %+v", c.Items)
+	}
+	if n := one[int](s, "SELECT count(*) FROM account WHERE email = $1 AND name = 'Ada'", email); n != 1 {
+		t.Errorf("there are %d accounts as they were registered, want 1", n)
+	}
+}
+
+// An account that was stored under an old form of its address is its owner's: it is
+// found, its browser is known, and nobody gets a second one. An address that new
+// accounts can't have is still an old one's.
+func TestOldAddresses(t *testing.T) {
+	t.Parallel()
+	s := limited(t, "limit-login-email=2/1h", "limit-login-browser=9/1h")
+	id := uuid.NewString()
+	for old, email := range map[string]string{
+		id + "@b\u00fccher.example":        id + "@B\u00fccher.example",
+		"re\u0301ne" + id + "@example.com": "RE\u0301NE" + id + "@example.com",
+		id + "@localhost":                  id + "@LOCALHOST",
+	} {
+		first := s.visitor()
+		template := uuid.NewString() + "@example.com"
+		first.register(template)
+		if _, err := s.pool.Exec(t.Context(), "UPDATE account SET email = $1 WHERE email = $2", old, template); err != nil {
+			t.Fatal(err)
+		}
+		v := s.visitor()
+		v.logIn(email)
+		var who app.Session
+		v.do("GET", "/v1/session", nil).want(http.StatusOK, &who)
+		if who.Account.Email != old {
+			t.Errorf("%+q: got the account of %+q, want %+q", email, who.Account.Email, old)
+		}
+		s.visitor().tryPassword(email, "wrong").problem(http.StatusUnauthorized, "wrong-credentials")
+		if !strings.HasSuffix(old, "localhost") {
+			again := map[string]string{"email": email, "password": "another horse battery"}
+			s.visitor().do("POST", "/v1/account", again).problem(http.StatusUnauthorized, "wrong-credentials")
+		} else {
+			s.visitor().tryPassword(email, "wrong").problem(http.StatusUnauthorized, "wrong-credentials")
+		}
+		s.visitor().tryPassword(email, password).tooMany("login", 2, 3600)
+		v.logIn(email) // the browser is known
+	}
+	if n := one[int](s, "SELECT count(*) FROM account"); n != 3 {
+		t.Errorf("there are %d accounts, want 3", n)
+	}
 }
 
 // S1: a login on one worker is valid on another, and outlives both.

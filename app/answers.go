@@ -150,6 +150,14 @@ func (c *answerCache) known(key string) (*answer, bool) {
 	return a, ok
 }
 
+// peek returns the answer for a key without counting it as asked for.
+func (c *answerCache) peek(key string) (*answer, bool) {
+	if a, ok := c.entries.Peek(key); ok {
+		return a, true
+	}
+	return c.recent.Peek(key)
+}
+
 // store keeps an answer, in the place of the one before it.
 func (c *answerCache) store(key string, a *answer) {
 	if c.entries.Contains(key) {
@@ -158,6 +166,9 @@ func (c *answerCache) store(key string, a *answer) {
 		c.recent.Add(key, a)
 	}
 }
+
+// count is how many answers there are.
+func (c *answerCache) count() int { return c.entries.Len() + c.recent.Len() }
 
 func (c *answerCache) drop(key string) {
 	c.entries.Remove(key)
@@ -180,13 +191,11 @@ func (c *answerCache) fresh(a *answer, now time.Time) bool {
 // get returns the answer for a key at the time now. Errors are those of load.
 func (c *answerCache) get(ctx context.Context, key string, now time.Time) (*answer, error) {
 	old, ok := c.known(key)
-	if ok && !old.next.IsZero() && !now.Before(old.next) {
-		again, err := old.again(now)
-		if err != nil {
+	if ok {
+		var err error
+		if old, err = c.pastEdge(key, old, now); err != nil {
 			return nil, err
 		}
-		c.store(key, again)
-		old = again
 	}
 	if ok && c.fresh(old, now) {
 		return old, nil
@@ -208,7 +217,7 @@ func (c *answerCache) get(ctx context.Context, key string, now time.Time) (*answ
 	select {
 	case <-flight.landed:
 		if flight.err == nil {
-			return flight.answer, nil
+			return c.pastEdge(key, flight.answer, time.Now())
 		}
 		if patience == nil || errors.Is(flight.err, catalog.ErrNotFound) {
 			return nil, flight.err
@@ -220,7 +229,23 @@ func (c *answerCache) get(ctx context.Context, key string, now time.Time) (*answ
 		c.getOff(key, flight)
 		return nil, context.Cause(ctx)
 	}
-	return c.postpone(key, old), nil
+	return c.pastEdge(key, c.postpone(key, old), time.Now()) // an edge may have come meanwhile
+}
+
+// pastEdge returns an answer as it is at the time now: another one where a sale's
+// edge has made it that.
+func (c *answerCache) pastEdge(key string, a *answer, now time.Time) (*answer, error) {
+	if a.next.IsZero() || now.Before(a.next) {
+		return a, nil
+	}
+	again, err := a.again(now)
+	if err != nil {
+		return nil, err
+	}
+	if current, ok := c.peek(key); !ok || current == a {
+		c.store(key, again)
+	}
+	return again, nil
 }
 
 var errSlow = errors.New("PostgreSQL is slow")
@@ -242,29 +267,46 @@ func (c *answerCache) fetch(ctx context.Context, key string, known bool) (*answe
 	defer func() { leave(answered, isThere) }()
 	ctx, cancel := context.WithTimeoutCause(ctx, loadTimeout, errLoadTimeout)
 	defer cancel()
-	// Before it is asked: what is heard of while it answers may not be in the answer.
-	catalogueNews, stockNews, asked := c.news.catalogue.Load(), c.news.stock.Load(), time.Now()
+	asked := c.asks()
 	found, err := c.load(ctx, key)
 	answered, isThere = err == nil || errors.Is(err, catalog.ErrNotFound), err == nil
 	if errors.Is(err, catalog.ErrNotFound) {
 		c.drop(key)
-		c.absent.Add(key, absence{err: err, until: asked.Add(absentFor), catalogue: catalogueNews})
+		c.absent.Add(key, absence{err: err, until: asked.at.Add(absentFor), catalogue: asked.catalogue})
 	}
 	if err != nil {
 		return nil, err
 	}
+	return c.keep(key, found, asked)
+}
+
+// A question is what was known when PostgreSQL was asked. What is heard of while
+// it answers may not be in the answer.
+type question struct {
+	at               time.Time
+	catalogue, stock uint64 // news
+}
+
+func (c *answerCache) asks() question {
+	q := question{catalogue: c.news.catalogue.Load(), stock: c.news.stock.Load()}
+	q.at = time.Now()
+	return q
+}
+
+// keep encodes what was found, and stores the answer.
+func (c *answerCache) keep(key string, found loaded, asked question) (*answer, error) {
 	// The database looked at its clock a little after asked, so a sale starts at most that much early for us to look
 	// again, and never late.
 	a := &answer{
-		render: found.render, clock: dbClock{found.now, asked}, loadedAt: asked, freshUntil: asked.Add(freshFor),
-		catalogue: catalogueNews, stock: stockNews,
+		render: found.render, clock: dbClock{found.now, asked.at}, loadedAt: asked.at, freshUntil: asked.at.Add(freshFor),
+		catalogue: asked.catalogue, stock: asked.stock,
 	}
 	if err := a.encode(found.now); err != nil {
 		return nil, err
 	}
 	if found.empty {
 		c.drop(key)
-		c.absent.Add(key, absence{answer: a, until: asked.Add(absentFor), catalogue: catalogueNews})
+		c.absent.Add(key, absence{answer: a, until: asked.at.Add(absentFor), catalogue: asked.catalogue})
 		return a, nil
 	}
 	c.store(key, a)
@@ -287,7 +329,7 @@ func (c *answerCache) lane(known bool) lane {
 
 // postpone keeps an old answer for a while without asking again, unless a newer one has come.
 func (c *answerCache) postpone(key string, old *answer) *answer {
-	if current, ok := c.entries.Peek(key); ok && current.loadedAt.After(old.loadedAt) {
+	if current, ok := c.peek(key); ok && current.loadedAt.After(old.loadedAt) {
 		return current
 	}
 	kept := *old
@@ -323,19 +365,16 @@ func (a *answer) encode(dbNow time.Time) error {
 
 var (
 	contentJSON = []string{"application/json"}
-	// A shared cache may keep an answer for a second, but not across the start of a sale.
-	cacheASecond = []string{"public, max-age=1"}
-	cacheNothing = []string{"public, max-age=0, must-revalidate"}
+	// A cache may keep an answer, and has to ask each time whether it still holds: the second that a change may take to be
+	// seen (S3) is ours, and HTTP counts in whole ones. A 304 costs the worker half a microsecond.
+	cacheControl = []string{"public, max-age=0, must-revalidate"}
 )
 
-// write answers a request from memory, at the time now.
-func (a *answer) write(w http.ResponseWriter, r *http.Request, now time.Time) {
+// write answers a request from memory.
+func (a *answer) write(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h["Etag"] = a.etag
-	h["Cache-Control"] = cacheASecond
-	if !a.next.IsZero() && a.next.Sub(now) < time.Second {
-		h["Cache-Control"] = cacheNothing
-	}
+	h["Cache-Control"] = cacheControl
 	if a.link != nil {
 		h["Link"] = a.link
 	}

@@ -46,6 +46,7 @@ type App struct {
 	carts     *cart.Store
 	accounts  *account.Store
 	checkout  *checkout.Service
+	retention *retention
 
 	hints *inventory.Hints // of what is sold out
 	news  *news            // from PostgreSQL
@@ -117,6 +118,7 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 	cfg.Checkout.SoldOut = a.hints
 	cfg.Checkout.Reads, cfg.Checkout.Background = customers, connections.of[backgroundClass]
 	a.checkout = checkout.New(connections.of[checkoutClass], payment.NewSimulator(provider, cfg.Payment), cfg.Log, cfg.Checkout)
+	a.retention = newRetention(connections.of[backgroundClass], client, cfg)
 	a.openCatalogue(connections.of[catalogueClass])
 	a.checkoutGate = newTurnstile("checkout", cfg.CheckoutPlaces, checkoutPatience)
 	a.customerGate = newTurnstile("customer", customerPlaces, customerPatience)
@@ -130,8 +132,9 @@ func New(ctx context.Context, cfg Config) (*App, error) {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
 	a.background.Go(func() { a.checkout.RunSweeper(background, cfg.SweepInterval) })
+	a.background.Go(func() { untilDrain(background, cfg.Host, a.retention.run) })
 	listener := &listener{config: connections.of[backgroundClass].Config().ConnConfig, log: cfg.Log, news: a.news, stock: a.heardOfStock}
-	listener.config.RuntimeParams["application_name"] += announcement(connections.size())
+	listener.config.RuntimeParams["application_name"] += announcement(cfg.SchemaVersion, connections.size())
 	a.background.Go(func() { untilDrain(background, cfg.Host, listener.run) })
 	return a, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"doorbuster/app/cart"
 	"doorbuster/app/catalog"
@@ -60,20 +61,26 @@ type addItemInput struct {
 }
 
 type setItemInput struct {
-	SKU  string `path:"sku" maxLength:"64"`
+	SKU  string `path:"sku" maxLength:"64" doc:"Code of the SKU. One that the shop does not have is not found" example:"AURORA-55-OLED"`
 	Body struct {
 		Quantity int `json:"quantity" minimum:"1" maximum:"1000" example:"2"`
 	}
 }
 
 type itemInput struct {
-	SKU string `path:"sku" maxLength:"64"`
+	SKU string `path:"sku" maxLength:"64" doc:"Code of the SKU. One that the shop does not have is not found" example:"AURORA-55-OLED"`
 }
 
 type discountInput struct {
 	Body struct {
 		Code string `json:"code" minLength:"3" maxLength:"32" pattern:"^[A-Za-z0-9]+$" example:"WELCOME10"`
 	}
+}
+
+// emptyCart is what somebody sees who has nothing in the cart.
+func emptyCart() *cartOutput {
+	zero := money.Money{Currency: defaultCurrency}
+	return &cartOutput{Cart{Items: []CartItem{}, Subtotal: zero, Total: zero}}
 }
 
 func (a *App) getCart(ctx context.Context, _ *struct{}) (*cartOutput, error) {
@@ -86,8 +93,7 @@ func (a *App) getCart(ctx context.Context, _ *struct{}) (*cartOutput, error) {
 func (a *App) lookAtCart(ctx context.Context) (*cartOutput, []int64, error) {
 	owner, ok := sessionOf(ctx).owner()
 	if !ok {
-		out, err := a.showCart(ctx, cart.Cart{}, nil, time.Time{})
-		return out, nil, err
+		return emptyCart(), nil, nil
 	}
 	c, err := a.carts.Get(ctx, owner)
 	if err != nil {
@@ -97,8 +103,14 @@ func (a *App) lookAtCart(ctx context.Context) (*cartOutput, []int64, error) {
 	for i, l := range c.Lines {
 		ids[i] = l.SKU
 	}
-	skus, now, err := a.catalog.SKUs(ctx, ids)
-	if err != nil {
+	var codes []string
+	if c.Discount != "" {
+		codes = append(codes, c.Discount)
+	}
+	batch := new(pgx.Batch)
+	skus, now := catalog.QueueSKUs(batch, ids)
+	discounts := pricing.QueueDiscounts(batch, codes)
+	if err := a.pools.of[customerClass].SendBatch(ctx, batch).Close(); err != nil {
 		return nil, nil, err
 	}
 	var gone []int64
@@ -111,7 +123,7 @@ func (a *App) lookAtCart(ctx context.Context) (*cartOutput, []int64, error) {
 		}
 	}
 	c.Lines = slices.DeleteFunc(c.Lines, func(l cart.Line) bool { return skus[l.SKU] == nil })
-	out, err := a.showCart(ctx, c, skus, now)
+	out, err := a.showCart(ctx, owner, c, skus, discounts[c.Discount], *now)
 	return out, gone, err
 }
 
@@ -194,20 +206,60 @@ func (a *App) removeItem(ctx context.Context, in *itemInput) (*cartOutput, error
 	return a.getCart(ctx, nil)
 }
 
+// clearCart takes everything out of the cart.
+func (a *App) clearCart(ctx context.Context, _ *struct{}) (*cartOutput, error) {
+	if owner, ok := sessionOf(ctx).owner(); ok {
+		if err := a.carts.Empty(ctx, owner); err != nil {
+			return nil, err
+		}
+	}
+	return a.getCart(ctx, nil)
+}
+
+// LeftOut is what a cart had no room for.
+type LeftOut struct {
+	SKU      string `json:"sku"`
+	Quantity int    `json:"quantity"`
+}
+
+// leftOut names lines as customers know them. What the shop does not have any
+// more is missed by nobody.
+func (a *App) leftOut(ctx context.Context, lines []cart.Line) ([]LeftOut, error) {
+	if len(lines) == 0 {
+		return nil, nil
+	}
+	ids := make([]int64, len(lines))
+	for i, l := range lines {
+		ids[i] = l.SKU
+	}
+	skus, _, err := a.catalog.SKUs(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	var out []LeftOut
+	for _, l := range lines {
+		if sku := skus[l.SKU]; sku != nil {
+			out = append(out, LeftOut{sku.Code, l.Quantity})
+		}
+	}
+	return out, nil
+}
+
 func (a *App) setDiscount(ctx context.Context, in *discountInput) (*cartOutput, error) {
 	code := strings.ToUpper(in.Body.Code)
 	owner, ok := sessionOf(ctx).owner()
 	if !ok {
+		a.noWrongGuess(ctx)
 		return nil, cart.ErrNoCart
 	}
 	discount, err := a.discounts.Discount(ctx, code)
+	if err == nil && discount == nil {
+		return nil, invalid("body", "code", "is not a discount code of this shop")
+	}
+	a.noWrongGuess(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if discount == nil {
-		return nil, invalid("body", "code", "is not a discount code of this shop")
-	}
-	a.rightDiscount(ctx)
 	if err := a.carts.SetDiscount(ctx, owner, code); err != nil {
 		return nil, err
 	}
@@ -223,36 +275,46 @@ func (a *App) removeDiscount(ctx context.Context, _ *struct{}) (*cartOutput, err
 	return a.getCart(ctx, nil)
 }
 
-// showCart prices a cart as a checkout would at this moment. The totals are those of the lines in the currency of the first.
-func (a *App) showCart(ctx context.Context, c cart.Cart, skus map[int64]*catalog.SKU, now time.Time) (*cartOutput, error) {
-	zero := money.Money{Currency: defaultCurrency}
-	out := &cartOutput{Cart{Items: []CartItem{}, Subtotal: zero, Total: zero}}
-	if len(c.Lines) == 0 && c.Discount == "" {
-		return out, nil
-	}
+// showCart prices a cart as a checkout would at this moment, and has the shop
+// remember what it shows. The totals are those of the lines in the currency of
+// the first.
+func (a *App) showCart(
+	ctx context.Context, owner uuid.UUID, c cart.Cart, skus map[int64]*catalog.SKU, discount *pricing.Discount, now time.Time,
+) (*cartOutput, error) {
+	out := emptyCart()
+	var lines []pricing.Line
 	ids := make([]int64, len(c.Lines))
+	foreign := make([]bool, len(c.Lines))
 	for i, l := range c.Lines {
-		ids[i] = l.SKU
+		price := skus[l.SKU].At(now).Price
+		ids[i], foreign[i] = l.SKU, len(lines) > 0 && price.Currency != lines[0].Unit.Currency
+		if !foreign[i] {
+			lines = append(lines, pricing.Line{Unit: price, Quantity: l.Quantity})
+		}
 	}
-	units, err := a.inventory.Available(ctx, ids)
-	if err != nil {
+	if err := out.Body.add(lines, c.Discount, discount, now); err != nil {
 		return nil, err
 	}
-	var lines []pricing.Line
-	for _, l := range c.Lines {
+	batch := new(pgx.Batch)
+	cart.QueueShown(batch, owner, c, out.Body.Total)
+	units := map[int64]int{}
+	if len(ids) > 0 {
+		units = inventory.QueueAvailable(batch, ids)
+	}
+	if batch.Len() > 0 {
+		if err := a.pools.of[customerClass].SendBatch(ctx, batch).Close(); err != nil {
+			return nil, fmt.Errorf("show cart: %w", err)
+		}
+	}
+	for i, l := range c.Lines {
 		item, err := cartItem(skus[l.SKU], l.Quantity, units[l.SKU], now)
 		if err != nil {
 			return nil, err
 		}
-		if len(lines) > 0 && item.UnitPrice.Currency != lines[0].Unit.Currency {
+		if foreign[i] {
 			item.Problem = "is sold in another currency than the first line, and not in the total: remove the one or the other"
-		} else {
-			lines = append(lines, pricing.Line{Unit: item.UnitPrice, Quantity: l.Quantity})
 		}
 		out.Body.Items = append(out.Body.Items, item)
-	}
-	if err := a.showTotals(ctx, &out.Body, lines, c.Discount, now); err != nil {
-		return nil, err
 	}
 	return out, nil
 }
@@ -287,14 +349,9 @@ func cartItem(sku *catalog.SKU, quantity, units int, now time.Time) (CartItem, e
 	return item, nil
 }
 
-func (a *App) showTotals(ctx context.Context, c *Cart, lines []pricing.Line, code string, now time.Time) error {
-	var discount *pricing.Discount
-	if code != "" {
-		var err error
-		if discount, err = a.discounts.Discount(ctx, code); err != nil {
-			return err
-		}
-	}
+// add adds up lines, and says what a code takes off them, which may be
+// nobody's.
+func (c *Cart) add(lines []pricing.Line, code string, discount *pricing.Discount, now time.Time) error {
 	totals, err := pricing.Sum(lines, discount, now)
 	refused, isRefused := errors.AsType[*pricing.RefusedDiscount](err)
 	if err != nil && !isRefused {

@@ -1,7 +1,9 @@
 package app
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -17,9 +19,9 @@ import (
 // Order is an order as its buyer sees it.
 type Order struct {
 	ID           uuid.UUID     `json:"id" format:"uuid"`
-	Number       string        `json:"number" doc:"For people" example:"100001"`
+	Number       string        `json:"number" doc:"For people. It is unique, and tells neither when nor how many" example:"1829403377"`
 	Status       string        `json:"status" enum:"pending,confirmed,cancelled" doc:"pending: the payment provider has not answered yet. Repeat the request with the same Idempotency-Key, or read the order"`
-	CancelReason string        `json:"cancel_reason,omitempty" enum:"declined,payment_failed,expired" doc:"Nothing was charged in any case"`
+	CancelReason string        `json:"cancel_reason,omitempty" enum:"declined,payment_failed,expired,customer_limit" doc:"Nothing was charged in any case"`
 	Email        string        `json:"email"`
 	Lines        []OrderLine   `json:"lines" nullable:"false" minItems:"1"`
 	Subtotal     money.Money   `json:"subtotal"`
@@ -62,11 +64,11 @@ func orderView(o *checkout.Order) Order {
 
 type checkoutInput struct {
 	// Not required here: an absent one is a 400 of its own (draft-ietf-httpapi-idempotency-key-header, section 2.7).
-	IdempotencyKey string `header:"Idempotency-Key" doc:"A name of your choice for this attempt, such as a UUID; required. The same key never buys twice"`
+	IdempotencyKey string `header:"Idempotency-Key" doc:"A name of your choice for this attempt, such as a UUID, bare or in quotes. The same key never buys twice"`
 	Body           struct {
 		Email              string `json:"email" maxLength:"254" format:"email" example:"ada@example.com"`
 		PaymentToken       string `json:"payment_token" minLength:"1" maxLength:"255" pattern:"^[A-Za-z0-9_-]+$" example:"tok_ok"`
-		ExpectedTotalMinor *int64 `json:"expected_total_minor,omitempty" minimum:"0" doc:"Refuse any other total than this"`
+		ExpectedTotalMinor *int64 `json:"expected_total_minor,omitempty" nullable:"true" minimum:"0" doc:"Refuse a dearer total than this. Without it, or with null, the total counts that an answer has last shown for this cart"`
 	}
 }
 
@@ -101,6 +103,17 @@ type checkoutOutput struct {
 	Body       Order
 }
 
+// untilTimeLimit has the time of a checkout begin when its request has arrived as a whole: also what it waits at the turnstile
+// counts.
+func (a *App) untilTimeLimit(next http.Handler) http.Handler {
+	limit := cmp.Or(a.cfg.Checkout.TimeLimit, checkout.TimeLimit)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), limit)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
 // pendingPause is when whoever was told of a pending order may ask again.
 const pendingPause = 2 * time.Second
 
@@ -119,14 +132,17 @@ func (a *App) placeOrder(ctx context.Context, in *checkoutInput) (*checkoutOutpu
 		return nil, checkout.ErrCartEmpty
 	}
 	result, err := a.checkout.Checkout(ctx, checkout.Request{
-		Owner: reader.Owner, Account: reader.Account, Key: key, Email: email,
+		Owner: reader.Owner, Account: reader.Account, Key: key, Email: email, OldEmail: oldEmail(in.Body.Email),
 		PaymentToken: in.Body.PaymentToken, ExpectedTotalMinor: in.Body.ExpectedTotalMinor,
 	})
+	if limit, ok := errors.AsType[*checkout.LimitReached](err); ok && limit.ByAddress {
+		a.paymentDeclined(ctx) // somebody who could pay, and tries addresses
+	}
 	if err != nil {
 		return nil, err
 	}
 	if result.Order.Status == checkout.Cancelled {
-		p := problem(http.StatusPaymentRequired, "payment-declined", "The payment was declined",
+		p := problem("payment-declined",
 			"The payment was declined. Nothing was charged, and the cart is as it was; try another card with a new Idempotency-Key.")
 		p.OrderID, p.replayed = result.Order.ID.String(), result.Replayed
 		if !result.Replayed {
@@ -144,7 +160,26 @@ func (a *App) placeOrder(ctx context.Context, in *checkoutInput) (*checkoutOutpu
 	return out, nil
 }
 
+// documentCheckout completes what huma says of the checkout in the OpenAPI document.
+func documentCheckout(op *huma.Operation) {
+	created := op.Responses[strconv.Itoa(http.StatusCreated)]
+	created.Headers = commonHeaders(headerLocation, headerReplayed)
+	op.Responses[strconv.Itoa(http.StatusAccepted)] = &huma.Response{
+		Description: "The order stands, and its units are held, but the payment provider has not answered yet",
+		Headers:     commonHeaders(headerLocation, headerReplayed, headerRetryAfter), Content: created.Content,
+	}
+	key := op.Parameters[0]
+	key.Required = true // see checkoutInput for why huma must not know
+	key.Example = "7d9f1c52-4a37-4c53-9d0e-6a4f7f1c2b1e"
+	least, most := 1, maxIdempotencyKey+len(`""`)
+	key.Schema = &huma.Schema{Type: huma.TypeString, MinLength: &least, MaxLength: &most, Pattern: keyPattern}
+}
+
 const headerIdempotencyKey = "Idempotency-Key"
+
+// keyPattern is the form of a key, bare or in quotes: visible ASCII without quotes,
+// backslashes and commas.
+const keyPattern = `^("[!#-+\x2D-\[\]-~]{1,255}"|[!#-+\x2D-\[\]-~]{1,255})$`
 
 // maxIdempotencyKey is the longest key in bytes, as with Stripe.
 const maxIdempotencyKey = 255
@@ -153,7 +188,7 @@ const maxIdempotencyKey = 255
 // clients send.
 func parseIdempotencyKey(header string) (string, error) {
 	refuse := func(code, detail string) error {
-		p := problem(http.StatusBadRequest, code, "The Idempotency-Key header is missing or malformed", "Idempotency-Key "+detail)
+		p := problem(code, "Idempotency-Key "+detail)
 		p.Errors = []FieldError{fieldError("header", headerIdempotencyKey, detail)}
 		return p
 	}
@@ -180,7 +215,7 @@ func parseIdempotencyKey(header string) (string, error) {
 
 type orderInput struct {
 	// A text and not a UUID: what is not one is not found, like an order that is not there.
-	ID string `path:"id" maxLength:"64" doc:"Id of the order"`
+	ID string `path:"id" maxLength:"64" doc:"Id of the order. What is no UUID is not found" example:"01936b5e-8f3a-7c11-9a52-3f6f5d0b7c2e"`
 }
 
 type orderOutput struct{ Body Order }
@@ -198,8 +233,9 @@ func (a *App) getOrder(ctx context.Context, in *orderInput) (*orderOutput, error
 }
 
 type ordersInput struct {
-	Limit  int    `query:"limit" default:"20" minimum:"1" maximum:"100"`
-	Cursor string `query:"cursor" maxLength:"512"`
+	Limit  int    `query:"limit" default:"20" minimum:"1" maximum:"100" doc:"Orders per page"`
+	Cursor string `query:"cursor" maxLength:"2048" pattern:"^[A-Za-z0-9_-]*$" doc:"next_cursor of the page before"`
+	Status string `query:"status" enum:"pending,confirmed,cancelled" doc:"Only orders with this status; without it all are listed, declined attempts too"`
 }
 
 type ordersOutput struct {
@@ -209,7 +245,7 @@ type ordersOutput struct {
 
 // listOrders is the order history, the newest first.
 func (a *App) listOrders(ctx context.Context, in *ordersInput) (*ordersOutput, error) {
-	const list = "orders"
+	list := strings.TrimSuffix("orders "+in.Status, " ")
 	from, err := decodeCursor(in.Cursor, list, time.Now())
 	if err != nil {
 		return nil, err
@@ -220,7 +256,7 @@ func (a *App) listOrders(ctx context.Context, in *ordersInput) (*ordersOutput, e
 			return nil, invalid("query", "cursor", "is not a cursor of this shop")
 		}
 	}
-	orders, err := a.checkout.Orders(ctx, sessionOf(ctx).reader(), before, in.Limit+1)
+	orders, err := a.checkout.Orders(ctx, sessionOf(ctx).reader(), checkout.Page{Before: before, Limit: in.Limit + 1, Status: checkout.Status(in.Status)})
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +265,11 @@ func (a *App) listOrders(ctx context.Context, in *ordersInput) (*ordersOutput, e
 		orders = orders[:in.Limit]
 		next := cursor{list, orders[in.Limit-1].ID.String(), time.Now().UTC()}.encode()
 		out.Body.NextCursor = &next
-		out.Link = "</v1/orders?cursor=" + next + "&limit=" + strconv.Itoa(in.Limit) + `>; rel="next"`
+		out.Link = "</v1/orders?cursor=" + next + "&limit=" + strconv.Itoa(in.Limit)
+		if in.Status != "" {
+			out.Link += "&status=" + in.Status
+		}
+		out.Link += `>; rel="next"`
 	}
 	for i := range orders {
 		out.Body.Items = append(out.Body.Items, orderView(&orders[i]))

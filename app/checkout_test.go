@@ -73,12 +73,12 @@ func TestCheckoutRefusals(t *testing.T) {
 		check            func(t *testing.T, r reply, p app.Problem)
 	}{
 		{"sold out", soldOut, "tok_ok", 1, nil, 409, "out-of-stock", func(t *testing.T, _ reply, p app.Problem) {
-			if diff := cmp.Diff([]app.ProblemLine{{SKU: soldOut, Requested: 1}}, p.Lines); diff != "" {
+			if diff := cmp.Diff([]app.ProblemLine{{SKU: soldOut, Requested: 1, Available: new(0)}}, p.Lines); diff != "" {
 				t.Error(diff)
 			}
 		}},
 		{"short", "SHIRT-S", "tok_ok", 4, nil, 409, "out-of-stock", func(t *testing.T, _ reply, p app.Problem) {
-			if diff := cmp.Diff([]app.ProblemLine{{SKU: "SHIRT-S", Requested: 4, Available: 3}}, p.Lines); diff != "" {
+			if diff := cmp.Diff([]app.ProblemLine{{SKU: "SHIRT-S", Requested: 4, Available: new(3)}}, p.Lines); diff != "" {
 				t.Error(diff)
 			}
 		}},
@@ -88,7 +88,7 @@ func TestCheckoutRefusals(t *testing.T) {
 			}
 		}},
 		{"ended", yesterday, "tok_ok", 1, nil, 409, "sale-ended", nil},
-		{"price moved", shirtM, "tok_ok", 1, 1500, 409, "price-changed", func(t *testing.T, _ reply, p app.Problem) {
+		{"dearer", shirtM, "tok_ok", 1, 1199, 409, "price-changed", func(t *testing.T, _ reply, p app.Problem) {
 			if p.Total == nil || p.Total.Minor != 1200 {
 				t.Errorf("got total %v, want 1200", p.Total)
 			}

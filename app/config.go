@@ -39,6 +39,9 @@ type Config struct {
 	// LimitTimeout is how long a decision about a limit waits for Redis. Default 25 ms.
 	LimitTimeout time.Duration
 
+	// RevealWorkers has every answer name the process that gave it (X-Worker), and /health tell its release, memory and load.
+	// That helps to look at a cluster, and to attack it. Default: everybody is told up or draining, and no more.
+	RevealWorkers bool
 	// PlainHTTP lets the session cookie go over plain HTTP. For demonstrations and tests.
 	PlainHTTP bool
 
@@ -48,6 +51,9 @@ type Config struct {
 	Host Host
 	// SweepInterval is the pause between two looks for orders that nobody settled. Default 5 s.
 	SweepInterval time.Duration
+	// CartRetention is how long a guest's cart is kept that nobody changes, at least
+	// [MinCartRetention]. 0: for ever.
+	CartRetention time.Duration
 
 	// CheckoutPlaces is the number of checkouts that this worker does at once, those that wait for the payment provider
 	// included. More wait for their turn, in the order of their arrival. Default 1,024.

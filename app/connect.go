@@ -68,8 +68,8 @@ func openPostgres(ctx context.Context, cfg Config) (*pools, error) {
 		if setting, ok := errors.AsType[*SettingError](err); ok {
 			return nil, setting
 		}
-		return nil, fail("names a PostgreSQL that can't be used: %s (%s)",
-			redact(rootCause(err), cfg.DatabaseURL), postgresAddress(config.ConnConfig))
+		return nil, fail("names a PostgreSQL that can't be used: %s (%s)%s",
+			redact(rootCause(err), cfg.DatabaseURL), postgresAddress(config.ConnConfig), poolerAdvice(err))
 	}
 	share, err := connectionShare(ctx, pool, cfg)
 	if err != nil {
@@ -115,6 +115,17 @@ func postgresConfig(databaseURL string) (*pgxpool.Config, error) {
 	config.MaxConnLifetime = connLifetime
 	config.MaxConnLifetimeJitter = connLifetimeJitter
 	return config, nil
+}
+
+// poolerAdvice is what to do where a pooler refuses our settings, "" otherwise. PgBouncer can't lend connections by transaction
+// here: LISTEN, prepared statements before its 1.21, and time limits belong to a session.
+func poolerAdvice(err error) string {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || !strings.Contains(pgErr.Message, "unsupported startup parameter") {
+		return ""
+	}
+	return "; behind PgBouncer use pool_mode = session and ignore_startup_parameters = statement_timeout, lock_timeout, " +
+		"idle_in_transaction_session_timeout, timezone, jit, and ALTER ROLE ... SET them in PostgreSQL"
 }
 
 // postgresAddress says where we tried, as people write it.

@@ -10,6 +10,13 @@ import (
 // cursorLifetime is how long a list can be continued: a cursor is for the next click, not for a bookmark.
 const cursorLifetime = 24 * time.Hour
 
+// The form of a cursor, as clients see it. The longest that the shop makes belongs to
+// a search for 100 characters of four bytes each.
+const (
+	maxCursor     = 2048
+	cursorPattern = "^[A-Za-z0-9_-]*$"
+)
+
 // A cursor is where a list goes on: after an id, under the filter it began with. Clients get it as an opaque text. The
 // check sum is not a secret: it tells accidents and other people's formats apart from cursors of ours, and who makes one
 // up on purpose learns nothing that the list would not show.
@@ -37,7 +44,7 @@ func decodeCursor(text, list string, now time.Time) (cursor, error) {
 		return c, nil
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil || len(raw) < cursorSumBytes {
+	if err != nil || len(text) > maxCursor || len(raw) < cursorSumBytes {
 		return c, invalid("query", "cursor", "is not a cursor of this shop")
 	}
 	sum := sha256.Sum256(raw[cursorSumBytes:])

@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// Health is what a worker tells about itself (W5).
+// Health is what a worker tells about itself (W5): its status, and the rest where [Config.RevealWorkers] is set.
 type Health struct {
 	Status        string  `json:"status" enum:"ok,draining"`
-	PID           int     `json:"pid"`
-	Slot          int     `json:"slot" doc:"Place under the master, from 1; 0 without one"`
-	Release       string  `json:"release"`
-	UptimeSeconds float64 `json:"uptime_seconds"`
-	RSSBytes      int64   `json:"rss_bytes" doc:"Resident memory"`
-	Goroutines    int     `json:"goroutines"`
-	InFlight      int     `json:"in_flight" doc:"Requests being worked on, this one included"`
-	RequestsTotal int64   `json:"requests_total"`
+	PID           int     `json:"pid,omitempty" doc:"This and the rest is only told where REVEAL_WORKERS is set"`
+	Slot          int     `json:"slot,omitempty" doc:"Place under the master, from 1; none without one"`
+	Release       string  `json:"release,omitempty"`
+	UptimeSeconds float64 `json:"uptime_seconds,omitempty"`
+	RSSBytes      int64   `json:"rss_bytes,omitempty" doc:"Resident memory"`
+	Goroutines    int     `json:"goroutines,omitempty"`
+	InFlight      int     `json:"in_flight,omitempty" doc:"Requests being worked on, this one included"`
+	RequestsTotal int64   `json:"requests_total,omitempty"`
 }
 
 // Probe is the answer of a probe.
@@ -74,10 +74,12 @@ func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *App) health(w http.ResponseWriter, r *http.Request) {
-	host := a.cfg.Host
-	h := Health{
-		Status: "ok", PID: pid(), Slot: a.cfg.Slot, Release: a.cfg.Release, UptimeSeconds: time.Since(a.started).Seconds(),
-		RSSBytes: host.Memory(), Goroutines: runtime.NumGoroutine(), InFlight: host.InFlight(), RequestsTotal: host.Requests(),
+	h := Health{Status: "ok"}
+	if host := a.cfg.Host; a.cfg.RevealWorkers {
+		h = Health{
+			Status: "ok", PID: pid(), Slot: a.cfg.Slot, Release: a.cfg.Release, UptimeSeconds: time.Since(a.started).Seconds(),
+			RSSBytes: host.Memory(), Goroutines: runtime.NumGoroutine(), InFlight: host.InFlight(), RequestsTotal: host.Requests(),
+		}
 	}
 	if a.cfg.Host.Unready() {
 		h.Status = "draining"

@@ -62,7 +62,8 @@ var importRules = []importRule{
 		from: []string{modulePath + "/loadtest/..."}, deep: true,
 		// They start databases and fill the shelves by themselves. What they measure of the shop, they do over HTTP.
 		except: []string{
-			modulePath + "/loadtest/cluster", modulePath + "/loadtest/checkout", modulePath + "/loadtest/soak", modulePath + "/loadtest/internal/shop",
+			modulePath + "/loadtest/cluster", modulePath + "/loadtest/checkout", modulePath + "/loadtest/soak", modulePath + "/loadtest/hostile",
+			modulePath + "/loadtest/internal/shop",
 			modulePath + "/loadtest/volume", // it measures nothing
 		},
 		never: map[string]string{
@@ -139,7 +140,8 @@ func TestImports(t *testing.T) {
 		joiners := []string{
 			modulePath + "/app", modulePath + "/app/checkout/...", modulePath + "/cmd/...",
 			modulePath + "/app/volume", modulePath + "/loadtest/volume", // rows of all tables, by the million
-			modulePath + "/loadtest/cluster", modulePath + "/loadtest/checkout", modulePath + "/loadtest/soak", modulePath + "/loadtest/internal/shop",
+			modulePath + "/loadtest/cluster", modulePath + "/loadtest/checkout", modulePath + "/loadtest/soak", modulePath + "/loadtest/hostile",
+			modulePath + "/loadtest/internal/shop",
 		}
 		for _, p := range g.ours([]string{modulePath + "/..."}, joiners) {
 			for _, imported := range g[p].Imports {

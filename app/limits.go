@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,6 +10,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -24,8 +26,9 @@ import (
 // a read of a cart costs the shop.
 var costs = map[string]int64{
 	"get-cart": 1, "who-am-i": 1, "get-order": 1, "list-orders": 2,
-	"add-cart-item": 2, "set-cart-item": 2, "remove-cart-item": 2, "set-discount": 2, "remove-discount": 2,
-	"log-out": 2, checkoutOperation: 5, logInOperation: 10, registerOperation: 10,
+	"add-cart-item": 2, "set-cart-item": 2, "remove-cart-item": 2, "set-discount": 2, "remove-discount": 2, "clear-cart": 2,
+	logOutOperation: 2, logOutEverywhereOperation: 2, checkoutOperation: 5,
+	logInOperation: 10, registerOperation: 10, passwordOperation: 10,
 }
 
 // Operations that are limited for what they are.
@@ -33,6 +36,10 @@ const (
 	logInOperation    = "log-in"
 	registerOperation = "register"
 	discountOperation = "set-discount"
+	logOutOperation   = "log-out"
+	passwordOperation = "change-password"
+
+	logOutEverywhereOperation = "log-out-everywhere"
 )
 
 // makesGuest are the operations that give a visitor a session and a cart.
@@ -64,19 +71,18 @@ func openLimits(cfg Config, client *redis.Client) (*redis.Client, *limits, error
 
 // subject is whom a request counts for.
 type subject struct {
-	from    string // where the request comes from, for fair turns
-	address string // the same for limits; "" where it is not the customer's
+	address string // "" where it is not the customer's
 	client  string // "" as well
 }
 
 // subjectOf tells customers apart. Behind a proxy that nobody has named it can't, and
 // then it limits no address: that would be a limit for all customers together.
 func (l *limits) subjectOf(r *http.Request) subject {
-	address := addressSubject(l.proxies.client(r))
 	if l.proxies.unnamed(r) {
-		return subject{from: address}
+		return subject{}
 	}
-	return subject{address, address, clientSubject(address, r.UserAgent())}
+	address := addressSubject(l.proxies.client(r))
+	return subject{address, clientSubject(address, r.UserAgent())}
 }
 
 // A charge is one of a quota of the shop's.
@@ -100,7 +106,9 @@ func (c *charges) add(class, kind, subject string, of func(key string, q limit.Q
 	}
 	id := quotaID{class, kind}
 	quota := c.limits.tunables.quota(id)
-	c.all = append(c.all, charge{id, of(limit.Key(quota.name, subject), quota.Quota)})
+	ch := of(limit.Key(quota.name, subject), quota.Quota)
+	ch.Floor = c.limits.tunables.floor(class)
+	c.all = append(c.all, charge{id, ch})
 }
 
 func take(units int64) func(string, limit.Quota) limit.Charge {
@@ -110,9 +118,9 @@ func take(units int64) func(string, limit.Quota) limit.Charge {
 func book(key string, q limit.Quota) limit.Charge     { return limit.Book(key, q, 1) }
 func giveBack(key string, q limit.Quota) limit.Charge { return limit.GiveBack(key, q, 1) }
 
-// decide makes all charges, or fails with a *[Problem] and makes none. The status of
-// the class that a client should know of goes into the header, if there is one.
-func (c *charges) decide(header http.Header, class string) error {
+// decide makes all charges, or fails with a *[Problem] and makes none. If one of the
+// classes that a client should know of has decided, its status goes into the header.
+func (c *charges) decide(header http.Header, classes ...string) error {
 	if len(c.all) == 0 {
 		return nil
 	}
@@ -122,8 +130,8 @@ func (c *charges) decide(header http.Header, class string) error {
 	}
 	v := c.limits.limiter.Decide(flat...)
 	if v.Allowed {
-		if header != nil && v.Charge >= 0 && c.all[v.Charge].id.class == class {
-			maps.Copy(header, rateLimitHeader(class, c.all[v.Charge].charge.Quota, v.Remaining, 0))
+		if v.Charge >= 0 && slices.Contains(classes, c.all[v.Charge].id.class) {
+			maps.Copy(header, rateLimitHeader(c.all[v.Charge].id.class, c.all[v.Charge].charge.Quota, v.Remaining, 0))
 		}
 		return nil
 	}
@@ -146,7 +154,7 @@ var refusals = map[string]string{
 func tooMany(class string, q limit.Quota, v limit.Verdict) *Problem {
 	wait := v.Wait + rand.N(time.Second) // those who share a limit don't come back as one
 	seconds := int64((wait + time.Second - 1) / time.Second)
-	p := problem(http.StatusTooManyRequests, "too-many-requests", "Too many requests",
+	p := problem("too-many-requests",
 		fmt.Sprintf("%s Try again in %d s.", refusals[class], seconds))
 	p.retryAfter = time.Duration(seconds) * time.Second
 	p.header = rateLimitHeader(class, q, v.Remaining, seconds)
@@ -187,27 +195,40 @@ func (a *App) limitOperation(id string) func(huma.Context, func(huma.Context)) {
 			c.add(classRequests, kindClient, s.subject.client, take(cost))
 			c.add(classRequests, kindAddress, s.subject.address, take(cost))
 		}
-		if makesGuest[id] && !known {
+		makes := makesGuest[id] && !known
+		if makes {
 			c.addStranger(classGuests, s.subject, take(1))
 		}
-		class := ""
+		var classes []string
 		switch id {
 		case checkoutOperation:
 			c.addOwner(classDeclined, s, limit.Look)
 		case discountOperation:
-			class = classDiscount
+			classes = []string{classDiscount}
 			c.addOwner(classDiscount, s, take(1))
-		case registerOperation:
-			class = classRegister
-			c.addStranger(classRegister, s.subject, take(1))
 		}
-		if err := c.decide(s.header, class); err != nil {
+		if err := c.decide(s.header, classes...); err != nil {
 			r, w := humachi.Unwrap(ctx)
 			a.writeProblem(w, r, err)
 			return
 		}
+		if makes {
+			defer func() { a.guestNotMade(s, ctx.Status()) }()
+		}
 		next(ctx)
 	}
+}
+
+// guestNotMade gives back what a new guest has cost where there is none through our
+// own fault: the answer's status says so, or there is none since the handler has
+// panicked. What was wrong with the request stays charged.
+func (a *App) guestNotMade(s *session, status int) {
+	if s.stored || status != 0 && status < http.StatusInternalServerError {
+		return
+	}
+	c := a.limits.charges()
+	c.addStranger(classGuests, s.subject, giveBack)
+	c.settle()
 }
 
 // addStranger charges a client and its address.
@@ -230,62 +251,99 @@ func (c *charges) addOwner(class string, s *session, of func(string, limit.Quota
 
 // settle makes charges that nothing refuses.
 func (c *charges) settle() {
-	c.decide(nil, "") //nolint:errcheck // see above
+	c.decide(nil) //nolint:errcheck // see above
 }
 
-// paymentDeclined counts a declined payment.
+// paymentDeclined counts a declined payment, or one that the limit of an
+// address refuses.
 func (a *App) paymentDeclined(ctx context.Context) {
 	c := a.limits.charges()
 	c.addOwner(classDeclined, sessionOf(ctx), book)
 	c.settle() //nolint:contextcheck // one call of Redis decides for many requests
 }
 
-// rightDiscount gives back what a guess of a code has cost.
-func (a *App) rightDiscount(ctx context.Context) {
+// noWrongGuess gives back what a try of a code has cost that was right, or that
+// we could not judge.
+func (a *App) noWrongGuess(ctx context.Context) {
 	c := a.limits.charges()
 	c.addOwner(classDiscount, sessionOf(ctx), giveBack)
 	c.settle() //nolint:contextcheck // one call of Redis decides for many requests
 }
 
-// A logInAttempt is charged before the password is looked at. Only wrong passwords
-// stay charged: honest customers give back what they took.
+// An attempt to log in or to register is charged before the password is looked at.
+// Only wrong passwords and new accounts stay charged: honest customers give back
+// what they took, and so does everybody to whom the shop could give no answer.
 //
 // Anybody can try passwords for an address, so that address has a limit, and with it
 // anybody could lock its owner out. A browser in which the same customer has logged in
 // before has a limit of its own instead (OWASP's device cookies).
-type logInAttempt struct {
-	limits *limits
-	add    func(c *charges, of func(string, limit.Quota) limit.Charge)
-	caller account.Caller
+type attempt struct {
+	limits  *limits
+	caller  account.Caller
+	subject subject
+	guess   func(c *charges, of func(string, limit.Quota) limit.Charge) // of a password
+	makes   bool                                                        // an account
 }
 
-func (a *App) beginLogIn(ctx context.Context, email string) (*logInAttempt, error) {
+func (a *App) beginLogIn(ctx context.Context, email string) (*attempt, error) {
+	t := a.newAttempt(sessionOf(ctx), emailSubject(email))
+	return t, t.begin(sessionOf(ctx).header) //nolint:contextcheck // one call of Redis decides for many requests
+}
+
+// beginRegistration begins a registration, which is a log-in where there is an
+// account: it is no cheaper way to find that out.
+func (a *App) beginRegistration(ctx context.Context, email string) (*attempt, error) {
+	t := a.newAttempt(sessionOf(ctx), emailSubject(email))
+	t.makes = true
+	return t, t.begin(sessionOf(ctx).header) //nolint:contextcheck // one call of Redis decides for many requests
+}
+
+// beginPasswordChange begins a guess of the password of whoever is logged in. The
+// address is the account's; what limits it is how the customer has logged in.
+func (a *App) beginPasswordChange(ctx context.Context, email string) (*attempt, error) {
 	s := sessionOf(ctx)
-	t := &logInAttempt{limits: a.limits}
-	if browser, ok := s.browserOf(email); ok {
-		t.caller = account.Caller{Known: true, From: browser}
-		t.add = func(c *charges, of func(string, limit.Quota) limit.Charge) {
+	t := a.newAttempt(s, cmp.Or(s.customer(), emailSubject(email)))
+	return t, t.begin(s.header) //nolint:contextcheck // one call of Redis decides for many requests
+}
+
+// newAttempt is one for a customer, by the hashed e-mail address.
+func (a *App) newAttempt(s *session, customer string) *attempt {
+	t := &attempt{limits: a.limits, subject: s.subject, caller: account.Caller{From: s.subject.address}}
+	if browser, ok := s.browserOf(customer); ok {
+		t.caller.Known, t.caller.Account = true, customer
+		t.guess = func(c *charges, of func(string, limit.Quota) limit.Charge) {
 			c.add(classLogin, kindBrowser, browser, of)
 		}
 	} else {
-		t.caller = account.Caller{From: s.subject.from}
-		t.add = func(c *charges, of func(string, limit.Quota) limit.Charge) {
-			c.add(classLogin, kindEmail, emailSubject(email), of)
-			c.addStranger(classLogin, s.subject, of)
+		t.guess = func(c *charges, of func(string, limit.Quota) limit.Charge) {
+			c.add(classLogin, kindEmail, customer, of)
+			c.addStranger(classLogin, t.subject, of)
 		}
 	}
-	c := a.limits.charges()
-	t.add(c, take(1))
-	return t, c.decide(s.header, classLogin) //nolint:contextcheck // one call of Redis decides for many requests
+	return t
 }
 
-// end gives the attempt back unless the password was wrong.
-func (t *logInAttempt) end(err error) {
-	if errors.Is(err, account.ErrCredentials) {
-		return
-	}
+// begin charges the attempt, or refuses it.
+func (t *attempt) begin(header http.Header) error {
 	c := t.limits.charges()
-	t.add(c, giveBack)
+	t.guess(c, take(1))
+	if t.makes {
+		c.addStranger(classRegister, t.subject, take(1))
+	}
+	return c.decide(header, classLogin, classRegister)
+}
+
+// end gives back what the attempt was not: the guess unless the password was wrong,
+// and the account unless one was made, or somebody has asked in vain.
+func (t *attempt) end(made bool, err error) {
+	wrong := errors.Is(err, account.ErrCredentials)
+	c := t.limits.charges()
+	if !wrong {
+		t.guess(c, giveBack)
+	}
+	if t.makes && !made && !wrong {
+		c.addStranger(classRegister, t.subject, giveBack)
+	}
 	c.settle()
 }
 

@@ -232,7 +232,8 @@ func TestRateLimitFields(t *testing.T) {
 		}
 	}
 	body := map[string]string{"email": uuid.NewString() + "@example.com", "password": password}
-	r := v.do("POST", "/v1/account", body).want(http.StatusCreated, nil)
+	v.do("POST", "/v1/account", body).tooMany("login", 5, 60) // it is a guess as well
+	r := s.visitor().do("POST", "/v1/account", body).want(http.StatusCreated, nil)
 	if got := r.header.Get("RateLimit"); got != `"register";r=3` {
 		t.Errorf("got RateLimit %s, want 3 left", got)
 	}
@@ -282,6 +283,47 @@ func TestGuessedDiscountCodes(t *testing.T) {
 	set(next, "GUESS8").tooMany("discount", 6, 3600)
 	// The cart as such goes on.
 	v.buy(uuid.NewString(), "tok_ok", "").want(http.StatusCreated, nil)
+}
+
+// A try of a code that we fail to judge is no guess: it is given back.
+func TestCodesThatNobodyJudged(t *testing.T) {
+	t.Parallel()
+	s := limited(t, "limit-discount-session=2/1h", "limit-discount-client=9/1h")
+	v := s.visitor()
+	try := func(code string) reply {
+		return v.do("PUT", "/v1/cart/discount", map[string]string{"code": code})
+	}
+	try(tenOff).problem(http.StatusConflict, "cart-empty")
+	v.add(kettle, 3)
+	rename := func(from, to string) {
+		if _, err := s.pool.Exec(t.Context(), "ALTER TABLE "+from+" RENAME TO "+to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rename("discount", "mislaid")
+	for range 4 {
+		try(tenOff).problem(http.StatusInternalServerError, "internal")
+	}
+	rename("mislaid", "discount")
+	for i := range 2 {
+		try(fmt.Sprint("GUESS", i)).problem(http.StatusUnprocessableEntity, "invalid-request")
+	}
+	try("GUESS2").tooMany("discount", 2, 3600)
+}
+
+// An address whose limit is reached is told to somebody who could pay, a few
+// times.
+func TestTriedAddressesAreBounded(t *testing.T) {
+	t.Parallel()
+	s := limited(t, "limit-declined-session=2/1h", "limit-declined-client=9/1h")
+	buyer, v := s.visitor(), s.visitor()
+	buyer.add(doorbust, 1)
+	buyer.buy("bought", "tok_ok", "ada@example.com").want(http.StatusCreated, nil)
+	v.add(doorbust, 1)
+	for range 2 {
+		v.buy(uuid.NewString(), "tok_ok", "ada@example.com").problem(http.StatusConflict, "customer-limit")
+	}
+	v.buy(uuid.NewString(), "tok_ok", "ada@example.com").tooMany("declined", 2, 3600)
 }
 
 // Declined payments are bounded: who tries cards, or holds the last units for nothing, is stopped, and others get them. A

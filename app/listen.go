@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +38,16 @@ type news struct {
 	catalogue atomic.Uint64 // grows with every change, and with every gap in which there may have been one
 	stock     atomic.Uint64
 	trusted   atomic.Pointer[time.Time] // until when nothing that is not heard has happened; nil: never
+
+	once  sync.Once
+	first chan struct{} // made by heard
+}
+
+// heard returns a channel that is closed when what happens is heard of for the
+// first time.
+func (n *news) heard() chan struct{} {
+	n.once.Do(func() { n.first = make(chan struct{}) })
+	return n.first
 }
 
 // current reports whether all that has happened until now is known.
@@ -114,7 +125,9 @@ func (l *listener) ping(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	until := asked.Add(listenTrust)
-	l.news.trusted.Store(&until)
+	if l.news.trusted.Swap(&until) == nil {
+		close(l.news.heard())
+	}
 	return nil
 }
 

@@ -49,6 +49,12 @@ func (a *App) newMetrics() *metrics {
 				func() float64 { return float64(gate.turnedAway.Load()) }),
 		)
 	}
+	for l, name := range laneNames {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "shop_catalogue_questions_total", ConstLabels: prometheus.Labels{"about": name},
+			Help: "Questions of the catalogue to PostgreSQL: about answers that were in memory, but old, and such that were not. All other reads are from memory.",
+		}, func() float64 { return float64(a.misses.asked[l].Load()) }))
+	}
 	for classes, pool := range a.pools.named {
 		m.ofPool(classes, pool)
 	}
@@ -74,6 +80,7 @@ func (a *App) newMetrics() *metrics {
 			func() float64 { return float64(accounts.Hashing().Waiting) }),
 	)
 	m.checkout(a.checkout)
+	m.ofRetention(a.retention)
 	return m
 }
 
@@ -96,6 +103,18 @@ func (m *metrics) checkout(service *checkout.Service) {
 	counter(swept, help, prometheus.Labels{"outcome": "confirmed"}, func(s checkout.Stats) int64 { return s.SweptConfirmed })
 	counter(swept, help, prometheus.Labels{"outcome": "cancelled"}, func(s checkout.Stats) int64 { return s.SweptCancelled })
 	counter(swept, help, prometheus.Labels{"outcome": "left"}, func(s checkout.Stats) int64 { return s.SweptLeft })
+}
+
+// ofRetention adds what is removed for its age.
+func (m *metrics) ofRetention(r *retention) {
+	counter := func(name, help string, value *atomic.Int64) {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value.Load()) }))
+	}
+	counter("shop_retention_runs_total", "Runs of this worker that remove old carts.", &r.runs)
+	counter("shop_retention_carts_total", "Carts of guests that this worker has removed because nobody had changed them for long.", &r.removedCarts)
+	counter("shop_retention_lines_total", "Lines of the carts that were removed.", &r.removedLines)
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "shop_retention_running", Help: "1 while this worker removes old carts."},
+		func() float64 { return boolean(r.running.Load()) }))
 }
 
 // refuse counts a request that asked too often.

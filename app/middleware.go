@@ -69,7 +69,9 @@ func (a *App) edge(next http.Handler) http.Handler {
 			id = ids.next()
 		}
 		h[headerRequestID] = []string{id}
-		h[headerWorker] = worker
+		if a.cfg.RevealWorkers {
+			h[headerWorker] = worker
+		}
 		h["X-Content-Type-Options"] = nosniff
 		rw := responses.Get().(*response) //nolint:forcetypeassert // the pool holds nothing else
 		rw.ResponseWriter, rw.status, rw.host = w, 0, a.cfg.Host
@@ -141,9 +143,12 @@ func (g *requestIDs) next() string {
 	return string(strconv.AppendUint(buf, g.last.Add(1), 10))
 }
 
+// maxRequestID is the longest name in bytes that a client can give to its request.
+const maxRequestID = 128
+
 // validRequestID reports whether a client's name for its request can be taken over: it ends up in logs.
 func validRequestID(id string) bool {
-	if len(id) == 0 || len(id) > 128 {
+	if len(id) == 0 || len(id) > maxRequestID {
 		return false
 	}
 	for i := range len(id) {

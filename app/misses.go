@@ -40,6 +40,7 @@ type missGate struct {
 	last  lane             // that had its turn
 	done  uint64           // answers that PostgreSQL gave
 
+	asked      [lanes]atomic.Int64
 	waiting    atomic.Int64
 	turnedAway atomic.Int64
 }
@@ -68,6 +69,9 @@ const (
 	lanes
 )
 
+// laneNames are for the metrics.
+var laneNames = [lanes]string{"old-page", "new-page", "old-search", "new-search"}
+
 func (l lane) isNew() bool    { return l == newPage || l == newSearch }
 func (l lane) isSearch() bool { return l == refreshSearch || l == newSearch }
 
@@ -78,6 +82,7 @@ func newMissGate(places int, patience time.Duration) *missGate {
 // enter waits for a place. leave gives it back, and says whether PostgreSQL gave
 // an answer. It fails when the patience or ctx ends first.
 func (g *missGate) enter(ctx context.Context, l lane) (leave func(answered, found bool), err error) {
+	g.asked[l].Add(1)
 	turn := make(chan struct{})
 	g.mu.Lock()
 	done := g.done

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -43,8 +41,11 @@ func newAPI(router chi.Router, doc *huma.OpenAPI) huma.API {
 // unknown to nobody: encoding/json fills ours from it, after ours was validated.
 func init() { huma.ValidateStrictCasing = true }
 
-// decodeJSON is json.Unmarshal with an error for clients where a number does not fit its field.
+// decodeJSON is json.Unmarshal with an error for clients where a number does not fit its field, or where a text is none.
 func decodeJSON(data []byte, v any) error {
+	if err := checkUnicode(data); err != nil {
+		return err
+	}
 	err := json.Unmarshal(data, v)
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field != "" {
 		return fmt.Errorf("field %s is not a whole number in range", e.Field)
@@ -66,7 +67,7 @@ func marshalJSON(w io.Writer, v any) error {
 // The statuses are those of the problems that the operation can have, besides the ones that all have.
 func handle[In, Out any](a *App, api huma.API, op huma.Operation, handler func(context.Context, *In) (*Out, error)) {
 	op.MaxBodyBytes, op.BodyReadTimeout = maxBody, -1 // wellFormed has read it
-	op.Responses, op.Errors = problemResponses(api, op), nil
+	op = customers(api, op)
 	op.Middlewares = huma.Middlewares{a.limitOperation(op.OperationID)}
 	huma.Register(api, op, func(ctx context.Context, in *In) (*Out, error) {
 		ctx, cancel := limited(ctx, op.OperationID)
@@ -98,41 +99,3 @@ func limited(ctx context.Context, operation string) (context.Context, context.Ca
 
 // problemError carries a Problem through huma, with its headers.
 type problemError struct{ *Problem }
-
-// problemResponses declares the problems of an operation in its OpenAPI responses.
-func problemResponses(api huma.API, op huma.Operation) map[string]*huma.Response {
-	responses := map[string]*huma.Response{}
-	statuses := append(op.Errors, http.StatusServiceUnavailable, http.StatusInternalServerError)
-	if op.Method != http.MethodGet {
-		statuses = append(statuses, http.StatusForbidden)
-	}
-	if op.Method == http.MethodPost || op.Method == http.MethodPut {
-		statuses = append(statuses, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
-			http.StatusRequestTimeout, http.StatusUnprocessableEntity)
-	} else {
-		statuses = append(statuses, http.StatusUnprocessableEntity)
-	}
-	schema := schemaOf[Problem](api, "Problem")
-	for _, status := range statuses {
-		responses[strconv.Itoa(status)] = &huma.Response{
-			Description: http.StatusText(status),
-			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: schema}},
-		}
-	}
-	responses[strconv.Itoa(http.StatusTooManyRequests)] = tooManyResponse(schema)
-	return responses
-}
-
-// tooManyResponse declares the refusal of who asks too often.
-func tooManyResponse(schema *huma.Schema) *huma.Response {
-	text := &huma.Schema{Type: huma.TypeString}
-	return &huma.Response{
-		Description: "Too many requests: wait for Retry-After",
-		Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: schema}},
-		Headers: map[string]*huma.Param{
-			"Retry-After":      {Description: "Seconds to wait", Schema: &huma.Schema{Type: huma.TypeInteger}},
-			"RateLimit-Policy": {Description: "The quota that is used up: q units in w seconds (draft-ietf-httpapi-ratelimit-headers)", Schema: text},
-			"RateLimit":        {Description: "r units are left, and t seconds until there are more", Schema: text},
-		},
-	}
-}

@@ -36,7 +36,7 @@ func openFragile(t *testing.T, settings ...string) *fragile {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { redis.Close() })
-	m, err := migrations.Open(postgres.URL())
+	m, err := migrations.Open(postgres.URL(), migrations.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,8 @@ const (
 	customerClass
 	// checkoutClass is the batches that place and settle orders.
 	checkoutClass
-	// backgroundClass is the sweeper's claims and leases that are given back.
+	// backgroundClass is the sweeper's claims, leases that are given back, and carts
+	// that are removed for their age.
 	backgroundClass
 	classes
 )

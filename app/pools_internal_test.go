@@ -1,9 +1,12 @@
 package app
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -73,5 +76,17 @@ func TestBudgetOfTen(t *testing.T) {
 	}
 	if !slices.Equal(names, []string{"catalogue-customers-checkout-background"}) {
 		t.Errorf("got %v", names)
+	}
+}
+
+// A pooler that refuses our settings is told from a PostgreSQL that can't be used, with what to do.
+func TestPoolerAdvice(t *testing.T) {
+	t.Parallel()
+	refused := fmt.Errorf("connect: %w", &pgconn.PgError{Code: "08P01", Message: "unsupported startup parameter: lock_timeout"})
+	if got := poolerAdvice(refused); !strings.Contains(got, "ignore_startup_parameters") {
+		t.Errorf("got %q", got)
+	}
+	if got := poolerAdvice(&pgconn.PgError{Code: "28P01", Message: "password authentication failed"}); got != "" {
+		t.Errorf("got %q for another error", got)
 	}
 }

@@ -30,11 +30,11 @@ import (
 // Problem is the body of every error answer: RFC 9457, application/problem+json. Clients decide by Code (or Type, which
 // ends in it); the other texts are for people.
 type Problem struct {
-	Type      string        `json:"type" doc:"URI reference of the kind of problem" example:"/problems/out-of-stock"`
+	Type      string        `json:"type" format:"uri-reference" doc:"URI reference of the kind of problem: a page about it" example:"/problems/out-of-stock"`
 	Title     string        `json:"title" doc:"The kind of problem in words"`
-	Status    int           `json:"status" doc:"HTTP status code" example:"409"`
+	Status    int           `json:"status" minimum:"400" maximum:"599" doc:"HTTP status code" example:"409"`
 	Detail    string        `json:"detail" doc:"What went wrong this time, and what to do"`
-	Code      string        `json:"code" doc:"The kind of problem, for programs" example:"out-of-stock"`
+	Code      string        `json:"code" doc:"The kind of problem, for programs: decide by it. There may be more later; treat one that you do not know by its status" example:"out-of-stock"`
 	RequestID string        `json:"request_id" doc:"Name of this request in the logs"`
 	Errors    []FieldError  `json:"errors,omitempty" nullable:"false" doc:"Which fields of the request are wrong"`
 	Lines     []ProblemLine `json:"lines,omitempty" nullable:"false" doc:"Which lines of the cart are concerned"`
@@ -60,7 +60,8 @@ type FieldError struct {
 type ProblemLine struct {
 	SKU       string `json:"sku"`
 	Requested int    `json:"requested,omitempty" doc:"Units asked for"`
-	Available int    `json:"available" doc:"Units that could be had"`
+	Available *int   `json:"available,omitempty" doc:"Units that could be had; absent where that is not why, or not told"`
+	Held      int    `json:"held,omitempty" doc:"Units held by payments under way, which are sold or come back: Retry-After says when to try again"`
 }
 
 func (p *Problem) Error() string { return p.Detail }
@@ -87,18 +88,9 @@ func (p *Problem) GetHeaders() http.Header {
 	return h
 }
 
-func problem(status int, code, title, detail string) *Problem {
-	return &Problem{Type: "/problems/" + code, Title: title, Status: status, Detail: detail, Code: code}
-}
-
-const (
-	titleInvalid   = "The request is not valid"
-	titleMediaType = "The body's media type is not understood"
-)
-
 // invalid is the problem of one wrong field.
 func invalid(in, field, detail string) *Problem {
-	p := problem(http.StatusUnprocessableEntity, "invalid-request", titleInvalid, strings.TrimPrefix(field+": "+detail, ": "))
+	p := problem("invalid-request", strings.TrimPrefix(field+": "+detail, ": "))
 	p.Errors = []FieldError{fieldError(in, field, detail)}
 	return p
 }
@@ -136,44 +128,42 @@ func classify(err error) *Problem {
 	if p := classifyRefusal(err); p != nil {
 		return p
 	}
-	conflict := func(code, title string) *Problem { return problem(http.StatusConflict, code, title, sentence(err)) }
+	refusal := func(code string) *Problem { return problem(code, sentence(err)) }
 	switch {
 	case errors.Is(err, catalog.ErrNotFound), errors.Is(err, checkout.ErrNotFound):
-		return problem(http.StatusNotFound, "not-found", "There is no such thing here", "What was asked for does not exist.")
+		return problem("not-found", "What was asked for does not exist.")
 	case errors.Is(err, cart.ErrTooMany):
 		return invalid("body", "quantity", err.Error())
 	case errors.Is(err, cart.ErrTooManyLines):
-		return conflict("cart-full", "The cart is full")
+		return refusal("cart-full")
 	case errors.Is(err, errCurrencies), errors.Is(err, money.ErrCurrency):
-		return problem(http.StatusConflict, "mixed-currencies", "An order has one currency", sentence(errCurrencies))
+		return problem("mixed-currencies", sentence(errCurrencies))
 	case errors.Is(err, checkout.ErrGone):
-		return problem(http.StatusConflict, "cart-changed", "The cart has changed",
+		return problem("cart-changed",
 			"The cart held something that the shop does not have any more. Look at the cart, and check out again.")
 	case errors.Is(err, cart.ErrNoCart), errors.Is(err, checkout.ErrCartEmpty):
-		return conflict("cart-empty", "The cart is empty")
+		return refusal("cart-empty")
 	case errors.Is(err, checkout.ErrKeyReused):
-		return problem(http.StatusUnprocessableEntity, "idempotency-key-reused", "The idempotency key belongs to another request",
+		return problem("idempotency-key-reused",
 			"This Idempotency-Key was used with another request; make a new key for a new attempt.")
 	case errors.Is(err, checkout.ErrInFlight):
-		p := conflict("request-in-flight", "The same request is being worked on")
+		p := refusal("request-in-flight")
 		p.retryAfter = time.Second
 		return p
 	case errors.Is(err, checkout.ErrProvider):
-		p := problem(http.StatusServiceUnavailable, "payment-unavailable", "The payment provider failed",
+		p := problem("payment-unavailable",
 			"The payment provider failed. Nothing was charged, and the cart is as it was; try again.")
 		p.retryAfter = soon()
 		return p
-	case errors.Is(err, account.ErrEmailTaken):
-		return conflict("email-taken", "The e-mail address is taken")
 	case errors.Is(err, account.ErrCredentials):
-		return problem(http.StatusUnauthorized, "wrong-credentials", "Login failed", sentence(err))
-	case errors.Is(err, errNotLoggedIn), errors.Is(err, account.ErrNotFound):
-		return problem(http.StatusUnauthorized, "not-logged-in", "Nobody is logged in", "Log in with POST /v1/session.")
+		return problem("wrong-credentials", sentence(err))
+	case errors.Is(err, errNotLoggedIn), errors.Is(err, errLogInOver), errors.Is(err, account.ErrNotFound):
+		return problem("not-logged-in", "Log in with POST /v1/session.")
 	default:
 		if p := classifyUnavailable(err); p != nil {
 			return p
 		}
-		return problem(http.StatusInternalServerError, "internal", "Something went wrong on our side",
+		return problem("internal",
 			"The request could not be completed. The request_id names it in our logs.")
 	}
 }
@@ -182,25 +172,25 @@ func classify(err error) *Problem {
 // is slow or away ("unavailable"). It returns nil for all else.
 func classifyUnavailable(err error) *Problem {
 	const again = " Try again a little later, a checkout with the same Idempotency-Key."
-	temporary := func(code, title, detail string) *Problem {
-		p := problem(http.StatusServiceUnavailable, code, title, detail+again)
+	temporary := func(code, detail string) *Problem {
+		p := problem(code, detail+again)
 		p.retryAfter = soon()
 		return p
 	}
 	crowd, isCrowd := errors.AsType[*crowded](err)
 	switch {
 	case isCrowd:
-		p := temporary("busy", "The shop is busy", "Too many requests came before this one.")
+		p := temporary("busy", "Too many requests came before this one.")
 		p.retryAfter = crowd.comeBack()
 		return p
 	case isTimeout(err): // before ErrBusy, which also says that a database did not answer
-		return temporary("unavailable", "The shop is unavailable", "A database of the shop did not answer in time.")
+		return temporary("unavailable", "A database of the shop did not answer in time.")
 	case errors.Is(err, context.Canceled): // the worker is about to leave, or nobody is there to read this
-		return temporary("unavailable", "The shop is unavailable", "The request was given up before it was done.")
+		return temporary("unavailable", "The request was given up before it was done.")
 	case isUnavailable(err):
-		return temporary("unavailable", "The shop is unavailable", "A database of the shop can't be used right now.")
+		return temporary("unavailable", "A database of the shop can't be used right now.")
 	case errors.Is(err, account.ErrBusy), errors.Is(err, checkout.ErrBusy):
-		p := temporary("busy", "The shop is busy", "Too many requests came at once.")
+		p := temporary("busy", "Too many requests came at once.")
 		if e, ok := errors.AsType[*account.BusyError](err); ok {
 			p.retryAfter += e.Wait
 		}
@@ -222,43 +212,50 @@ func isTimeout(err error) bool {
 
 // classifyRefusal maps the refusals of a checkout that carry facts.
 func classifyRefusal(err error) *Problem {
-	conflict := func(code, title string) *Problem { return problem(http.StatusConflict, code, title, sentence(err)) }
+	refusal := func(code string) *Problem { return problem(code, sentence(err)) }
 	if e, ok := errors.AsType[*checkout.OutOfStock](err); ok {
-		p := conflict("out-of-stock", "Not enough units left")
+		p := refusal("out-of-stock")
 		for _, l := range e.Lines {
-			p.Lines = append(p.Lines, ProblemLine{l.Code, l.Requested, l.Available})
+			p.Lines = append(p.Lines, ProblemLine{SKU: l.Code, Requested: l.Requested, Available: &l.Available, Held: l.Held})
+			if l.Held > 0 {
+				p.retryAfter = soon()
+			}
 		}
 		return p
 	}
 	if e, ok := errors.AsType[*checkout.NotForSale](err); ok {
 		if e.StartsAt.IsZero() {
-			p := conflict("sale-ended", "The sale is over")
+			p := refusal("sale-ended")
 			p.Lines = []ProblemLine{{SKU: e.Code}}
 			return p
 		}
-		p := conflict("sale-not-started", "The sale has not started")
+		p := refusal("sale-not-started")
 		p.StartsAt, p.Lines = &e.StartsAt, []ProblemLine{{SKU: e.Code}}
 		p.retryAfter = e.StartsIn + rand.N(2*time.Second)
 		return p
 	}
 	if e, ok := errors.AsType[*checkout.LimitReached](err); ok {
-		p := conflict("customer-limit", "The limit per customer is reached")
-		p.Lines = []ProblemLine{{SKU: e.Code, Available: e.Left}}
+		p := refusal("customer-limit")
+		p.Lines = []ProblemLine{{SKU: e.Code, Available: &e.Left}}
+		if e.ByAddress { // what somebody else has is nobody's business
+			p.Lines[0].Available = nil
+		}
 		return p
 	}
 	if e, ok := errors.AsType[*checkout.ProviderAway](err); ok {
-		p := problem(http.StatusServiceUnavailable, "payment-unavailable", "The payment provider is away",
+		p := problem("payment-unavailable",
 			"The payment provider does not answer. Nothing was ordered or charged, and the cart is as it was; try again.")
 		p.retryAfter = e.RetryIn + soon()
 		return p
 	}
 	if e, ok := errors.AsType[*checkout.PriceChanged](err); ok {
-		p := conflict("price-changed", "The price has changed")
+		p := refusal("price-changed")
+		p.Detail += " Look at the cart, or repeat with expected_total_minor or a new Idempotency-Key to agree."
 		p.Total = &e.Now
 		return p
 	}
 	if _, ok := errors.AsType[*pricing.RefusedDiscount](err); ok {
-		return conflict("discount-refused", "The discount code does not apply")
+		return refusal("discount-refused")
 	}
 	return nil
 }
@@ -363,10 +360,11 @@ func fromHuma(ctx huma.Context, _ string, v any) (any, error) {
 	if !ok {
 		return v, nil
 	}
-	p := problem(e.Status, "invalid-request", titleInvalid, sentence(e))
+	p := problem("invalid-request", sentence(e))
 	if e.Status == http.StatusUnsupportedMediaType {
-		p = problem(e.Status, "unsupported-media-type", titleMediaType, "Send application/json.")
+		p = problem("unsupported-media-type", "Send application/json.")
 	}
+	p.Status = e.Status
 	for _, d := range e.Errors {
 		p.Errors = append(p.Errors, humaField(d))
 	}

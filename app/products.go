@@ -122,7 +122,7 @@ func (a *App) getProduct(w http.ResponseWriter, r *http.Request) {
 		a.writeProblem(w, r, err)
 		return
 	}
-	answer.write(w, r, now)
+	answer.write(w, r)
 }
 
 // loadProduct reads a product and its stock for the cache.
@@ -135,10 +135,14 @@ func (a *App) loadProduct(ctx context.Context, slug string) (loaded, error) {
 	if err != nil {
 		return loaded{}, err
 	}
+	return loadedProduct(&p, units, dbNow), nil
+}
+
+func loadedProduct(p *catalog.Product, units map[int64]int, dbNow time.Time) loaded {
 	return loaded{now: dbNow, render: func(now time.Time) ([]byte, string, time.Time, error) {
-		body, err := encodeJSON(productAt(&p, units, now))
+		body, err := encodeJSON(productAt(p, units, now))
 		return body, "", p.NextChange(now), err
-	}}, nil
+	}}
 }
 
 // listProducts serves a page of products.
@@ -168,7 +172,7 @@ func (a *App) listProducts(w http.ResponseWriter, r *http.Request) {
 		a.writeProblem(w, r, err)
 		return
 	}
-	answer.write(w, r, now)
+	answer.write(w, r)
 }
 
 // pageKey is what a page of products is cached under: its query and the id of the
@@ -228,9 +232,9 @@ func parseListQuery(values url.Values) (listQuery, error) {
 		value := given[0]
 		switch name {
 		case "limit":
-			n, err := strconv.Atoi(value)
-			if err != nil || n < 1 || n > maxLimit {
-				return query, invalid("query", name, fmt.Sprintf("is not a whole number from 1 to %d", maxLimit))
+			n, err := parseLimit(value)
+			if err != nil {
+				return query, err
 			}
 			query.limit = n
 		case "cursor":
@@ -271,34 +275,62 @@ func (q listQuery) values() url.Values {
 
 func (q listQuery) encode() string { return q.values().Encode() }
 
+// A page is a part of the catalogue and its stock, as PostgreSQL has it.
+type page struct {
+	query    listQuery
+	products []catalog.Product // one more than asked for, if there is a next page
+	units    map[int64]int     // by SKU
+	now      time.Time         // by the database's clock
+}
+
 // loadList reads a page and its stock for the cache. The key is that of a [pageKey].
 func (a *App) loadList(ctx context.Context, key string) (loaded, error) {
-	page, err := parsePageKey(key)
+	p, err := a.readPage(ctx, key)
 	if err != nil {
 		return loaded{}, err
 	}
-	q := page.listQuery
+	return p.list(), nil
+}
+
+func (a *App) readPage(ctx context.Context, key string) (page, error) {
+	k, err := parsePageKey(key)
+	if err != nil {
+		return page{}, err
+	}
+	q := k.listQuery
 	from, err := decodeCursor(q.cursor, q.list(), time.Now())
 	if err != nil {
-		return loaded{}, err
+		return page{}, err
 	}
 	after, err := strconv.ParseInt(from.After, 10, 64)
 	if from.After != "" && (err != nil || after < 0) {
-		return loaded{}, invalid("query", "cursor", "is not a cursor of this shop")
+		return page{}, invalid("query", "cursor", "is not a cursor of this shop")
 	}
 	// One more than asked for tells whether there is a next page.
 	products, dbNow, err := a.storefront.catalog.Products(ctx,
-		catalog.Filter{Category: page.category, Search: q.q, After: after, Limit: q.limit + 1})
+		catalog.Filter{Category: k.category, Search: q.q, After: after, Limit: q.limit + 1})
 	if err != nil {
-		return loaded{}, err
+		return page{}, err
 	}
 	units, err := a.storefront.inventory.Available(ctx, skuIDsOf(products))
-	if err != nil {
-		return loaded{}, err
+	return page{query: q, products: products, units: units, now: dbNow}, err
+}
+
+// list is the page as the answer to a list.
+func (p *page) list() loaded {
+	return loaded{now: p.now, empty: len(p.products) == 0, render: func(now time.Time) ([]byte, string, time.Time, error) {
+		return renderList(p.query, p.products, p.units, now)
+	}}
+}
+
+// product is one of the page's, as the answer to who asks for that.
+func (p *page) product(i int) loaded {
+	product := p.products[i]
+	units := map[int64]int{} // not those of the page: they would stay in memory with it
+	for _, s := range product.SKUs {
+		units[s.ID] = p.units[s.ID]
 	}
-	return loaded{now: dbNow, empty: len(products) == 0, render: func(now time.Time) ([]byte, string, time.Time, error) {
-		return renderList(q, products, units, now)
-	}}, nil
+	return loadedProduct(&product, units, p.now)
 }
 
 func renderList(q listQuery, products []catalog.Product, units map[int64]int, now time.Time) ([]byte, string, time.Time, error) {
@@ -366,7 +398,7 @@ func (a *App) listCategories(w http.ResponseWriter, r *http.Request) {
 		a.writeProblem(w, r, err)
 		return
 	}
-	answer.write(w, r, now)
+	answer.write(w, r)
 }
 
 // loadCategories reads the categories for the cache.
@@ -388,20 +420,18 @@ func (a *App) loadCategories(ctx context.Context, _ string) (loaded, error) {
 }
 
 // documentCatalogue describes the plain handlers in the OpenAPI document.
-func (a *App) documentCatalogue(api huma.API) {
+func documentCatalogue(api huma.API) {
 	param := func(name, in, doc string, schema *huma.Schema) *huma.Param {
 		return &huma.Param{Name: name, In: in, Description: doc, Schema: schema, Required: in == "path"}
 	}
-	text := &huma.Schema{Type: huma.TypeString}
-	longest := maxQuery
-	short := &huma.Schema{Type: huma.TypeString, MaxLength: &longest}
+	text := func(longest int, pattern string) *huma.Schema {
+		return &huma.Schema{Type: huma.TypeString, MaxLength: &longest, Pattern: pattern}
+	}
 	least, most := float64(1), float64(maxLimit)
-	header := func(doc string) *huma.Param { return &huma.Param{Description: doc, Schema: text} }
-	headers := map[string]*huma.Param{"ETag": header("Version of the answer"), "Cache-Control": header("At most a second")}
-	ifNoneMatch := param("If-None-Match", "header", "ETags that the client has; 304 when one is current", text)
-	add := func(op huma.Operation, schema *huma.Schema) {
-		op.Method, op.Tags = http.MethodGet, []string{"Catalogue"}
-		op.Responses = problemResponses(api, op)
+	ifNoneMatch := param("If-None-Match", "header", "ETags that the client has; 304 when one is current", &huma.Schema{Type: huma.TypeString})
+	add := func(id, path, summary string, schema *huma.Schema, headers map[string]*huma.Header, params []*huma.Param, statuses ...int) {
+		op := strangers(api, operation(http.MethodGet, path, id, catalogueTag, summary, append(statuses, http.StatusServiceUnavailable)...))
+		op.Parameters = append(params, ifNoneMatch)
 		op.Responses["200"] = &huma.Response{
 			Description: "OK", Headers: headers,
 			Content: map[string]*huma.MediaType{"application/json": {Schema: schema}},
@@ -409,21 +439,16 @@ func (a *App) documentCatalogue(api huma.API) {
 		op.Responses["304"] = &huma.Response{Description: "The client's copy is current", Headers: headers}
 		api.OpenAPI().AddOperation(&op)
 	}
-	add(huma.Operation{
-		OperationID: "list-products", Path: "/v1/products", Summary: "List and search products",
-		Parameters: []*huma.Param{
-			param("limit", "query", "Products per page", &huma.Schema{Type: huma.TypeInteger, Minimum: &least, Maximum: &most, Default: defaultLimit}),
-			param("cursor", "query", "next_cursor of the page before", text),
-			param("category", "query", "Slug of a category, in any case", short),
-			param("q", "query", `Words to search for, as on the web: "quoted phrase", or, -without. Also a SKU, the beginning of one that has a digit or a hyphen, `+
-				`or a slug. Where all are plain words and no product has the last, what begins with it is found`, short), ifNoneMatch,
-		}, Errors: []int{http.StatusNotFound},
-	}, schemaOf[ProductList](api, "ProductList"))
-	add(huma.Operation{
-		OperationID: "list-categories", Path: "/v1/categories", Summary: "List the categories", Parameters: []*huma.Param{ifNoneMatch},
-	}, schemaOf[CategoryList](api, "CategoryList"))
-	add(huma.Operation{
-		OperationID: "get-product", Path: "/v1/products/{slug}", Summary: "Get one product",
-		Parameters: []*huma.Param{param("slug", "path", "Slug of the product", short), ifNoneMatch}, Errors: []int{http.StatusNotFound},
-	}, schemaOf[Product](api, "Product"))
+	add("list-products", "/v1/products", "List and search products", schemaOf[ProductList](api, "ProductList"), commonHeaders(headerETag, headerLink), []*huma.Param{
+		param("limit", "query", "Products per page", &huma.Schema{Type: huma.TypeInteger, Minimum: &least, Maximum: &most, Default: defaultLimit}),
+		param("cursor", "query", "next_cursor of the page before, with the other parameters as they were", text(maxCursor, cursorPattern)),
+		param("category", "query", "Slug of a category, in any case", text(maxQuery, "")),
+		param("q", "query", `Words to search for, as on the web: "quoted phrase", or, -without. Also a SKU, the beginning of one that has a digit or a hyphen, `+
+			`or a slug. Where all are plain words and no product has the last, what begins with it is found`, text(maxQuery, "")),
+	}, http.StatusNotFound, http.StatusUnprocessableEntity)
+	add("list-categories", "/v1/categories", "List the categories", schemaOf[CategoryList](api, "CategoryList"), commonHeaders(headerETag), nil,
+		http.StatusUnprocessableEntity)
+	slug := param("slug", "path", "Slug of the product: lower-case letters, digits and hyphens. Any other is not found", text(maxQuery, ""))
+	slug.Example = "aurora-55-oled-tv"
+	add("get-product", productPath+"{slug}", "Get one product", schemaOf[Product](api, "Product"), commonHeaders(headerETag), []*huma.Param{slug}, http.StatusNotFound)
 }

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Time limits of connections. There is no WriteTimeout: it would cut long downloads that are doing well.
+// Time limits of connections. There is no WriteTimeout: it would cut long downloads that are doing well. The Host ends answers
+// that their clients do not take, and body.go bodies that do not arrive. readTimeout is for what has neither.
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 30 * time.Second
@@ -23,7 +24,9 @@ func (a *App) HTTPServer() *http.Server {
 		ReadTimeout:       readTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), // clients' faults: bad TLS, resets
+
+		DisableGeneralOptionsHandler: true,                                                // "OPTIONS *" is answered like any other method that does not fit
+		ErrorLog:                     slog.NewLogLogger(a.log.Handler(), slog.LevelDebug), // clients' faults: bad TLS, resets
 	}
 }
 
@@ -33,6 +36,8 @@ type Host interface {
 	Draining() bool // answers should ask clients to close their connection
 	// DrainBegan is closed when Draining begins to be true. nil: nobody tells.
 	DrainBegan() <-chan struct{}
+	// OnDrain has f called in a goroutine of its own when Draining begins to be true, until stop is called.
+	OnDrain(f func()) (stop func() bool)
 	InFlight() int   // requests being worked on
 	Requests() int64 // since the start
 	Memory() int64   // resident, bytes
@@ -44,6 +49,7 @@ type nowhere struct{}
 func (nowhere) Unready() bool               { return false }
 func (nowhere) Draining() bool              { return false }
 func (nowhere) DrainBegan() <-chan struct{} { return nil }
+func (nowhere) OnDrain(func()) func() bool  { return func() bool { return true } }
 func (nowhere) InFlight() int               { return 0 }
 func (nowhere) Requests() int64             { return 0 }
 func (nowhere) Memory() int64               { return 0 }

@@ -54,11 +54,42 @@ func TestPanic(t *testing.T) {
 	s.visitor().do("GET", "/livez", nil).want(http.StatusOK, nil)
 }
 
-// W5: /health tells which worker answers and how it is.
+// Nobody is told more of the process that answers than that it is up, unless the setting says so.
+func TestWorkersAreNotRevealed(t *testing.T) {
+	t.Parallel()
+	v := open(t, func(c *app.Config) { c.Slot, c.Host = 3, new(host) }).visitor()
+	for _, path := range []string{"/health", "/livez", "/v1/products/kettle", "/v1/cart", "/nonsense"} {
+		r := v.do("GET", path, nil)
+		if got := r.header.Get("X-Worker"); got != "" {
+			t.Errorf("%s: got X-Worker %q", path, got)
+		}
+		if path == "/health" && string(r.body) != `{"status":"ok"}`+"\n" {
+			t.Errorf("/health: got %s", r.body)
+		}
+	}
+}
+
+// CORS is not offered: a preflight is refused, and no answer names another origin.
+func TestOtherOrigins(t *testing.T) {
+	t.Parallel()
+	v := open(t).visitor()
+	r := v.do("OPTIONS", "/v1/cart/items", nil, "Origin", "https://elsewhere.example", "Access-Control-Request-Method", "POST")
+	r.problem(http.StatusMethodNotAllowed, "method-not-allowed")
+	if got := r.header.Get("Allow"); got != "POST" {
+		t.Errorf("got Allow %q", got)
+	}
+	for _, r := range []reply{r, v.do("GET", "/v1/products", nil, "Origin", "https://elsewhere.example"), v.do("GET", "/v1/cart", nil, "Origin", "https://elsewhere.example")} {
+		if got := r.header.Get("Access-Control-Allow-Origin"); got != "" {
+			t.Errorf("%s: got Access-Control-Allow-Origin %q", r.what, got)
+		}
+	}
+}
+
+// W5: /health tells which worker answers and how it is, where that is wanted.
 func TestHealth(t *testing.T) {
 	t.Parallel()
 	host := new(host)
-	v := open(t, func(c *app.Config) { c.Slot, c.Host = 3, host }).visitor()
+	v := open(t, func(c *app.Config) { c.Slot, c.Host, c.RevealWorkers = 3, host, true }).visitor()
 	v.do("GET", "/readyz", nil).want(http.StatusOK, nil)
 	var h app.Health
 	r := v.do("GET", "/health", nil).want(http.StatusOK, &h)
@@ -85,6 +116,7 @@ type host struct {
 func (h *host) Unready() bool               { return h.unready.Load() }
 func (h *host) Draining() bool              { return h.draining.Load() }
 func (h *host) DrainBegan() <-chan struct{} { return h.began }
+func (h *host) OnDrain(func()) func() bool  { return func() bool { return true } }
 func (h *host) InFlight() int               { return 7 }
 func (h *host) Requests() int64             { return 99 }
 func (h *host) Memory() int64               { return 1 << 20 }

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
+	"doorbuster/app/account"
 	"doorbuster/app/checkout"
 )
 
@@ -37,7 +38,8 @@ var errNotLoggedIn = errors.New("nobody is logged in")
 // which stores after the handler, when the answer has begun: were Redis to fail then, the client would get the end of
 // two answers. Here a handler stores before it answers, and a failure is an error like any other.
 type sessions struct {
-	scs *scs.SessionManager
+	scs   *scs.SessionManager
+	index sessionIndex
 }
 
 func newSessions(client *redis.Client, plainHTTP bool) *sessions {
@@ -50,21 +52,23 @@ func newSessions(client *redis.Client, plainHTTP bool) *sessions {
 	}
 	// Not scs.New: it starts a goroutine for a store in memory that would be replaced here.
 	m := &scs.SessionManager{
-		Store:            goredisstore.NewWithPrefix(client, "session:"),
+		Store:            goredisstore.NewWithPrefix(client, sessionPrefix),
 		HashTokenInStore: true, // who reads Redis can't use what is there
 		Lifetime:         sessionLifetime,
 		Codec:            sessionCodec{},
 		Cookie:           cookie,
 	}
-	return &sessions{m}
+	return &sessions{m, sessionIndex{client}}
 }
 
 // session is the session of one request.
 type session struct {
 	manager *scs.SessionManager
+	index   sessionIndex
 	ctx     context.Context //nolint:containedctx // scs keeps the data there
 	header  http.Header     // of the answer
 	subject subject         // of limits, apart from who it is
+	stored  bool            // something was
 }
 
 type sessionContextKey struct{}
@@ -87,7 +91,7 @@ func (s *sessions) load(a *App) func(http.Handler) http.Handler {
 				a.writeProblem(w, r, fmt.Errorf("load session: %w", err))
 				return
 			}
-			state := &session{manager: s.scs, ctx: loaded, header: h, subject: a.limits.subjectOf(r)}
+			state := &session{manager: s.scs, index: s.index, ctx: loaded, header: h, subject: a.limits.subjectOf(r)}
 			// loaded ends with the time limit above; the request goes on with its own context.
 			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), sessionContextKey{}, state)))
 		})
@@ -140,35 +144,89 @@ func (s *session) reader() checkout.Reader {
 	return reader
 }
 
-// logIn makes the session the account's, under a new token: whoever knew the old one (session fixation) has nothing.
-func (s *session) logIn(ctx context.Context, account uuid.UUID, email string) error {
-	if _, ok := s.browserOf(email); !ok {
+// errLogInOver says that the password was changed, or that all sessions of the
+// account were ended, while this one began.
+var errLogInOver = errors.New("the log-in was ended while it began")
+
+// logIn makes the session the account's, which has logged in with this address.
+func (s *session) logIn(ctx context.Context, customer account.Account, email string, accounts *account.Store) error {
+	if _, ok := s.browserOf(emailSubject(email)); !ok {
 		s.manager.Put(s.ctx, browserKey, emailSubject(email)+" "+rand.Text()) //nolint:contextcheck // as above
+	}
+	return s.enter(ctx, customer, accounts)
+}
+
+// enter makes the session the account's, under a new token: whoever knew the old one
+// (session fixation) has nothing. A password that was changed since it was compared
+// lets nobody in: whoever changes one ends the sessions that are entered, and a
+// session is entered before the password is looked at again.
+func (s *session) enter(ctx context.Context, customer account.Account, accounts *account.Store) error {
+	if err := s.manager.RenewToken(s.with(ctx)); err != nil {
+		return fmt.Errorf("renew session: %w", err)
+	}
+	key := sessionKey(s.manager.Token(s.ctx)) //nolint:contextcheck // as above
+	if err := s.index.add(ctx, customer.ID, key); err != nil {
+		return err
+	}
+	now, err := accounts.Get(ctx, customer.ID)
+	if err != nil {
+		return err
+	}
+	if now.PasswordID != customer.PasswordID {
+		return errLogInOver
+	}
+	s.manager.Remove(s.ctx, guestKey)                      //nolint:contextcheck // as above
+	s.manager.Put(s.ctx, accountKey, customer.ID.String()) //nolint:contextcheck // as above
+	if err := s.save(ctx); err != nil {
+		return err
+	}
+	stays, err := s.index.has(ctx, customer.ID, key)
+	if err == nil && !stays {
+		err = errLogInOver
+	}
+	if err != nil {
+		s.header.Del("Set-Cookie") // nobody gets to know the token
+		return errors.Join(err, s.destroy(ctx))
+	}
+	return nil
+}
+
+// browserOf returns the name of this browser if it is known to the customer with an
+// e-mail address, hashed.
+func (s *session) browserOf(subject string) (browser string, ok bool) {
+	whose, browser, _ := strings.Cut(s.manager.GetString(s.ctx, browserKey), " ")
+	return browser, whose == subject
+}
+
+// customer is the hashed e-mail address that this browser has logged in with last,
+// or "".
+func (s *session) customer() string {
+	whose, _, _ := strings.Cut(s.manager.GetString(s.ctx, browserKey), " ")
+	return whose
+}
+
+// logOut ends the session. What is left under a new token is that the customer has
+// logged in with this browser.
+func (s *session) logOut(ctx context.Context) error {
+	if id, err := s.account(); err == nil {
+		key := sessionKey(s.manager.Token(s.ctx)) //nolint:contextcheck // as above
+		if err := s.index.remove(ctx, id, key); err != nil {
+			return err
+		}
+	}
+	if !s.manager.Exists(s.ctx, browserKey) { //nolint:contextcheck // as above
+		return s.destroy(ctx)
 	}
 	if err := s.manager.RenewToken(s.with(ctx)); err != nil {
 		return fmt.Errorf("renew session: %w", err)
 	}
-	s.manager.Remove(s.ctx, guestKey)                  //nolint:contextcheck // as above
-	s.manager.Put(s.ctx, accountKey, account.String()) //nolint:contextcheck // as above
+	s.manager.Remove(s.ctx, guestKey)   //nolint:contextcheck // as above
+	s.manager.Remove(s.ctx, accountKey) //nolint:contextcheck // as above
 	return s.save(ctx)
 }
 
-// browserOf returns the name of this browser if it is known to the customer with an e-mail address.
-func (s *session) browserOf(email string) (browser string, ok bool) {
-	whose, browser, _ := strings.Cut(s.manager.GetString(s.ctx, browserKey), " ")
-	return browser, whose == emailSubject(email)
-}
-
-// logOut ends the session. What is left under a new token is that the customer has logged in with this browser.
-func (s *session) logOut(ctx context.Context) error {
-	if s.manager.Exists(s.ctx, browserKey) { //nolint:contextcheck // as above
-		if err := s.manager.RenewToken(s.with(ctx)); err != nil {
-			return fmt.Errorf("renew session: %w", err)
-		}
-		s.manager.Remove(s.ctx, guestKey)   //nolint:contextcheck // as above
-		s.manager.Remove(s.ctx, accountKey) //nolint:contextcheck // as above
-		return s.save(ctx)
-	}
+// destroy ends the session and leaves nothing of it.
+func (s *session) destroy(ctx context.Context) error {
 	if err := s.manager.Destroy(s.with(ctx)); err != nil {
 		return fmt.Errorf("end session: %w", err)
 	}
@@ -181,6 +239,7 @@ func (s *session) save(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("store session: %w", err)
 	}
+	s.stored = true
 	s.setCookie(token, expiry)
 	return nil
 }

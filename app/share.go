@@ -7,6 +7,8 @@ import (
 	"log/slog"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"doorbuster/migrations"
 )
 
 // room is what a PostgreSQL has of connections.
@@ -96,13 +98,12 @@ SELECT least(current_setting('max_connections')::int, nullif(r.rolconnlimit, -1)
        (SELECT count(*) FROM listener)::int, (SELECT coalesce(sum(pool + 1), 0) FROM listener)::int
   FROM pg_roles r, pg_database d
  WHERE r.rolname = current_user AND d.datname = current_database()`
-	err = pool.QueryRow(ctx, connectionRoom, listenerSuffix).Scan(&r.most, &r.reserved, &r.others, &r.siblings, &r.taken)
+	err = pool.QueryRow(ctx, connectionRoom, migrations.ListenerSuffix).Scan(&r.most, &r.reserved, &r.others, &r.siblings, &r.taken)
 	return r, err
 }
 
-// listenerSuffix is what the connection that listens has behind the application's name.
-const listenerSuffix = " listener"
-
-// announcement is what the connection that listens has behind the application's name: how many connections the worker may
-// have besides, for the workers that begin later, and for whoever looks into pg_stat_activity.
-func announcement(pool int32) string { return fmt.Sprintf("%s, pool of %d", listenerSuffix, pool) }
+// announcement is what the connection that listens has behind the application's name: the schema that this release is written
+// for, for whoever changes it, and how many connections the worker may have besides, for the workers that begin later.
+func announcement(schema int64, pool int32) string {
+	return fmt.Sprintf("%s, pool of %d", migrations.Announcement(schema), pool)
+}

@@ -179,6 +179,27 @@ func (t *Tunables) quota(id quotaID) tunedQuota {
 	return t.quotas[id]
 }
 
+// onePerson is the kind of subject that is one person, by class.
+var onePerson = map[string]string{
+	classRequests: kindSession, classDiscount: kindSession, classDeclined: kindSession, classLogin: kindBrowser,
+}
+
+// floorPart is the part of a person's quota that each worker lets through at least
+// while it counts by itself. A browser's connections may all be of one worker; up to
+// floorPart workers let no more through than they would together.
+const floorPart = 4
+
+// floor is the least that a worker lets through of any quota of a class by itself: a
+// quarter of what one person may, since requests that are refused by an address's
+// share of a quota are that person's as well. 0: there is no such quota.
+func (t *Tunables) floor(class string) int64 {
+	kind, ok := onePerson[class]
+	if !ok {
+		return 0
+	}
+	return (t.quota(quotaID{class, kind}).Units + floorPart - 1) / floorPart
+}
+
 // onShare has a function called with the share of hashing, now and when it changes.
 func (t *Tunables) onShare(f func(percent int)) {
 	t.mu.Lock()

@@ -75,3 +75,42 @@ func (s *shop) gate(name, gate string) float64 {
 	s.t.Fatalf("there is no %s of %s", name, gate)
 	return 0
 }
+
+// The time of a checkout counts from its arrival: who waits at the turnstile for
+// a place that somebody has whom the provider does not answer is told so before
+// a proxy gives up, and so is the other, whose order stands.
+func TestCheckoutHasOneTimeLimit(t *testing.T) {
+	t.Parallel()
+	s := open(t, func(c *app.Config) {
+		c.CheckoutPlaces = 1
+		c.Payment = payment.SimulatorConfig{Hang: true}
+		c.Checkout.PaymentTimeout = time.Hour
+		c.Checkout.TimeLimit = 2 * time.Second
+	})
+	const customers = 3
+	done := make(chan reply, customers)
+	for i := range customers {
+		v := s.visitor()
+		v.add(kettle, 1)
+		go func() {
+			r, err := v.try("POST", "/v1/checkout", map[string]any{"email": "ada@example.com", "payment_token": "tok_ok"},
+				"Idempotency-Key", string(rune('a'+i)))
+			if err != nil {
+				t.Error(err)
+			}
+			done <- r
+		}()
+	}
+	pending := 0
+	for range customers {
+		r := <-done
+		if r.status == http.StatusAccepted {
+			pending++
+		} else if r.status != http.StatusServiceUnavailable || r.header.Get("Retry-After") == "" {
+			t.Errorf("got %d, %v: %s", r.status, r.header, r.body)
+		}
+	}
+	if n := one[int](s, "SELECT count(*) FROM orders WHERE status = 'pending'"); n < pending || pending == customers {
+		t.Errorf("%d orders are pending, and %d customers were told so", n, pending)
+	}
+}

@@ -34,6 +34,9 @@ type conn struct {
 	reading  atomic.Bool // a handler waits for its client
 	leaving  atomic.Bool // told to go for the sake of a sibling, and counted as such until Close
 
+	out     outflow
+	streams atomic.Int32 // of HTTP/2, whose handlers are at work
+
 	mu       sync.Mutex
 	wanted   time.Time // the read deadline that net/http has set last, unless a request was being answered
 	since    time.Time // when it became idle, or a head began to arrive; zero: before the drain

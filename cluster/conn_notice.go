@@ -22,14 +22,14 @@ func (c *conn) Write(p []byte) (int, error) {
 	// An answer begins with a Write of its own: net/http flushes its buffer
 	// after each answer, and after each interim one.
 	if c.phase.Load() != connServing || interim(p) || !c.phase.CompareAndSwap(connServing, connAnswering) || !c.server.Draining() {
-		return c.stream.Write(p)
+		return c.out.write(p, c.stream)
 	}
 	at := noticePlace(p)
 	if at == 0 {
-		return c.stream.Write(p)
+		return c.out.write(p, c.stream)
 	}
 	c.told.Store(true)
-	n, err := c.stream.Write(slices.Concat(p[:at], []byte(notice), p[at:]))
+	n, err := c.out.write(slices.Concat(p[:at], []byte(notice), p[at:]), c.stream)
 	if n > at {
 		n = max(at, n-len(notice))
 	}

@@ -17,6 +17,8 @@ type carrier struct {
 	hijacked bool
 	loose    bool        // its handler has returned, and it is in flight until it is closed
 	leaving  atomic.Bool // told to go for the sake of a sibling, and counted as such until Close
+	out      outflow
+	streams  atomic.Int32 // of HTTP/2, whose handlers are at work
 }
 
 // carriers are those of a server that are open.

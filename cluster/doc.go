@@ -67,8 +67,9 @@
 // (Server.LameDuck), counted from when the drain began or from when it became idle, whichever is later; after that, when
 // nothing is in flight, it is closed. So a connection ends without a notice only after its client has had that time, or when
 // the drain limit is near: the log counts both. Shortly before its drain limit the contexts of requests end, so that those
-// who only wait for their turn can be told, and what arrives even then is answered 503; at the limit it cuts what is left, a
-// client that does not read included, says in the log what that is, and exits with 1.
+// who only wait for their turn can be told, and what arrives even then is answered 503; at the limit it cuts what is left,
+// says in the log what that is, and exits with 1. A client that does not read its answer is cut before: it has to take
+// 8 KiB/s with 10 s of patience, and 32 KiB/s with 2 s in a drain ([DataRate]).
 //
 // # The life of a master
 //
@@ -209,6 +210,9 @@
 //	                            goes on: nobody waits for them any more
 //	the master is older         than the client, and does not tell when it takes a command: the client waits on while it
 //	                            answers questions, and says so (Client.Notice)
+//	a client does not read      its answer is cut after 10 s, or 2 s in a drain, also if those were before: it delays no
+//	                            reload, and nobody else's answers. One that reads at the least rate keeps a drain until its
+//	                            limit at the most
 //	a callback blocks           the worker drains and ends as ever; a panic in one is logged, and ends nothing
 //	a setting does harm         one that no worker applies is not kept; one that later workers refuse, or hang on for 2 s, does
 //	                            not keep them from serving; unset takes it back

@@ -11,7 +11,7 @@ import (
 )
 
 // edge is the outermost handler: it counts every request, and tells clients of a draining worker to go. It wraps no
-// ResponseWriter, so that Flusher, Hijacker and ReaderFrom stay what they are. A panic is left to net/http, which kills
+// ResponseWriter of HTTP/1.1, so that Flusher, Hijacker and ReaderFrom stay what they are. A panic is left to net/http, which kills
 // the request and nothing else (W8).
 type edge struct {
 	server *Server
@@ -36,6 +36,10 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	default:
 		w.Header()["Connection"] = closeConnection // over HTTP/2 a GOAWAY
+	}
+	if r.ProtoMajor > 1 {
+		e.server.serveHTTP2(e.next, w, r)
+		return
 	}
 	e.next.ServeHTTP(w, r)
 }
@@ -108,6 +112,7 @@ type traffic struct {
 	http2   int                // of conns
 	foreign map[net.Conn]foreign
 	others  map[*http.Request]string // "GET /path"
+	answers map[*http.Request]*answerHTTP2
 	lame    lameDuck
 	untold  untold
 
@@ -161,6 +166,7 @@ func (t *traffic) init() {
 	t.conns = map[*conn]struct{}{}
 	t.foreign = map[net.Conn]foreign{}
 	t.others = map[*http.Request]string{}
+	t.answers = map[*http.Request]*answerHTTP2{}
 }
 
 func (t *traffic) begin(r *http.Request) *conn {

@@ -380,9 +380,14 @@ func (w *Worker) serveAdmin(fd int) error {
 		}
 	}}
 	server.SetKeepAlivesEnabled(false)
-	one.conns <- conn
+	one.conns <- &limitedConn{conn, adminWriteTimeout}
 	go server.Serve(one) //nolint:errcheck // it ends with the connection
 	return nil
 }
 
-const adminHeaderTimeout = 5 * time.Second
+// Time limits of what the master asks. A profile may take as long as it likes, if
+// only what there is of it is taken.
+const (
+	adminHeaderTimeout = 5 * time.Second
+	adminWriteTimeout  = 10 * time.Second
+)

@@ -49,6 +49,18 @@ type Server struct {
 	// and all requests over HTTP/2 and TLS, where nothing tells a stream from a hang
 	// ([Worker.Healthy] can). Only a [Worker] asks.
 	StallTimeout time.Duration
+	// ResponseRate is how fast a client has to take an answer that waits for it.
+	// An answer that goes out too slowly is cut, and its connection reset, over
+	// HTTP/2 its stream. So a client that does not read holds nothing for longer,
+	// and a long download that does well goes on. Default 8 KiB/s, and a Grace of
+	// 10 s. Hijacked connections are their owner's, and connections of other
+	// listeners than Serve knows are not seen. Away from Linux, and over HTTP/2, a
+	// client shows that it takes something only by room for more, which may come
+	// in large pieces.
+	ResponseRate DataRate
+	// DrainResponseRate is the same once the drain has begun. Time that was
+	// wasted before counts as well. Default 32 KiB/s, and a Grace of 2 s.
+	DrainResponseRate DataRate
 	// Log takes what a drain has to say. Default slog.Default().
 	Log *slog.Logger
 
@@ -73,6 +85,7 @@ type Server struct {
 	traffic      traffic
 	stall        stallWatch
 	acceptErrors atomic.Int64
+	slowReaders  atomic.Int64
 }
 
 // serverPhase only ever grows.
@@ -116,8 +129,9 @@ func (o drainOrder) Error() string {
 //  5. Connections that speak HTTP/2 are not closed by the last call: they get a GOAWAY after it, finish what
 //     they have begun before, and have 1.5 s to go (a fifth of DrainTimeout if that is less).
 //
-// A client that takes its answer slowly, or not at all, is in flight until its write deadline, which [http.Server] sets if
-// WriteTimeout is set, and until the limit at the latest. So is one that sends its body slowly, until ReadTimeout.
+// A client that takes its answer too slowly is cut: see ResponseRate and DrainResponseRate. One that sends its body slowly
+// is in flight until ReadTimeout, or until a deadline that its handler sets, and until the limit at the latest. [Server.OnDrain]
+// is where a handler can set an earlier one.
 //
 // It returns nil when every request was answered, and [ErrCut] when DrainTimeout or the end of hurry came first: then the
 // log says what was cut, and handlers may still be running, with their contexts cancelled: the cause is [ErrCut], or
@@ -166,6 +180,9 @@ func (s *Server) prepare(listener net.Listener) (net.Listener, error) {
 func (s *Server) serve(stop, hurry context.Context, wrapped net.Listener) error {
 	failed := make(chan error, 1)
 	ended := make(chan struct{})
+	over := make(chan struct{})
+	defer close(over)
+	go s.watchReaders(over)
 	go func() {
 		failed <- s.serveHTTP(wrapped)
 		close(ended)

@@ -60,6 +60,7 @@ func TestSlowClientsAndDrains(t *testing.T) {
 					t.Parallel()
 					p := openWith(t, proto, func(p *workplace) {
 						p.DrainTimeout = 5 * time.Second
+						p.ResponseRate.Grace, p.DrainResponseRate.Grace = -1, -1
 						if deadline {
 							p.DrainTimeout, p.HTTP.ReadTimeout, p.HTTP.WriteTimeout = time.Hour, 2*time.Second, 2*time.Second
 						}
@@ -98,15 +99,21 @@ func TestSlowClientsAndDrains(t *testing.T) {
 	}
 }
 
-// flooding has /flood beside what a workplace has, which answers as long as it is taken.
+// flooding has two paths beside what a workplace has: /flood answers as long as it is taken, /sip with a little.
 func flooding(p *workplace) http.Handler {
 	next := p.HTTP.Handler
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/flood" {
+		switch r.URL.Path {
+		case "/flood":
+			p.entered <- r.URL.Path
+		case "/sip":
+			io.WriteString(w, "a sip")
+			p.entered <- r.URL.Path
+			return
+		default:
 			next.ServeHTTP(w, r)
 			return
 		}
-		p.entered <- r.URL.Path
 		for wave := make([]byte, 1<<20); ; {
 			if _, err := w.Write(wave); err != nil {
 				return

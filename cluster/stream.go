@@ -31,9 +31,13 @@ func tcpOf(s stream) tcpOnly {
 // ReadFrom is that of the TCP connection (sendfile), or a copy.
 func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	if c.TCPConn != nil {
+		if kernelTells { // elsewhere nothing would show that it gets on
+			c.out.writing.Store(true)
+			defer c.out.writing.Store(false)
+		}
 		return c.TCPConn.ReadFrom(r)
 	}
-	return io.Copy(struct{ io.Writer }{c.stream}, r)
+	return io.Copy(struct{ io.Writer }{c}, r)
 }
 
 // WriteTo is that of the TCP connection (splice), or a copy.

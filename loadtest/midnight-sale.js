@@ -58,6 +58,7 @@ const patience = 180; // seconds after midnight in which the last buyer knows
 const orders = new Counter('sale_orders');
 const soldOut = new Counter('sale_sold_out');
 const shed = new Counter('sale_shed'); // 503, 429: come back later
+const held = new Counter('sale_held'); // out of stock, but payments under way hold some: come back later
 // The connection ended without an answer. Go, in which k6 is written, silently sends a request with an Idempotency-Key once more
 // when a connection that it had before ends without a byte (net/http, Transport): so these are the cuts that nothing hides.
 // That a deploy cuts nobody at all is for cmd/doorbuster's tests to prove, whose client does not repeat.
@@ -68,6 +69,7 @@ const undecided = new Counter('sale_undecided'); // buyers who gave up
 const known = new Rate('sale_known'); // buyers who have an order, or know that it is sold out
 const decided = new Trend('sale_decided', true); // from midnight to the herd's definite answers
 const ordered = new Trend('sale_ordered', true); // the same, of those who bought
+const decidedHeld = new Trend('sale_decided_held', true); // the same, of those who were told before that units are held
 const decidedLate = new Trend('sale_decided_late', true); // of those who came late, from then on
 const strays = new Rate('visitors_failed');
 
@@ -152,7 +154,7 @@ function purchase(midnight, key) {
   const outcome = persist(key, midnight);
   const took = Date.now() - mine;
   if (outcome.definite) {
-    (isLate ? decidedLate : decided).add(took);
+    (isLate ? decidedLate : outcome.waited ? decidedHeld : decided).add(took);
   }
   if (outcome.order && !isLate) {
     ordered.add(took);
@@ -178,6 +180,7 @@ function checkOut(key, midnight) {
     told.order_status = field(r, 'status');
   } else if (r.status !== 0) {
     told.code = field(r, 'code') || `status-${r.status}`; // what is not the shop's own has none
+    told.held = holdsUnits(r);
   } else {
     (kills && Date.now() >= midnight + late * 1000 ? killed : cut).add(1);
   }
@@ -188,6 +191,11 @@ function checkOut(key, midnight) {
 // tellsOfOrder is true of an answer with an order: made, or made before, or made and not yet paid for (202).
 function tellsOfOrder(r) {
   return r.status === 200 || r.status === 201 || r.status === 202;
+}
+
+// holdsUnits is true of a refusal after which units may come back: payments under way hold them.
+function holdsUnits(r) {
+  return r.status === 409 && field(r, 'code') === 'out-of-stock' && Boolean(r.headers['Retry-After']);
 }
 
 // field is part of an answer, if there is such a thing in it.
@@ -201,18 +209,21 @@ function field(r, path) {
 
 // persist checks out until there is a definite answer.
 function persist(key, midnight) {
+  let waited = false; // for units that payments held
   for (let tries = 0; tries < 60 && Date.now() < midnight + (patience - 60) * 1000; tries++) {
     const r = checkOut(key, midnight);
     const order = field(r, 'id');
     if (tellsOfOrder(r) && order) {
       orders.add(1);
-      return { definite: true, order };
+      return { definite: true, order, waited };
     }
-    if (r.status === 409 && field(r, 'code') === 'out-of-stock') {
+    if (holdsUnits(r)) {
+      waited = true;
+      held.add(1);
+    } else if (r.status === 409 && field(r, 'code') === 'out-of-stock') {
       soldOut.add(1);
-      return { definite: true };
-    }
-    if (r.status === 503 || r.status === 429) {
+      return { definite: true, waited };
+    } else if (r.status === 503 || r.status === 429) {
       shed.add(1);
     } else if (r.status !== 0 && !(r.status === 409 && r.headers['Retry-After'])) { // that: the first try is still being worked on
       failed.add(1);
@@ -247,7 +258,7 @@ export function handleSummary({ metrics }) {
   const broken = Object.entries(metrics).flatMap(([name, m]) =>
     Object.entries(m.thresholds || {}).filter(([, t]) => !t.ok).map(([limit]) => `${name}: ${limit}`));
   const result = {
-    buyers, orders: count('sale_orders'), sold_out: count('sale_sold_out'), shed: count('sale_shed'), cut: count('sale_cut'),
+    buyers, orders: count('sale_orders'), sold_out: count('sale_sold_out'), shed: count('sale_shed'), held: count('sale_held'), cut: count('sale_cut'),
     cut_by_kill: count('sale_cut_by_kill'),
     failed: count('sale_failed'), undecided: count('sale_undecided'), dropped: count('dropped_iterations'),
     orders_per_second: Math.round((1000 * count('sale_ordered')) / Math.max(1, ms('sale_ordered', 'max'))),
@@ -256,7 +267,7 @@ export function handleSummary({ metrics }) {
   };
   const text = `
 ${buyers} buyers at midnight: ${result.orders} orders (${result.orders_per_second}/s), ${result.sold_out} sold out, ${result.failed} failed, ${result.undecided} never knew
-answers that asked to come back: ${result.shed}; connections cut: ${result.cut}, and ${result.cut_by_kill} since a worker was killed
+answers that asked to come back: ${result.shed}, and ${result.held} since payments held the last units; connections cut: ${result.cut}, and ${result.cut_by_kill} since a worker was killed
 from midnight to the definite answer: p50 ${result.p50_ms} ms, p99 ${result.p99_ms} ms, max ${result.max_ms} ms; of those who came late, p99 ${result.late_p99_ms} ms; visitors' p99 ${result.read_p99_ms} ms, ${result.dropped} of theirs not sent
 ${result.orders === 0 && result.sold_out > 0 ? `there was nothing left of ${sku}: SKU names another (TONQUAY-HUSH, say), and a new shop has all of them again\n` : ''}${broken.length ? `BEYOND THE LIMITS: ${broken.join('; ')}` : 'all within the limits'}
 `;

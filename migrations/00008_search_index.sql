@@ -18,5 +18,5 @@ DROP INDEX CONCURRENTLY IF EXISTS sku_code_prefix;
 CREATE INDEX CONCURRENTLY sku_code_prefix ON sku (code text_pattern_ops) INCLUDE (product_id);
 
 -- +goose Down
-DROP INDEX CONCURRENTLY sku_code_prefix;
-DROP INDEX CONCURRENTLY product_search_block;
+DROP INDEX CONCURRENTLY IF EXISTS sku_code_prefix;
+DROP INDEX CONCURRENTLY IF EXISTS product_search_block;

@@ -2,6 +2,7 @@ package migrations_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,7 +22,12 @@ func TestMain(m *testing.M) { dbtest.Main(m) }
 
 func open(t *testing.T, databaseURL string) *migrations.Migrator {
 	t.Helper()
-	m, err := migrations.Open(databaseURL)
+	return openWith(t, databaseURL, migrations.Options{})
+}
+
+func openWith(t *testing.T, databaseURL string, o migrations.Options) *migrations.Migrator {
+	t.Helper()
+	m, err := migrations.Open(databaseURL, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,4 +231,63 @@ func query(t *testing.T, databaseURL, sql string) []string {
 		t.Fatal(err)
 	}
 	return lines
+}
+
+// What is broken off in the middle can be repeated, after each statement of each
+// migration that has no transaction; to take it back as well.
+func TestBrokenOffIsRepeated(t *testing.T) {
+	t.Parallel()
+	up, down, err := migrations.Alone()
+	if err != nil || len(up) == 0 {
+		t.Fatal(len(up), err)
+	}
+	for version, statements := range up {
+		before, err := migrations.Until(version - 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		after, err := migrations.Until(version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range len(statements) + 1 {
+			t.Run(fmt.Sprintf("%d up %d", version, n), func(t *testing.T) {
+				t.Parallel()
+				databaseURL := dbtest.EmptyDatabase(t)
+				mustUp(t, openWith(t, databaseURL, migrations.Options{Files: before}))
+				conn := connect(t, databaseURL, "broken off")
+				for _, s := range statements[:n] {
+					run(t, conn, s)
+				}
+				mustUp(t, openWith(t, databaseURL, migrations.Options{Files: after}))
+				other := dbtest.EmptyDatabase(t)
+				mustUp(t, openWith(t, other, migrations.Options{Files: after}))
+				if diff := cmp.Diff(schema(t, other), schema(t, databaseURL)); diff != "" {
+					t.Errorf("schema (-want +got):\n%s", diff)
+				}
+			})
+		}
+		for n := range len(down[version]) + 1 {
+			t.Run(fmt.Sprintf("%d down %d", version, n), func(t *testing.T) {
+				t.Parallel()
+				databaseURL := dbtest.EmptyDatabase(t)
+				m := openWith(t, databaseURL, migrations.Options{Files: after})
+				mustUp(t, m)
+				conn := connect(t, databaseURL, "broken off")
+				for _, s := range down[version][:n] {
+					run(t, conn, s)
+				}
+				if _, err := m.Down(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+func mustUp(t *testing.T, m *migrations.Migrator) {
+	t.Helper()
+	if _, err := m.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -1,30 +1,22 @@
-// Package account is who shops here. It owns the table account.
-//
-// Passwords are hashed with argon2id by the parameters that OWASP gives as a minimum. A hash takes 19 MiB and 20 ms of a
-// processor, so hashes have a budget ([Config]): a quarter of this process's processors, and one hash at a time where that
-// is less than one. Others wait within their context's deadline: known callers before strangers, and strangers in turns by
-// where they come from ([Caller]), so that nobody can use the budget up. An unknown address costs as much as a wrong
-// password, so the time of an answer does not tell which addresses have accounts.
 package account
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 var (
-	// ErrEmailTaken says that the address has an account already.
-	ErrEmailTaken = errors.New("this e-mail address has an account already")
-	// ErrCredentials says that there is no account with this address and password.
+	// ErrCredentials says that there is no account with this address and
+	// password.
 	ErrCredentials = errors.New("e-mail address or password is wrong")
-	// ErrNotFound says that there is no such account (any more).
+	// ErrNotFound says that there is no such account any more.
 	ErrNotFound = errors.New("no such account")
 	// ErrBusy says that too many passwords are being hashed.
 	ErrBusy = errors.New("too many logins at once")
@@ -33,16 +25,30 @@ var (
 // Account is a registered customer.
 type Account struct {
 	ID        uuid.UUID
-	Email     string // lower case
+	Email     string // as it is stored: lower case, one of the forms of a [Login]
 	Name      string
 	CreatedAt time.Time
+	// PasswordID changes with the stored password. It tells nothing of it.
+	PasswordID PasswordID
+}
+
+// A PasswordID tells a stored password from the one before it, or from one that
+// was hashed anew.
+type PasswordID [16]byte
+
+func passwordID(hash string) (id PasswordID) {
+	sum := sha256.Sum256([]byte(hash))
+	copy(id[:], sum[:])
+	return id
 }
 
 // Config bounds the work of hashing. Zero values mean the defaults.
 type Config struct {
 	Share int // of the processors that hashing may take, in percent; default 25
 	Procs int // processors of this process; default GOMAXPROCS
-	Queue int // known callers who wait for a turn, and strangers besides; default 64 each, more are refused with ErrBusy
+	// Queue is how many known callers may wait for a turn, and how many
+	// strangers besides; default 64 each. More are refused with [ErrBusy].
+	Queue int
 }
 
 // Store keeps accounts. It is safe for concurrent use.
@@ -54,79 +60,224 @@ type Store struct {
 // NewStore returns a Store on a pool that it does not close.
 func NewStore(pool *pgxpool.Pool, cfg Config) *Store { return &Store{pool, newHasher(cfg)} }
 
-// SetShare changes the share of the processors that hashing may take, in percent
-// from 1 to 100.
+// SetShare changes the share of the processors that hashing may take, in
+// percent from 1 to 100.
 func (s *Store) SetShare(percent int) { s.hasher.setShare(percent) }
 
 // Hashing returns what hashing has come to.
 func (s *Store) Hashing() HashStats { return s.hasher.snapshot() }
 
-const insertAccount = `-- name: account.insert
-INSERT INTO account (id, email, name, password_hash) VALUES ($1, $2, $3, $4)
-RETURNING id, email, name, created_at`
-
-// Register makes an account. The address is lower case. It fails with [ErrEmailTaken] or [ErrBusy].
-func (s *Store) Register(ctx context.Context, email, name, password string) (Account, error) {
-	hash, err := s.hasher.hash(ctx, password)
-	if err != nil {
-		return Account{}, fmt.Errorf("register: %w", err)
-	}
-	rows, err := s.pool.Query(ctx, insertAccount, uuid.Must(uuid.NewV7()), email, name, hash)
-	if err != nil {
-		return Account{}, fmt.Errorf("register: %w", err)
-	}
-	a, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Account])
-	const uniqueViolation = "23505"
-	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == uniqueViolation && pgErr.ConstraintName == "account_email_key" {
-		return Account{}, ErrEmailTaken
-	}
-	if err != nil {
-		return Account{}, fmt.Errorf("register: %w", err)
-	}
-	a.CreatedAt = a.CreatedAt.UTC()
-	return a, nil
+// A Login is what a customer says to be let in.
+type Login struct {
+	Email string // in lower case, the form in which new accounts are stored
+	// OldEmail is the form in which an earlier release stored the address; ""
+	// or the same as Email where there is none.
+	OldEmail string
+	Password string // valid UTF-8, as it was typed
 }
 
-// Authenticate returns the account with this address and password, or [ErrCredentials] or [ErrBusy].
-func (s *Store) Authenticate(ctx context.Context, email, password string) (Account, error) {
-	const selectByEmail = `-- name: account.by_email
-SELECT id, email, name, created_at, password_hash FROM account WHERE email = $1`
-	var a Account
-	var hash string
-	err := s.pool.QueryRow(ctx, selectByEmail, email).Scan(&a.ID, &a.Email, &a.Name, &a.CreatedAt, &hash)
-	known := !errors.Is(err, pgx.ErrNoRows)
-	if err != nil && known {
-		return Account{}, fmt.Errorf("log in: %w", err)
+// emails are the forms of the address under which there may be an account.
+func (l Login) emails() []string {
+	if l.OldEmail == "" || l.OldEmail == l.Email {
+		return []string{l.Email}
 	}
-	if !known {
-		hash = s.hasher.decoy
+	return []string{l.Email, l.OldEmail}
+}
+
+// credential is an account with its password's hash.
+type credential struct {
+	Account
+	Hash string
+}
+
+// Register makes an account, or logs in where the address has one: made tells
+// which. It fails with [ErrCredentials] where the account has another password,
+// or with [ErrBusy]. The caller has checked the password ([CheckPassword]).
+func (s *Store) Register(ctx context.Context, l Login, name string) (a Account, made bool, err error) {
+	stored, err := s.find(ctx, l)
+	if err != nil {
+		return Account{}, false, fmt.Errorf("register: %w", err)
 	}
-	matches, err := s.hasher.verify(ctx, hash, password)
+	if len(stored) == 0 {
+		if a, made, err = s.insert(ctx, l, name); err != nil {
+			return Account{}, false, fmt.Errorf("register: %w", err)
+		}
+		if made {
+			return a, true, nil
+		}
+		// Somebody else has registered the address meanwhile.
+		if stored, err = s.find(ctx, l); err != nil {
+			return Account{}, false, fmt.Errorf("register: %w", err)
+		}
+	}
+	a, err = s.match(ctx, stored, l)
+	if err != nil && !errors.Is(err, ErrCredentials) {
+		err = fmt.Errorf("register: %w", err)
+	}
+	return a, false, err
+}
+
+// Authenticate returns the account with this address and password, or
+// [ErrCredentials] or [ErrBusy].
+func (s *Store) Authenticate(ctx context.Context, l Login) (Account, error) {
+	stored, err := s.find(ctx, l)
 	if err != nil {
 		return Account{}, fmt.Errorf("log in: %w", err)
 	}
-	if !known || !matches {
-		return Account{}, ErrCredentials
+	a, err := s.match(ctx, stored, l)
+	if err != nil && !errors.Is(err, ErrCredentials) {
+		err = fmt.Errorf("log in: %w", err)
 	}
-	a.CreatedAt = a.CreatedAt.UTC()
-	return a, nil
+	return a, err
+}
+
+// find returns the accounts with an address, by their form of it.
+func (s *Store) find(ctx context.Context, l Login) (map[string]credential, error) {
+	const selectByEmail = `-- name: account.by_email
+SELECT id, email, name, created_at, password_hash FROM account WHERE email = ANY ($1)`
+	rows, err := s.pool.Query(ctx, selectByEmail, l.emails())
+	if err != nil {
+		return nil, err
+	}
+	stored := make(map[string]credential, 1)
+	var c credential
+	_, err = pgx.ForEachRow(rows, []any{&c.ID, &c.Email, &c.Name, &c.CreatedAt, &c.Hash}, func() error {
+		c.CreatedAt, c.PasswordID = c.CreatedAt.UTC(), passwordID(c.Hash)
+		stored[c.Email] = c
+		return nil
+	})
+	return stored, err
+}
+
+// insert makes an account unless there is one with this address.
+func (s *Store) insert(ctx context.Context, l Login, name string) (a Account, made bool, err error) {
+	hash, err := s.hasher.hash(ctx, normalPassword(l.Password))
+	if err != nil {
+		return Account{}, false, err
+	}
+	const insertAccount = `-- name: account.insert
+INSERT INTO account (id, email, name, password_hash) VALUES ($1, $2, $3, $4)
+ON CONFLICT (email) DO NOTHING
+RETURNING id, email, name, created_at`
+	row := s.pool.QueryRow(ctx, insertAccount, uuid.Must(uuid.NewV7()), l.Email, name, hash)
+	switch err := row.Scan(&a.ID, &a.Email, &a.Name, &a.CreatedAt); {
+	case errors.Is(err, pgx.ErrNoRows):
+		return Account{}, false, nil
+	case err != nil:
+		return Account{}, false, err
+	}
+	a.CreatedAt, a.PasswordID = a.CreatedAt.UTC(), passwordID(hash)
+	return a, true, nil
+}
+
+// match returns the account that has the password. It compares every form of
+// the password with every form of the address, whether there is an account or
+// not: a refusal takes the same time for all addresses.
+func (s *Store) match(ctx context.Context, stored map[string]credential, l Login) (Account, error) {
+	for _, email := range l.emails() {
+		c, known := stored[email]
+		if !known {
+			c.Hash = s.hasher.decoy
+		}
+		for _, password := range passwordForms(l.Password) {
+			matches, err := s.hasher.verify(ctx, c.Hash, password)
+			if err != nil {
+				return Account{}, err
+			}
+			if known && matches {
+				if outdated(c.Hash) || password != normalPassword(password) {
+					c.PasswordID = s.rehash(ctx, c, password)
+				}
+				return c.Account, nil
+			}
+		}
+	}
+	return Account{}, ErrCredentials
+}
+
+// rehash stores a password's hash by the parameters and in the form of today,
+// and returns what is stored then. The log-in does not depend on it: it takes
+// half of the time that is left at the most, and where it fails, the next
+// log-in tries again.
+func (s *Store) rehash(ctx context.Context, c credential, password string) PasswordID {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+	}
+	id, err := s.replace(ctx, c, password)
+	if err != nil {
+		return c.PasswordID
+	}
+	return id
+}
+
+// errReplaced says that the stored password is another one by now.
+var errReplaced = errors.New("the stored password has changed meanwhile")
+
+// replace stores another hash instead of a credential's.
+func (s *Store) replace(ctx context.Context, c credential, password string) (PasswordID, error) {
+	hash, err := s.hasher.hash(ctx, normalPassword(password))
+	if err != nil {
+		return PasswordID{}, err
+	}
+	const updateHash = `-- name: account.replace_hash
+UPDATE account SET password_hash = $3 WHERE id = $1 AND password_hash = $2`
+	tag, err := s.pool.Exec(ctx, updateHash, c.ID, c.Hash, hash)
+	if err != nil {
+		return PasswordID{}, err
+	}
+	if tag.RowsAffected() == 0 {
+		return PasswordID{}, errReplaced
+	}
+	return passwordID(hash), nil
+}
+
+// ChangePassword gives an account another password and returns it. It fails
+// with [ErrCredentials] where the current one is another, with [ErrNotFound] or
+// with [ErrBusy]. The caller has checked the new one ([CheckPassword]), and
+// ends the sessions that began before.
+func (s *Store) ChangePassword(ctx context.Context, id uuid.UUID, current, password string) (Account, error) {
+	c, err := s.get(ctx, id)
+	if err != nil {
+		return Account{}, err
+	}
+	for _, form := range passwordForms(current) {
+		matches, err := s.hasher.verify(ctx, c.Hash, form)
+		if err != nil {
+			return Account{}, fmt.Errorf("change password: %w", err)
+		}
+		if !matches {
+			continue
+		}
+		c.PasswordID, err = s.replace(ctx, c, password)
+		if errors.Is(err, errReplaced) { // by somebody who was faster, or a log-in that has hashed it anew
+			return Account{}, ErrCredentials
+		}
+		if err != nil {
+			return Account{}, fmt.Errorf("change password: %w", err)
+		}
+		return c.Account, nil
+	}
+	return Account{}, ErrCredentials
 }
 
 // Get returns an account by its id, or [ErrNotFound].
 func (s *Store) Get(ctx context.Context, id uuid.UUID) (Account, error) {
+	c, err := s.get(ctx, id)
+	return c.Account, err
+}
+
+func (s *Store) get(ctx context.Context, id uuid.UUID) (c credential, err error) {
 	const selectByID = `-- name: account.by_id
-SELECT id, email, name, created_at FROM account WHERE id = $1`
-	rows, err := s.pool.Query(ctx, selectByID, id)
-	if err != nil {
-		return Account{}, fmt.Errorf("read account: %w", err)
-	}
-	a, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Account])
+SELECT id, email, name, created_at, password_hash FROM account WHERE id = $1`
+	err = s.pool.QueryRow(ctx, selectByID, id).Scan(&c.ID, &c.Email, &c.Name, &c.CreatedAt, &c.Hash)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Account{}, ErrNotFound
+		return credential{}, ErrNotFound
 	}
 	if err != nil {
-		return Account{}, fmt.Errorf("read account: %w", err)
+		return credential{}, fmt.Errorf("read account: %w", err)
 	}
-	a.CreatedAt = a.CreatedAt.UTC()
-	return a, nil
+	c.CreatedAt, c.PasswordID = c.CreatedAt.UTC(), passwordID(c.Hash)
+	return c, nil
 }

@@ -11,14 +11,28 @@ import (
 	"time"
 )
 
-// A Caller is who wants a password hashed. It travels in the context of a request.
-// The zero Caller is a stranger whom nothing is known of.
+// A Caller is who wants a password hashed. It travels in the context of a
+// request. The zero Caller is a stranger whom nothing is known of.
 type Caller struct {
-	// Known callers have logged in before, and have their turn before strangers.
+	// Known callers have logged in before, and have their turn before
+	// strangers.
 	Known bool
-	// From is what a caller shares with others who may be the same: a stranger's
-	// address. Each gets the same part of the turns, and few places in the queue.
+	// From is what a caller shares with others who may be the same: an address.
+	// Each gets the same part of the turns.
 	From string
+	// Account is what a known caller shares with its other browsers, wherever
+	// they are. Each has few places in the queue.
+	Account string
+}
+
+// places is whose places in the queue are bounded: an account's, or a
+// stranger's address's. Known callers who share an address are customers, and
+// many of them may.
+func (c Caller) places() string {
+	if c.Known {
+		return c.Account
+	}
+	return c.From
 }
 
 type callerKey struct{}
@@ -33,7 +47,8 @@ func callerOf(ctx context.Context) Caller {
 	return c
 }
 
-// BusyError says that there is no turn for a password soon enough. It is [ErrBusy].
+// BusyError says that there is no turn for a password soon enough. It is
+// [ErrBusy].
 type BusyError struct {
 	// Wait is when there may be one.
 	Wait time.Duration
@@ -47,26 +62,35 @@ func (*BusyError) Is(target error) bool { return target == ErrBusy }
 const (
 	defaultShare = 25 // percent
 	defaultQueue = 64
-	// perCaller bounds the places in the queue of those who share an address.
+	// perCaller bounds the places in the queue of an account, and of the
+	// strangers who share an address.
 	perCaller = 8
-	// knownTurns is how many known callers have their turn before a stranger has
-	// one, while both wait: a crowd of customers must not shut new ones out.
+	// knownTurns is how many known callers have their turn before a stranger
+	// has one, while both wait: a crowd of customers must not shut new ones
+	// out.
 	knownTurns = 3
 )
 
-// budget gives out turns to hash, so that hashing takes no more than its share of
-// this process's processors: after each hash its lane rests until the hash's time
-// is the share of the time since it began. There are as many lanes as processors
-// fit into the share, one at least.
+// budget gives out turns to hash, so that hashing takes no more than its share
+// of this process's processors: after each hash its lane rests until the hash's
+// time is the share of the time since it began. There are as many lanes as
+// processors fit into the share, one at least.
 //
-// In any stretch of time T the processors spend at most share x T on hashes, and one
-// hash for each lane. A hash on a machine with too much to do takes longer by the
-// clock than of a processor; it counts as at most slack times the quickest one so
-// far, or logins would be the slower the busier the shop is.
+// In any stretch of time T the processors spend at most share x T on hashes,
+// and one hash for each lane. A hash on a machine with too much to do takes
+// longer by the clock than of a processor; it counts as at most slack times the
+// quickest one so far, or logins would be the slower the busier the shop is.
 //
-// The worst case, in time: a crowd of logins gets turns at the share's rate, one each 80 ms
-// for a hash of 20 ms, one processor and 25 %. Who would wait longer than its
-// context has is told at once when to come back.
+// The worst case, in time: a crowd of logins gets turns at the share's rate,
+// one each 80 ms for a hash of 20 ms, one processor and 25 %. Who would wait
+// longer than its context has is told at once when to come back.
+//
+// The worst case, in places: where the queue is full, the newcomer takes the
+// last place of the address with the most, if that keeps no fewer than the
+// newcomer's has then. Whoever loses a place is told at once when to come back,
+// and could have been refused a moment before as well; nobody waits longer for
+// it, and no more wait. So one address, with any number of browsers and
+// accounts, and one account, from any number of addresses, refuse nobody else.
 type budget struct {
 	mu      sync.Mutex
 	lanes   int
@@ -95,14 +119,16 @@ type HashStats struct {
 
 // waiter is a hash that waits for its turn.
 type waiter struct {
-	from string
-	turn chan struct{} // closed when it has come
+	from   string
+	places string
+	turn   chan error // what becomes of it: nil, its turn has come; or why it never will
 }
 
 // line is a queue in which callers take turns.
 type line struct {
 	callers []string // who wait, the next one first
 	waiting map[string][]*waiter
+	places  map[string]int // taken, of those whose places are bounded
 	n       int
 }
 
@@ -123,8 +149,8 @@ func (b *budget) setShare(percent int) {
 	}
 }
 
-// run calls work when its turn comes. The work is so many units, by which the time
-// that it takes is compared with others'.
+// run calls work when its turn comes. The work is so many units, by which the
+// time that it takes is compared with others'.
 func (b *budget) run(ctx context.Context, units int, work func()) error {
 	caller := callerOf(ctx)
 	w, err := b.enter(ctx, caller)
@@ -132,11 +158,12 @@ func (b *budget) run(ctx context.Context, units int, work func()) error {
 		return err
 	}
 	select {
-	case <-w.turn:
-	case <-ctx.Done():
-		if !b.leave(caller, w) { // its turn has come meanwhile, and is another's
-			b.release()
+	case err := <-w.turn:
+		if err != nil {
+			return err
 		}
+	case <-ctx.Done():
+		b.leave(caller, w)
 		return fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
 	}
 	began := time.Now()
@@ -149,35 +176,67 @@ func (b *budget) run(ctx context.Context, units int, work func()) error {
 func (b *budget) enter(ctx context.Context, caller Caller) (*waiter, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w := &waiter{caller.From, make(chan struct{})}
+	w := &waiter{caller.From, caller.places(), make(chan error, 1)}
 	if b.busy < b.lanes {
 		b.busy++
-		close(w.turn)
+		w.turn <- nil
 		return w, nil
 	}
-	line, ahead := &b.unknown, b.known.n
-	if caller.Known {
-		line, ahead = &b.known, min(b.unknown.n, b.known.n/knownTurns)
-	}
-	wait := b.last * time.Duration(ahead+line.ahead(caller.From)+1) / time.Duration(b.lanes)
-	full := line.n >= b.queue || caller.From != "" && len(line.waiting[caller.From]) >= perCaller
-	if deadline, ok := ctx.Deadline(); full || ok && time.Until(deadline) < wait {
+	line := b.line(caller)
+	wait := b.wait(caller)
+	refuse := func() (*waiter, error) {
 		b.stats.Refused++
 		return nil, &BusyError{wait}
+	}
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
+		return refuse()
+	}
+	if w.places != "" && line.places[w.places] >= perCaller {
+		return refuse()
+	}
+	if line.n >= b.queue {
+		displaced := line.longest(caller.From)
+		if displaced == nil {
+			return refuse()
+		}
+		line.remove(displaced)
+		b.stats.Refused++
+		displaced.turn <- &BusyError{wait}
 	}
 	line.add(w)
 	return w, nil
 }
 
-// leave gives a place in the queue up. It is false if there was none any more.
-func (b *budget) leave(caller Caller, w *waiter) bool {
+// line is where a caller waits.
+func (b *budget) line(caller Caller) *line {
+	if caller.Known {
+		return &b.known
+	}
+	return &b.unknown
+}
+
+// wait is about how long one more of a caller would wait for its turn.
+func (b *budget) wait(caller Caller) time.Duration {
+	turns := b.line(caller).ahead(caller.From) + 1 // of its line, with its own
+	others := min(b.known.n, turns*knownTurns)
+	if caller.Known {
+		others = min(b.unknown.n, turns/knownTurns)
+	}
+	return b.last * time.Duration(turns+others) / time.Duration(b.lanes)
+}
+
+// leave gives up waiting.
+func (b *budget) leave(caller Caller, w *waiter) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.stats.Refused++
-	if caller.Known {
-		return b.known.remove(w)
+	if b.line(caller).remove(w) {
+		b.stats.Refused++
+		return
 	}
-	return b.unknown.remove(w)
+	if err := <-w.turn; err == nil { // the turn has come in this moment, and is another's
+		b.stats.Refused++
+		b.free()
+	}
 }
 
 // done lets the lane rest.
@@ -218,11 +277,11 @@ func (b *budget) free() {
 func (b *budget) nextTurn() {
 	if b.known.n > 0 && (b.row < knownTurns || b.unknown.n == 0) {
 		b.row++
-		close(b.known.next().turn)
+		b.known.next().turn <- nil
 		return
 	}
 	b.row = 0
-	close(b.unknown.next().turn)
+	b.unknown.next().turn <- nil
 }
 
 func (b *budget) snapshot() HashStats {
@@ -235,13 +294,33 @@ func (b *budget) snapshot() HashStats {
 
 func (l *line) add(w *waiter) {
 	if l.waiting == nil {
-		l.waiting = map[string][]*waiter{}
+		l.waiting, l.places = map[string][]*waiter{}, map[string]int{}
 	}
 	if len(l.waiting[w.from]) == 0 {
 		l.callers = append(l.callers, w.from)
 	}
 	l.waiting[w.from] = append(l.waiting[w.from], w)
+	l.places[w.places]++
 	l.n++
+}
+
+// gone counts a waiter out.
+func (l *line) gone(w *waiter) {
+	l.n--
+	if l.places[w.places]--; l.places[w.places] == 0 {
+		delete(l.places, w.places)
+	}
+}
+
+// longest is the last waiter of the caller with the most places, or nil if that
+// would be left with fewer than a newcomer's caller has then.
+func (l *line) longest(newcomer string) *waiter {
+	most := slices.MaxFunc(l.callers, func(a, b string) int { return cmp.Compare(len(l.waiting[a]), len(l.waiting[b])) })
+	waiting := l.waiting[most]
+	if len(waiting)-1 < len(l.waiting[newcomer])+1 {
+		return nil
+	}
+	return waiting[len(waiting)-1]
 }
 
 // ahead is how many have their turn before one more of a caller.
@@ -259,7 +338,7 @@ func (l *line) next() *waiter {
 	l.callers = l.callers[1:]
 	w := l.waiting[from][0]
 	l.waiting[from] = l.waiting[from][1:]
-	l.n--
+	l.gone(w)
 	if len(l.waiting[from]) > 0 {
 		l.callers = append(l.callers, from)
 	} else {
@@ -274,7 +353,7 @@ func (l *line) remove(w *waiter) bool {
 		return false
 	}
 	l.waiting[w.from] = slices.Delete(l.waiting[w.from], i, i+1)
-	l.n--
+	l.gone(w)
 	if len(l.waiting[w.from]) == 0 {
 		delete(l.waiting, w.from)
 		l.callers = slices.DeleteFunc(l.callers, func(c string) bool { return c == w.from })

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// These tests are inside the package because they work with hashes that take as long
-// as they say, in virtual time: nothing else shows a budget without looking at a
-// clock.
+// These tests are inside the package because they work with hashes that take as
+// long as they say, in virtual time: nothing else shows a budget without
+// looking at a clock.
 
 // hashing is a budget in a bubble.
 type hashing struct {
@@ -66,8 +66,8 @@ func pause(d time.Duration) {
 
 const hashTime = 20 * time.Millisecond
 
-// The budget's promise: whatever comes, hashes take their share of the time and one
-// hash at most, one at a time for a worker with one processor.
+// The budget's promise: whatever comes, hashes take their share of the time and
+// one hash at most, one at a time for a worker with one processor.
 func TestHashingStaysWithinItsShare(t *testing.T) {
 	t.Parallel()
 	state := uint64(1)
@@ -136,8 +136,8 @@ func TestWhoHasTheNextTurn(t *testing.T) {
 	})
 }
 
-// One address can't use the budget up: it has few places, and others wait for its
-// next turn at the most.
+// One address can't use the budget up: it has few places, and others wait for
+// its next turn at the most.
 func TestOneAddressCannotUseTheBudgetUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -164,8 +164,8 @@ func TestOneAddressCannotUseTheBudgetUp(t *testing.T) {
 	})
 }
 
-// So many wait and not one more, and who would wait for too long is told at once,
-// and when to come back.
+// So many wait and not one more, and who would wait for too long is told at
+// once, and when to come back.
 func TestHashesAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -262,4 +262,128 @@ func TestShareChanges(t *testing.T) {
 	if !slices.ContainsFunc([]int{1, 25, 100}, func(p int) bool { return CheckShare(p) == nil }) {
 		t.Error("no share is taken")
 	}
+}
+
+// One caller, with any number of browsers and whatever it shares with itself,
+// never refuses another's log-in: an account, an address, and strangers at one
+// address.
+func TestOneCallerRefusesNobodyElse(t *testing.T) {
+	t.Parallel()
+	const requestTime = 3 * time.Second // what a log-in has
+	for name, crowd := range map[string]func(i int) Caller{
+		"browsers of one account": func(int) Caller { return Caller{Known: true, From: "one", Account: "one"} },
+		"one account everywhere": func(i int) Caller {
+			return Caller{Known: true, From: fmt.Sprint("address ", i), Account: "one"}
+		},
+		"accounts at one address": func(i int) Caller {
+			return Caller{Known: true, From: "one", Account: fmt.Sprint("account ", i)}
+		},
+		"few accounts at one address": func(i int) Caller {
+			return Caller{Known: true, From: "one", Account: fmt.Sprint("account ", i%20)}
+		},
+		"strangers at one address": func(int) Caller { return Caller{From: "one"} },
+	} {
+		for other, caller := range map[string]Caller{
+			"customer": {Known: true, From: "home", Account: "ann"}, "stranger": {From: "home"},
+		} {
+			t.Run(name+", "+other, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					h := &hashing{budget: newBudget(Config{Procs: 1})}
+					h.try(t.Context(), Caller{}, "first", hashTime)
+					pause(time.Minute) // now a turn is known to take 80 ms
+					var all []<-chan error
+					for i := range 1000 {
+						all = append(all, h.try(t.Context(), crowd(i), "c", hashTime))
+					}
+					ctx, cancel := context.WithTimeout(t.Context(), requestTime)
+					defer cancel()
+					if err := <-h.try(ctx, caller, "other", hashTime); err != nil {
+						t.Errorf("got %v, want a turn within %v", err, requestTime)
+					}
+					pause(time.Hour)
+					for _, outcome := range all {
+						if err := <-outcome; err != nil && !errors.Is(err, ErrBusy) {
+							t.Errorf("got %v", err)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// Whoever comes, no more wait than there is room for, nobody waits for ever,
+// and who has a place loses it only to somebody with fewer.
+func TestPlacesAreTakenFromWhoHasMost(t *testing.T) {
+	t.Parallel()
+	state := uint64(2)
+	below := func(n int) int { // as above
+		state = state*6364136223846793005 + 1442695040888963407
+		return int(state>>33) % n
+	}
+	synctest.Test(t, func(t *testing.T) {
+		const queue = 12
+		h := &hashing{budget: newBudget(Config{Procs: 1, Queue: queue})}
+		places := func() map[string]int {
+			h.budget.mu.Lock()
+			defer h.budget.mu.Unlock()
+			n := map[string]int{}
+			for from, waiting := range h.known.waiting {
+				n[from] = len(waiting)
+			}
+			if h.known.n > queue {
+				t.Fatalf("%d wait, want %d at most", h.known.n, queue)
+			}
+			return n
+		}
+		var all []<-chan error
+		displaced := 0
+		for i := range 2000 {
+			from := fmt.Sprint(min(below(8), below(8)))
+			before := places()
+			ctx, cancel := context.WithCancel(t.Context())
+			outcome := h.try(ctx, Caller{Known: true, From: from, Account: fmt.Sprint(i)}, "", hashTime)
+			all = append(all, outcome)
+			after := places()
+			for other, n := range before {
+				if after[other] < n {
+					displaced++
+					if after[other] < after[from] {
+						t.Fatalf("%s has %d places after it took one of %s, which has %d", from, after[from], other, after[other])
+					}
+				}
+			}
+			most := 0
+			for _, n := range before {
+				most = max(most, n)
+			}
+			if len(outcome) > 0 && before[from]+1 < most {
+				t.Fatalf("refused with %d places where another has %d", before[from], most)
+			}
+			if below(5) == 0 {
+				cancel()
+				synctest.Wait()
+			}
+			t.Cleanup(cancel)
+			if below(3) == 0 {
+				pause(time.Duration(below(int(4 * hashTime))))
+			}
+		}
+		pause(time.Hour)
+		for _, outcome := range all {
+			if err := <-outcome; err != nil && !errors.Is(err, ErrBusy) {
+				t.Errorf("got %v", err)
+			}
+		}
+		if h.busy != 0 || h.known.n != 0 || len(h.known.places) != 0 || len(h.known.callers) != 0 {
+			t.Errorf("at the end: %d lanes taken, %d waiting, places %v", h.busy, h.known.n, h.known.places)
+		}
+		if displaced < 100 {
+			t.Errorf("a place was taken only %d times: this tried too little", displaced)
+		}
+		if s := h.snapshot(); s.Hashes+s.Refused != 2000 {
+			t.Errorf("%d hashes and %d refused, want 2000 together", s.Hashes, s.Refused)
+		}
+	})
 }

@@ -5,14 +5,16 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 
 	"golang.org/x/crypto/argon2"
 )
 
-// The argon2id parameters for new hashes: OWASP Password Storage Cheat Sheet, minimum configuration. A stored hash names
-// its own, so these can be raised without locking anybody out.
+// The argon2id parameters for new hashes: OWASP Password Storage Cheat Sheet,
+// minimum configuration. A stored hash names its own, so these can be raised
+// without locking anybody out.
 const (
 	memoryKiB   = 19 * 1024
 	iterations  = 2
@@ -21,7 +23,8 @@ const (
 	hashBytes   = 32
 )
 
-// The bounds within which stored parameters are believed: a row that was tampered with must not eat the machine.
+// The bounds within which stored parameters are believed: a row that was
+// tampered with must not eat the machine.
 const (
 	maxMemoryKiB  = 256 * 1024
 	maxIterations = 16
@@ -57,34 +60,54 @@ func encode(salt, sum []byte) string {
 		b64.EncodeToString(salt), b64.EncodeToString(sum))
 }
 
-// verify reports whether a password has this hash, in constant time for a given hash.
-func (h *hasher) verify(ctx context.Context, encoded, password string) (matches bool, err error) {
+// storedHash is a hash in PHC string format, taken apart.
+type storedHash struct {
+	memoryKiB, rounds int
+	lanes             uint8
+	salt, sum         []byte
+}
+
+func parseHash(encoded string) (h storedHash, err error) {
 	parts := strings.Split(encoded, "$") // "", argon2id, v=19, m=..,t=..,p=.., salt, sum
-	var version, memory, rounds int
-	var lanes uint8
 	if len(parts) != 6 || parts[1] != "argon2id" {
-		return false, fmt.Errorf("stored password hash has an unknown form")
+		return h, errors.New("stored password hash has an unknown form")
 	}
-	if _, err := fmt.Sscanf(parts[2]+" "+parts[3], "v=%d m=%d,t=%d,p=%d", &version, &memory, &rounds, &lanes); err != nil {
-		return false, fmt.Errorf("read stored password hash: %w", err)
+	var version int
+	if _, err := fmt.Sscanf(parts[2]+" "+parts[3], "v=%d m=%d,t=%d,p=%d", &version, &h.memoryKiB, &h.rounds, &h.lanes); err != nil {
+		return h, fmt.Errorf("read stored password hash: %w", err)
 	}
-	if version != argon2.Version || memory < 8 || memory > maxMemoryKiB || rounds < 1 || rounds > maxIterations || lanes < 1 {
-		return false, fmt.Errorf("stored password hash has parameters out of bounds: %s,%s", parts[2], parts[3])
+	if version != argon2.Version || h.memoryKiB < 8 || h.memoryKiB > maxMemoryKiB || h.rounds < 1 || h.rounds > maxIterations || h.lanes < 1 {
+		return h, fmt.Errorf("stored password hash has parameters out of bounds: %s,%s", parts[2], parts[3])
 	}
-	salt, err := base64.RawStdEncoding.DecodeString(parts[4])
+	if h.salt, err = base64.RawStdEncoding.DecodeString(parts[4]); err != nil {
+		return h, fmt.Errorf("read stored password salt: %w", err)
+	}
+	if h.sum, err = base64.RawStdEncoding.DecodeString(parts[5]); err != nil {
+		return h, fmt.Errorf("read stored password hash: %w", err)
+	}
+	if len(h.sum) < hashBytes {
+		return h, fmt.Errorf("stored password hash has %d bytes, fewer than %d", len(h.sum), hashBytes)
+	}
+	return h, nil
+}
+
+// outdated reports whether a hash costs an attacker less than one of today. A
+// stronger one, which a later release has made, is left as it is.
+func outdated(encoded string) bool {
+	h, err := parseHash(encoded)
+	return err == nil && work(h.memoryKiB, h.rounds) < work(memoryKiB, iterations)
+}
+
+// verify reports whether a password has this hash, in constant time for a given
+// hash.
+func (h *hasher) verify(ctx context.Context, encoded, password string) (matches bool, err error) {
+	stored, err := parseHash(encoded)
 	if err != nil {
-		return false, fmt.Errorf("read stored password salt: %w", err)
+		return false, err
 	}
-	want, err := base64.RawStdEncoding.DecodeString(parts[5])
-	if err != nil {
-		return false, fmt.Errorf("read stored password hash: %w", err)
-	}
-	if len(want) < hashBytes {
-		return false, fmt.Errorf("stored password hash has %d bytes, fewer than %d", len(want), hashBytes)
-	}
-	err = h.run(ctx, work(memory, rounds), func() {
-		got := argon2.IDKey([]byte(password), salt, uint32(rounds), uint32(memory), lanes, uint32(len(want)))
-		matches = subtle.ConstantTimeCompare(got, want) == 1
+	err = h.run(ctx, work(stored.memoryKiB, stored.rounds), func() {
+		got := argon2.IDKey([]byte(password), stored.salt, uint32(stored.rounds), uint32(stored.memoryKiB), stored.lanes, uint32(len(stored.sum)))
+		matches = subtle.ConstantTimeCompare(got, stored.sum) == 1
 	})
 	return matches, err
 }

@@ -1,14 +1,11 @@
 package account
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"regexp"
 	"strings"
 	"testing"
-
-	"golang.org/x/crypto/argon2"
 
 	"doorbuster/app/dbtest"
 )
@@ -17,7 +14,7 @@ import (
 func fill(h *hasher) (leave func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	w := &waiter{"", make(chan struct{})}
+	w := &waiter{turn: make(chan error, 1)}
 	h.busy += h.lanes
 	h.unknown.add(w)
 	return func() {
@@ -28,29 +25,36 @@ func fill(h *hasher) (leave func()) {
 	}
 }
 
-// E4: an unknown address is hashed for like a known one. Where nobody may hash, both are turned away; and what an unknown
-// address is compared with costs as much as any hash made today.
+// E4: an unknown address is hashed for like a known one. Where nobody may hash,
+// both are turned away, also at registration; and what an unknown address is
+// compared with costs as much as any hash made today.
 func TestUnknownAddressCostsAsMuch(t *testing.T) {
 	t.Parallel()
 	store := NewStore(dbtest.Pool(t), Config{Queue: 1, Share: 100})
-	if _, err := store.Register(t.Context(), "ann@example.com", "Ann", "correct horse"); err != nil {
+	if _, _, err := store.Register(t.Context(), Login{Email: "ann@example.com", Password: "correct horse"}, "Ann"); err != nil {
 		t.Fatal(err)
 	}
 	leave := fill(store.hasher)
 	logIn := func(email string, want error) {
 		t.Helper()
-		if _, err := store.Authenticate(t.Context(), email, "wrong"); !errors.Is(err, want) {
+		if _, err := store.Authenticate(t.Context(), Login{Email: email, Password: "wrong"}); !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %v", email, err, want)
 		}
 	}
 	logIn("ann@example.com", ErrBusy)
 	logIn("nobody@example.com", ErrBusy)
-	if _, err := store.Register(t.Context(), "bob@example.com", "Bob", "x"); !errors.Is(err, ErrBusy) {
-		t.Errorf("register: got %v, want ErrBusy", err)
+	register := func(email string, want error) {
+		t.Helper()
+		if _, _, err := store.Register(t.Context(), Login{Email: email, Password: "wrong"}, "Bob"); !errors.Is(err, want) {
+			t.Errorf("register %s: got %v, want %v", email, err, want)
+		}
 	}
+	register("ann@example.com", ErrBusy)
+	register("bob@example.com", ErrBusy)
 	leave()
 	logIn("ann@example.com", ErrCredentials)
 	logIn("nobody@example.com", ErrCredentials)
+	register("ann@example.com", ErrCredentials)
 
 	real, err := store.hasher.hash(t.Context(), "wrong")
 	if err != nil {
@@ -64,15 +68,8 @@ func TestUnknownAddressCostsAsMuch(t *testing.T) {
 	}
 }
 
-// phc returns a password's hash with the given parameters.
-func phc(password string, memory, rounds uint32, lanes uint8) string {
-	salt := []byte("0123456789abcdef")
-	b64 := base64.RawStdEncoding.EncodeToString
-	return fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s", memory, rounds, lanes, b64(salt),
-		b64(argon2.IDKey([]byte(password), salt, rounds, memory, lanes, hashBytes)))
-}
-
-// E4: a hash made with yesterday's parameters, or tomorrow's, still lets its owner in.
+// E4: a hash made with yesterday's parameters, or tomorrow's, still lets its
+// owner in.
 func TestStoredHashNamesItsParameters(t *testing.T) {
 	t.Parallel()
 	h := newHasher(Config{Share: 100})
@@ -130,7 +127,8 @@ func TestMalformedHashesMatchNothing(t *testing.T) { // E4
 	}
 }
 
-// FuzzVerify: E4, whatever a row holds, verifying neither panics nor lets in somebody who does not know the password.
+// FuzzVerify: E4, whatever a row holds, verifying neither panics nor lets in
+// somebody who does not know the password.
 func FuzzVerify(f *testing.F) {
 	good := phc("secret", 64, 1, 1)
 	f.Add(good)

@@ -27,6 +27,9 @@ type Ack struct {
 	// SKU and Quantity are what the customer wanted, where that was one line.
 	SKU      string `json:"sku,omitempty"`
 	Quantity int    `json:"quantity,omitempty"`
+	// Held says that the answer told of units held by payments under way: the
+	// customer may come again, and was not told that all are sold.
+	Held bool `json:"held,omitempty"`
 }
 
 // acknowledged reports whether the customer was told of an order.
@@ -38,8 +41,9 @@ func (a *Ack) promised() bool {
 	return a.acknowledged() && a.Status != 202 && a.OrderStatus != "pending"
 }
 
-// soldOut reports whether the customer was told that there is none left.
-func (a *Ack) soldOut() bool { return a.Status == 409 && a.Code == "out-of-stock" }
+// soldOut reports whether the customer was told that there is none left, and
+// none that may come back.
+func (a *Ack) soldOut() bool { return a.Status == 409 && a.Code == "out-of-stock" && !a.Held }
 
 // Acks is an acknowledgement log: for each key what its customer was told, in order.
 type Acks map[string][]Ack

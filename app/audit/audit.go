@@ -75,7 +75,7 @@ var checks = []struct {
 	{"settled", "no order waits beyond its hold, and each is the sum of its lines", false, (*audit).settled},
 	{"unanswered", "a checkout whose answer was lost made one order or none", true, (*audit).unanswered},
 	{"undersold", "nobody was told \"sold out\" while units were left at the end", true, (*audit).undersold},
-	{"limits", "no customer has more than allowed, and what is counted is what is held", false, queries(limitsQuery, allowancesQuery, usesQuery)},
+	{"limits", "no customer has more than allowed, and what is counted is what is held", false, queries(limitsQuery, overLimitQuery, allowancesQuery, usesQuery)},
 	{"durable", "PostgreSQL flushes its log before it says that an order is committed", false, queries(durableQuery)},
 }
 

@@ -67,6 +67,7 @@ const told = `{"key": "key-1", "status": 0}
 {"key": "key-1", "status": 200, "order": "00000000-0000-7000-8000-000000000001", "total_minor": 1800, "order_status": "confirmed"}
 {"key": "key-4", "status": 409, "code": "out-of-stock", "sku": "MUG", "quantity": 9}
 {"key": "key-5", "status": 0}
+{"key": "key-7", "status": 409, "code": "out-of-stock", "held": true, "sku": "MUG", "quantity": 1}
 `
 
 func open(t *testing.T) *pgxpool.Pool {
@@ -216,6 +217,7 @@ func TestCorruptBooks(t *testing.T) {
 		"refused, two orders":       {check: "unanswered", sql: "UPDATE orders SET idempotency_key = 'key-2' WHERE idempotency_key IN ('key-2', 'key-3')", says: "key key-2: 2 orders"},
 		"undersold":                 {check: "undersold", log: `{"key": "key-4", "status": 409, "code": "out-of-stock", "sku": "MUG"}`, says: "SKU MUG: 8 units are left, and 1 customers were told that it is sold out"},
 		"over the limit":            {check: "limits", sql: "UPDATE sku SET max_per_customer = 2 WHERE code = 'MUG'; UPDATE order_line SET quantity = 3, unit_price_minor = 1000 WHERE limited; UPDATE allowance SET taken = 3", says: "email:a@example.com: 3, and 2 were allowed"},
+		"sold over the limit":       {check: "limits", sql: "UPDATE orders SET over_limit = 'MUG' WHERE id = (SELECT order_id FROM order_line WHERE limited LIMIT 1)", says: "confirmed, though its address had enough of MUG"},
 		"allowance not counted":     {check: "limits", sql: "DELETE FROM allowance WHERE customer LIKE 'email:%'", says: "email:a@example.com:  are counted, 1 are held"},
 		"allowance not returned":    {check: "limits", sql: "INSERT INTO allowance SELECT id, 'email:c@example.com', 1 FROM sku WHERE code = 'LAMP'", says: "1 are counted,  are held"},
 		"use not counted":           {check: "limits", sql: "UPDATE discount SET uses = 0", says: "code TENTH: 0 uses are counted, 1 orders have it"},
@@ -356,7 +358,7 @@ func TestDurable(t *testing.T) {
 func TestReadAcks(t *testing.T) {
 	t.Parallel()
 	acks := readAcks(t, told+`{"key": "key-6", "sta`)
-	if len(acks) != 5 || len(acks["key-1"]) != 4 || acks["key-6"] != nil {
+	if len(acks) != 6 || len(acks["key-1"]) != 4 || acks["key-6"] != nil {
 		t.Errorf("read %v", acks)
 	}
 	for log, want := range map[string]string{

@@ -13,7 +13,8 @@
 //	settled       no order waits beyond its hold, none lacks its lines, and each is their sum
 //	unanswered    a checkout whose answer was lost made one order or none
 //	undersold     nobody was told "sold out" while units were left at the end
-//	limits        no customer has more of a limited SKU than was allowed when it was ordered; what is counted is what is held
+//	limits        no customer has more of a limited SKU than was allowed when it was ordered, though a login may join two that
+//	              have enough; what is counted is what is held
 //	durable       PostgreSQL flushes its log before it says that an order is committed
 //
 // Findings are counted, and twenty of each check are told: memory does not grow with the books. The log of what customers were

@@ -45,22 +45,35 @@ SELECT format('order %s: subtotal %s, lines %s; total %s, discount %s', o.id, o.
  WHERE o.subtotal_minor IS DISTINCT FROM l.subtotal OR o.total_minor <> o.subtotal_minor - o.discount_minor`
 
 // A customer may have as much as the most generous of these orders was allowed when it was placed: the shop may have lowered
-// the limit since.
+// the limit since. Owners are judged by what each has ordered: a guest who logs in may have had enough before, and so may the
+// account.
 const limitsQuery = `-- name: audit.limits
 SELECT format('SKU %s, %s: %s, and %s were allowed', coalesce(k.code, h.sku_id::text), h.customer, h.n, coalesce(h.agreed, k.max_per_customer))
-  FROM ` + held + ` AS h LEFT JOIN sku k ON k.id = h.sku_id WHERE h.n > coalesce(h.agreed, k.max_per_customer)`
+  FROM (` + heldBy + `o.owner_id` + heldOf + `) AS h LEFT JOIN sku k ON k.id = h.sku_id WHERE h.n > coalesce(h.agreed, k.max_per_customer)`
 
 const allowancesQuery = `-- name: audit.allowances
 SELECT format('SKU %s, %s: %s are counted, %s are held', coalesce(a.sku_id, h.sku_id), coalesce(a.customer, h.customer), a.taken, h.n)
-  FROM allowance a FULL JOIN ` + held + ` AS h USING (sku_id, customer)
+  FROM allowance a FULL JOIN (` + heldBy + `coalesce(o.counted_for, o.owner_id)` + heldOf + `) AS h USING (sku_id, customer)
  WHERE coalesce(a.taken, 0) <> coalesce(h.n, 0)`
 
-// held are the units of limited lines that each customer, by both names, has or may still get.
-const held = `(
+const overLimitQuery = `-- name: audit.over_limit
+SELECT format('order %s: confirmed, though its address had enough of %s', id, over_limit)
+  FROM orders WHERE over_limit IS NOT NULL AND status = 'confirmed'`
+
+// heldBy and heldOf, with an owner between them, are the units of limited lines
+// that each customer, by both names, has or may still get. An order that was
+// placed though its address had enough must not be confirmed, and does not count
+// for the address while it is pending.
+const (
+	heldBy = `
        SELECT l.sku_id, c.customer, sum(l.quantity) AS n, max(l.agreed_limit) AS agreed
          FROM order_line l JOIN orders o ON o.id = l.order_id
-        CROSS JOIN LATERAL (VALUES ('owner:' || o.owner_id), ('email:' || o.email)) AS c (customer)
-        WHERE l.limited AND o.status <> 'cancelled' GROUP BY l.sku_id, c.customer)`
+        CROSS JOIN LATERAL (VALUES ('owner:' || `
+	heldOf = `), ('email:' || o.email)) AS c (customer)
+        WHERE l.limited AND o.status <> 'cancelled'
+          AND (o.over_limit IS NULL OR o.status = 'confirmed' OR NOT starts_with(c.customer, 'email:'))
+        GROUP BY l.sku_id, c.customer`
+)
 
 // Whether a use was counted is on the order: a code may have become limited since. Orders of a release that did not note it
 // are counted as the code is today.

@@ -4,6 +4,14 @@
 // that touches it, and changes lines after that; a checkout locks the same row. So concurrent adds add up, a checkout
 // sells exactly the lines it read, and an add that comes a moment later starts the next filling of the cart.
 //
+// A cart remembers the total that its owner was last shown, so that a checkout
+// can refuse a dearer one. Whoever shows a total stores it ([QueueShown]) where
+// it is another than the last; a change of the cart does not touch it, so a
+// change that nobody was shown the total of makes a checkout ask. A login takes
+// over what the guest was shown, since that was last. An order that is
+// cancelled brings back its lines, and its total as shown where the cart has
+// none.
+//
 // Changes commit with synchronous_commit off: a crash of PostgreSQL may forget the last fraction of a second of
 // carts (never a part of a change), which costs a click, and saves every add a wait for the disk. Checkout never does so.
 // See https://www.postgresql.org/docs/current/wal-async-commit.html.
@@ -13,10 +21,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"doorbuster/app/money"
 )
 
 // Limits of a cart. MaxQuantity is a CHECK constraint of the table as well.
@@ -39,6 +50,13 @@ type Cart struct {
 	ID       uuid.UUID // changes when the cart is ordered
 	Discount string    // code, "" for none
 	Lines    []Line    // in the order in which they were added
+	// Shown is the total that the owner was last shown; nil for none.
+	Shown *money.Money
+	// RefusedKey is the idempotency key of a checkout that was refused with
+	// this total as its answer, which may have been lost on its way; "" where
+	// somebody has looked at the cart since.
+	RefusedKey string
+	Changed    time.Time // by the database's clock
 }
 
 // Line is units of one SKU.
@@ -53,8 +71,33 @@ type Store struct{ pool *pgxpool.Pool }
 // NewStore returns a Store on a pool that it does not close.
 func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool} }
 
+// cartColumns reads a cart without its lines; cartRow is its other half.
+const cartColumns = `
+       c.id, coalesce(c.discount_code, ''), c.shown_minor, coalesce(c.shown_currency, ''), coalesce(c.refused_key, ''), c.updated_at`
+
+// cartRow is what cartColumns are scanned to.
+type cartRow struct {
+	cart     Cart
+	minor    *int64
+	currency string
+}
+
+func (r *cartRow) columns() []any {
+	return []any{&r.cart.ID, &r.cart.Discount, &r.minor, &r.currency, &r.cart.RefusedKey, &r.cart.Changed}
+}
+
+// read returns the cart of the row that was scanned.
+func (r *cartRow) read() Cart {
+	c := r.cart
+	if r.minor != nil {
+		c.Shown = &money.Money{Minor: *r.minor, Currency: r.currency}
+	}
+	return c
+}
+
 const selectCart = `-- name: cart.get
-SELECT c.id, coalesce(c.discount_code, ''), coalesce(l.sku_id, 0), coalesce(l.quantity, 0)
+SELECT` + cartColumns + `,
+       coalesce(l.sku_id, 0), coalesce(l.quantity, 0)
   FROM cart c LEFT JOIN cart_line l USING (owner_id) WHERE c.owner_id = $1 ORDER BY l.added_at, l.sku_id`
 
 // Get returns the owner's cart, an empty one where there is none.
@@ -63,24 +106,27 @@ func (s *Store) Get(ctx context.Context, owner uuid.UUID) (Cart, error) {
 	if err != nil {
 		return Cart{}, fmt.Errorf("read cart: %w", err)
 	}
-	var c Cart
+	var row cartRow
+	var lines []Line
 	var l Line
-	_, err = pgx.ForEachRow(rows, []any{&c.ID, &c.Discount, &l.SKU, &l.Quantity}, func() error {
+	_, err = pgx.ForEachRow(rows, append(row.columns(), &l.SKU, &l.Quantity), func() error {
 		if l.Quantity > 0 {
-			c.Lines = append(c.Lines, l)
+			lines = append(lines, l)
 		}
 		return nil
 	})
 	if err != nil {
 		return Cart{}, fmt.Errorf("read cart: %w", err)
 	}
+	c := row.read()
+	c.Lines = lines
 	return c, nil
 }
 
 // set_config with is_local lasts until the end of the transaction, which is the batch of [Store.change].
 const touchCart = `-- name: cart.touch
 WITH settings AS (SELECT set_config('synchronous_commit', 'off', true))
-INSERT INTO cart (owner_id) SELECT $1 FROM settings ON CONFLICT (owner_id) DO UPDATE SET updated_at = now()
+INSERT INTO cart (owner_id, id) SELECT $1, $2 FROM settings ON CONFLICT (owner_id) DO UPDATE SET updated_at = now()
 RETURNING coalesce(merged_into, owner_id)`
 
 // change runs one statement on the lines of the owner's cart. A guest's request that was under way while the guest logged in
@@ -107,7 +153,7 @@ type changed struct {
 // cart it is now; where that is somebody else's, the statement finds nothing to do.
 func (s *Store) changeOne(ctx context.Context, owner uuid.UUID, sql string, args []any) (whose uuid.UUID, done changed, err error) {
 	batch := new(pgx.Batch)
-	batch.Queue(touchCart, owner).QueryRow(func(row pgx.Row) error { return row.Scan(&whose) })
+	batch.Queue(touchCart, owner, newIDs(1)[0]).QueryRow(func(row pgx.Row) error { return row.Scan(&whose) })
 	batch.Queue(sql, append([]any{owner}, args...)...).Query(func(rows pgx.Rows) error {
 		_, err := pgx.ForEachRow(rows, []any{&done.isNew}, func() error { done.lines++; return nil })
 		return err
@@ -204,17 +250,30 @@ func (s *Store) SetDiscount(ctx context.Context, owner uuid.UUID, code string) e
 	return nil
 }
 
+const clearCart = `-- name: cart.clear
+WITH gone AS (DELETE FROM cart_line WHERE owner_id = $1)
+UPDATE cart SET discount_code = NULL, shown_minor = NULL, shown_currency = NULL, refused_key = NULL WHERE owner_id = $1`
+
+// Empty takes everything out of the owner's cart, the discount code too.
+// Emptying what is empty is no error.
+func (s *Store) Empty(ctx context.Context, owner uuid.UUID) error {
+	if _, err := s.change(ctx, owner, clearCart); err != nil {
+		return fmt.Errorf("empty cart: %w", err)
+	}
+	return nil
+}
+
 // maxMerged bounds the lines of a cart that was merged: twice [MaxLines], since neither the guest's nor the account's should
 // get lost, and no more, since anybody can log in any number of times.
 const maxMerged = 2 * MaxLines
 
 // Merge moves the lines of one owner's cart into another's, for a guest who logs in. Quantities of the same SKU add up,
 // to [MaxQuantity] at most; of SKUs that are new to the receiving cart it takes as many as twice [MaxLines] leaves room
-// for; the receiving cart keeps its discount code where it has one. Repeating it changes nothing. What is added to the
-// first cart afterwards goes to the second, which is its owner's own from now on, whatever it was before: so the marks that
-// say so never make a circle.
-func (s *Store) Merge(ctx context.Context, from, into uuid.UUID) error {
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+// for. What does not fit is returned, and is in no cart any more. The receiving cart keeps its discount code where it has one.
+// Repeating it changes nothing. What is added to the first cart afterwards goes to the second, which is its owner's own from now
+// on, whatever it was before: so the marks that say so never make a circle.
+func (s *Store) Merge(ctx context.Context, from, into uuid.UUID) (left []Line, err error) {
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if err := MakeTx(ctx, tx, []uuid.UUID{into}); err != nil {
 			return err
 		}
@@ -226,32 +285,44 @@ func (s *Store) Merge(ctx context.Context, from, into uuid.UUID) error {
 		if !ok {
 			return nil
 		}
-		guest.Lines = fitting(guest.Lines, carts[into].Lines)
+		guest.Lines, left = fitting(guest.Lines, carts[into].Lines)
 		batch := new(pgx.Batch)
 		batch.Queue(`-- name: cart.merged
 UPDATE cart SET merged_into = CASE WHEN owner_id = $1 AND $1 <> $2 THEN $2::uuid END WHERE owner_id IN ($1, $2)`, from, into)
 		QueueEmpty(batch, []uuid.UUID{from})
 		QueueRefill(batch, map[uuid.UUID]Cart{into: guest})
+		if len(guest.Lines) > 0 && guest.Shown != nil {
+			QueueTold(batch, []Told{{into, *guest.Shown, guest.RefusedKey}})
+		}
 		return tx.SendBatch(ctx, batch).Close()
 	})
 	if err != nil {
-		return fmt.Errorf("merge carts: %w", err)
+		return nil, fmt.Errorf("merge carts: %w", err)
 	}
-	return nil
+	return left, nil
 }
 
-// fitting returns those of the lines that a cart can take, up to maxMerged.
-func fitting(lines, present []Line) []Line {
-	has := map[int64]bool{}
+// fitting divides lines into those that a cart can take, up to maxMerged, and
+// what is left over.
+func fitting(lines, present []Line) (fit, left []Line) {
+	has := map[int64]int{}
 	for _, l := range present {
-		has[l.SKU] = true
+		has[l.SKU] = l.Quantity
 	}
-	var fit []Line
 	for _, l := range lines {
-		if has[l.SKU] || len(has) < maxMerged {
-			has[l.SKU] = true
+		there, ok := has[l.SKU]
+		if !ok && len(has) >= maxMerged {
+			left = append(left, l)
+			continue
+		}
+		has[l.SKU] = there + l.Quantity
+		if over := there + l.Quantity - MaxQuantity; over > 0 {
+			left = append(left, Line{l.SKU, over})
+			l.Quantity -= over
+		}
+		if l.Quantity > 0 {
 			fit = append(fit, l)
 		}
 	}
-	return fit
+	return fit, left
 }

@@ -9,7 +9,7 @@ import (
 )
 
 const lockCarts = `-- name: cart.lock
-SELECT owner_id, id, coalesce(discount_code, '') FROM cart WHERE owner_id = ANY ($1) ORDER BY owner_id FOR UPDATE`
+SELECT owner_id,` + cartColumns + ` FROM cart c WHERE owner_id = ANY ($1) ORDER BY owner_id FOR UPDATE`
 
 // A statement of its own, so that its snapshot is taken after the locks were had: it sees what the last holder did.
 const selectLines = `-- name: cart.lines
@@ -28,8 +28,9 @@ func QueueLock(batch *pgx.Batch, owners []uuid.UUID) map[uuid.UUID]Cart {
 	carts := map[uuid.UUID]Cart{}
 	batch.Queue(lockCarts, owners).Query(func(rows pgx.Rows) error {
 		var owner uuid.UUID
-		var c Cart
-		if _, err := pgx.ForEachRow(rows, []any{&owner, &c.ID, &c.Discount}, func() error { carts[owner] = c; return nil }); err != nil {
+		var row cartRow
+		_, err := pgx.ForEachRow(rows, append([]any{&owner}, row.columns()...), func() error { carts[owner] = row.read(); return nil })
+		if err != nil {
 			return fmt.Errorf("lock carts: %w", err)
 		}
 		return nil
@@ -56,11 +57,21 @@ func QueueLock(batch *pgx.Batch, owners []uuid.UUID) map[uuid.UUID]Cart {
 // MakeTx gives owners who have no cart an empty one.
 func MakeTx(ctx context.Context, tx pgx.Tx, owners []uuid.UUID) error {
 	const makeCarts = `-- name: cart.make
-INSERT INTO cart (owner_id) SELECT DISTINCT u FROM unnest($1::uuid[]) AS u ORDER BY u ON CONFLICT DO NOTHING`
-	if _, err := tx.Exec(ctx, makeCarts, owners); err != nil {
+INSERT INTO cart (owner_id, id) SELECT * FROM unnest($1::uuid[], $2::uuid[]) AS u (owner_id, id) ORDER BY owner_id ON CONFLICT DO NOTHING`
+	if _, err := tx.Exec(ctx, makeCarts, owners, newIDs(len(owners))); err != nil {
 		return fmt.Errorf("make carts: %w", err)
 	}
 	return nil
+}
+
+// newIDs returns ids of fillings, in the order of time: the unique index on orders.cart_id takes them side by side, and does not
+// touch a page of its own for each.
+func newIDs(n int) []uuid.UUID {
+	ids := make([]uuid.UUID, n)
+	for i := range ids {
+		ids[i] = uuid.Must(uuid.NewV7())
+	}
+	return ids
 }
 
 const heldCarts = `-- name: cart.held
@@ -81,13 +92,14 @@ func QueueHeld(batch *pgx.Batch, owners []uuid.UUID) map[uuid.UUID]bool {
 	return held
 }
 
-// QueueEmpty adds the statements that end this filling of the owners' carts: no lines, no discount, a new id. The
+// QueueEmpty adds the statements that end this filling of the owners' carts: no lines, no discount, nothing shown, a new id. The
 // transaction holds the locks of [LockTx].
 func QueueEmpty(batch *pgx.Batch, owners []uuid.UUID) {
 	batch.Queue(`-- name: cart.empty
 DELETE FROM cart_line WHERE owner_id = ANY ($1)`, owners)
 	batch.Queue(`-- name: cart.renew
-UPDATE cart SET id = gen_random_uuid(), discount_code = NULL, updated_at = now() WHERE owner_id = ANY ($1)`, owners)
+UPDATE cart SET id = u.id, discount_code = NULL, shown_minor = NULL, shown_currency = NULL, refused_key = NULL, updated_at = now()
+  FROM unnest($1::uuid[], $2::uuid[]) AS u (owner_id, id) WHERE cart.owner_id = u.owner_id`, owners, newIDs(len(owners)))
 }
 
 const refillLines = `-- name: cart.refill
@@ -95,24 +107,33 @@ INSERT INTO cart_line AS l (owner_id, sku_id, quantity)
 SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::integer[]) AS u (owner_id, sku_id, quantity)
 ON CONFLICT (owner_id, sku_id) DO UPDATE SET quantity = least(l.quantity + excluded.quantity, $4)`
 
-const refillDiscount = `-- name: cart.refill_discount
-UPDATE cart c SET discount_code = coalesce(c.discount_code, nullif(u.code, '')), updated_at = now()
-  FROM unnest($1::uuid[], $2::text[]) AS u (owner_id, code) WHERE c.owner_id = u.owner_id`
+const refillRest = `-- name: cart.refill_rest
+UPDATE cart c SET discount_code = coalesce(c.discount_code, nullif(u.code, '')), updated_at = now(),
+       shown_minor = coalesce(c.shown_minor, u.minor), shown_currency = coalesce(c.shown_currency, u.currency)
+  FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[]) AS u (owner_id, code, minor, currency) WHERE c.owner_id = u.owner_id`
 
 // QueueRefill adds the statements that put lines into the carts of owners, for a cancelled order or a login: quantities
-// add up to [MaxQuantity] at most, a discount code is put where there is none. [MaxLines] is not enforced, since nothing
-// may get lost here. The transaction holds the locks of [LockTx].
+// add up to [MaxQuantity] at most; a discount code, and the total that was shown, are put where there is none. [MaxLines] is not
+// enforced, since nothing may get lost here. The transaction holds the locks of [LockTx].
 func QueueRefill(batch *pgx.Batch, carts map[uuid.UUID]Cart) {
 	var owners, lineOwners []uuid.UUID
 	var codes []string
 	var skus []int64
 	var quantities []int
+	var minors []*int64
+	var currencies []*string
 	for owner, c := range carts {
 		owners, codes = append(owners, owner), append(codes, c.Discount)
+		var minor *int64
+		var currency *string
+		if c.Shown != nil {
+			minor, currency = &c.Shown.Minor, &c.Shown.Currency
+		}
+		minors, currencies = append(minors, minor), append(currencies, currency)
 		for _, l := range c.Lines {
 			lineOwners, skus, quantities = append(lineOwners, owner), append(skus, l.SKU), append(quantities, l.Quantity)
 		}
 	}
 	batch.Queue(refillLines, lineOwners, skus, quantities, MaxQuantity)
-	batch.Queue(refillDiscount, owners, codes)
+	batch.Queue(refillRest, owners, codes, minors, currencies)
 }

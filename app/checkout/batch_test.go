@@ -42,6 +42,8 @@ func answer(p checkout.Placement) string {
 		return "price changed"
 	case p.Err != nil:
 		return p.Err.Error()
+	case p.Order.OverLimit != "":
+		return p.Order.OverLimit + ": over the limit"
 	case p.Resumed:
 		return "resumed"
 	}
@@ -85,7 +87,7 @@ func TestBatchAllotsByArrival(t *testing.T) {
 		same(t, "units of "+code, want, s.available(code))
 	}
 	for i := 1; i < len(placed); i++ {
-		if a, b := placed[0].Order, placed[i].Order; b.Number != 0 && (b.Number <= a.Number || b.ID == a.ID) {
+		if a, b := placed[0].Order, placed[i].Order; b.Number == a.Number || b.Number != 0 && b.ID == a.ID {
 			t.Errorf("order %d has number %d, the first %d", i, b.Number, a.Number)
 		}
 	}
@@ -144,7 +146,7 @@ func TestBatchKeepsLimits(t *testing.T) {
 	}
 	got, placed := s.placeAll(guest(1), guest(2), guest(1), guest(1), s.buyer(payment.TokenOK, twoEach, 2), s.buyer(payment.TokenOK, twoEach, 3))
 	same(t, "answers", []string{
-		"pending", "TWO-EACH: limit 2, left 1", "pending", "TWO-EACH: limit 2, left 0", "pending", "TWO-EACH: limit 2, left 2",
+		"pending", "TWO-EACH: over the limit", "pending", "TWO-EACH: over the limit", "pending", "TWO-EACH: limit 2, left 2",
 	}, got)
 	s.checkBooks()
 	w := s.worker(s.provider, patient)
@@ -152,7 +154,7 @@ func TestBatchKeepsLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, _ = s.placeAll(guest(1), guest(1))
-	same(t, "answers after one was declined", []string{"pending", "TWO-EACH: limit 2, left 0"}, got)
+	same(t, "answers after one was declined", []string{"pending", "TWO-EACH: over the limit"}, got)
 	s.checkBooks()
 }
 

@@ -16,6 +16,8 @@ import (
 // It starts a goroutine when there is something to answer, and has none when there is not. It is safe for concurrent use.
 type batcher[Q, A any] struct {
 	limits batchLimits
+	// abandoned, where it is set, is told of an answer that nobody waits for any more.
+	abandoned func(Q, answered[A])
 	// answer returns one answer for each question. It has to come back by itself: nobody can call it off.
 	answer func([]Q) []answered[A]
 
@@ -45,29 +47,63 @@ type answered[A any] struct {
 type question[Q, A any] struct {
 	asked Q
 	answered[A]
-	done chan struct{}
+	done      chan struct{}
+	abandoned bool // by who asked, before it was done
 }
 
 func newBatcher[Q, A any](limits batchLimits, answer func([]Q) []answered[A]) *batcher[Q, A] {
 	return &batcher[Q, A]{limits: limits, answer: answer, landed: make(chan struct{})}
 }
 
-// ask waits for the answer to a question. It fails with [ErrBusy] when too many wait already, and when ctx ends before
-// somebody has begun to answer: then the question was never asked. A question that is being answered is waited for.
-func (b *batcher[Q, A]) ask(ctx context.Context, asked Q) (answer A, err error) {
+// ask waits for the answer to a question. It fails with [ErrBusy] when too many wait already, and when queue ends before
+// somebody has begun to answer: then the question was never asked. A question that is being answered is waited for until the
+// other context ends; then the error is an [ErrBusy] too, and the answering goes on.
+func (b *batcher[Q, A]) ask(queue, until context.Context, asked Q) (answer A, err error) {
 	q := &question[Q, A]{asked: asked, done: make(chan struct{})}
-	if err := b.enqueue(ctx, q); err != nil {
+	if err := b.enqueue(queue, q); err != nil {
 		return answer, err
 	}
 	select {
 	case <-q.done:
-	case <-ctx.Done():
-		if b.withdraw(q) {
-			return answer, fmt.Errorf("%w: %w", ErrBusy, context.Cause(ctx))
+		return q.value, q.err
+	case <-queue.Done():
+	}
+	if b.withdraw(q) {
+		return answer, fmt.Errorf("%w: %w", ErrBusy, context.Cause(queue))
+	}
+	select {
+	case <-q.done:
+	case <-until.Done():
+		if b.abandon(q) {
+			return answer, fmt.Errorf("%w: it is still at work: %w", ErrBusy, context.Cause(until))
 		}
-		<-q.done
 	}
 	return q.value, q.err
+}
+
+// abandon has nobody wait for the answer any more. It fails where the answer is there.
+func (b *batcher[Q, A]) abandon(q *question[Q, A]) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	q.abandoned = !isClosed(q.done)
+	return q.abandoned
+}
+
+// deliver hands an answer out.
+func (b *batcher[Q, A]) deliver(q *question[Q, A], a answered[A]) {
+	b.mu.Lock()
+	q.answered = a
+	close(q.done)
+	left := q.abandoned
+	b.mu.Unlock()
+	if left && b.abandoned != nil {
+		b.abandoned(q.asked, a)
+	}
+}
+
+// post leaves a question whose answer nobody waits for. It fails with [ErrBusy] as ask does.
+func (b *batcher[Q, A]) post(ctx context.Context, asked Q) error {
+	return b.enqueue(ctx, &question[Q, A]{asked: asked, done: make(chan struct{})})
 }
 
 func (b *batcher[Q, A]) enqueue(ctx context.Context, q *question[Q, A]) error {
@@ -117,8 +153,7 @@ func (b *batcher[Q, A]) fly() {
 		answers := b.answerAll(batch)
 		b.limits.turn.Unlock()
 		for i, a := range answers {
-			batch[i].answered = a
-			close(batch[i].done)
+			b.deliver(batch[i], a)
 		}
 	}
 }

@@ -58,7 +58,7 @@ func (d *desk) each(t *testing.T, n int) {
 	var wg sync.WaitGroup
 	for i := 1; i <= n; i++ {
 		wg.Go(func() {
-			if got, err := d.ask(t.Context(), i); err != nil || got != 2*i {
+			if got, err := d.ask(t.Context(), context.Background(), i); err != nil || got != 2*i {
 				t.Errorf("%d is answered %d, %v", i, got, err)
 			}
 		})
@@ -80,7 +80,7 @@ func TestBatcherOrder(t *testing.T) {
 		if took := time.Since(began); took != 4*time.Second {
 			t.Errorf("it took %v", took)
 		}
-		if _, err := d.ask(t.Context(), 1); err != nil || time.Since(began) != 5*time.Second {
+		if _, err := d.ask(t.Context(), context.Background(), 1); err != nil || time.Since(began) != 5*time.Second {
 			t.Errorf("an idle one answers after %v, %v", time.Since(began)-4*time.Second, err)
 		}
 	})
@@ -93,7 +93,7 @@ func TestBatcherErrors(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := -5; i <= 5; i++ {
 			wg.Go(func() {
-				got, err := d.ask(t.Context(), i)
+				got, err := d.ask(t.Context(), context.Background(), i)
 				if i < 0 && (err == nil || err.Error() != fmt.Sprintf("%d is negative", i)) || i >= 0 && (err != nil || got != 2*i) {
 					t.Errorf("%d is answered %d, %v", i, got, err)
 				}
@@ -131,7 +131,7 @@ func TestBatchersTakeTurns(t *testing.T) {
 		var wg sync.WaitGroup
 		for _, d := range []*desk{first, second, first, second, second, first} {
 			wg.Go(func() {
-				if _, err := d.ask(t.Context(), 1); err != nil {
+				if _, err := d.ask(t.Context(), context.Background(), 1); err != nil {
 					t.Error(err)
 				}
 			})
@@ -178,7 +178,7 @@ func TestBatcherGivesUp(t *testing.T) {
 				if i == 0 || i == 2 {
 					of = ctx
 				}
-				_, answers[i] = d.ask(of, i)
+				_, answers[i] = d.ask(of, context.Background(), i)
 			})
 			synctest.Wait()
 		}
@@ -193,7 +193,7 @@ func TestBatcherGivesUp(t *testing.T) {
 		if err := answers[4]; !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "3 requests are waiting") {
 			t.Errorf("the one too many is answered %v", err)
 		}
-		if _, err := d.ask(ctx, 5); !errors.Is(err, ErrBusy) {
+		if _, err := d.ask(ctx, context.Background(), 5); !errors.Is(err, ErrBusy) {
 			t.Errorf("who comes after hanging up is answered %v", err)
 		}
 		if want := [][]int{{0}, {1, 3}}; !slices.EqualFunc(d.batches, want, slices.Equal) {
@@ -210,11 +210,11 @@ func TestBatcherPanics(t *testing.T) {
 		}
 		return make([]answered[int], 1)
 	})
-	_, err := b.ask(t.Context(), 13)
+	_, err := b.ask(t.Context(), context.Background(), 13)
 	if p, ok := errors.AsType[*panicked](err); !ok || p.cause != "bad luck" || !strings.Contains(p.Error(), "TestBatcherPanics") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := b.ask(t.Context(), 1); err != nil {
+	if _, err := b.ask(t.Context(), context.Background(), 1); err != nil {
 		t.Errorf("the next one: %v", err)
 	}
 }
@@ -227,7 +227,7 @@ func TestBatcherCloses(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 4 {
 			wg.Go(func() {
-				if _, err := d.ask(t.Context(), 1); err != nil {
+				if _, err := d.ask(t.Context(), context.Background(), 1); err != nil {
 					t.Error(err)
 				}
 			})
@@ -238,7 +238,7 @@ func TestBatcherCloses(t *testing.T) {
 		if err := d.close(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("closed too early: %v", err)
 		}
-		if _, err := d.ask(t.Context(), 1); !errors.Is(err, ErrBusy) {
+		if _, err := d.ask(t.Context(), context.Background(), 1); !errors.Is(err, ErrBusy) {
 			t.Errorf("it takes more: %v", err)
 		}
 		if err := d.close(t.Context()); err != nil || time.Since(began) != 2*time.Second {
@@ -267,7 +267,7 @@ func TestBatcherInACrowd(t *testing.T) {
 				<-time.After(arrival)
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
-				got, err := d.ask(ctx, i)
+				got, err := d.ask(ctx, context.Background(), i)
 				mu.Lock()
 				defer mu.Unlock()
 				switch {
@@ -308,7 +308,7 @@ func TestStandstill(t *testing.T) {
 		time.Sleep(time.Hour)
 		still(0)
 		for range 2 {
-			go d.ask(t.Context(), 1)
+			go d.ask(t.Context(), context.Background(), 1)
 		}
 		still(0)
 		time.Sleep(59 * time.Second)
@@ -335,12 +335,12 @@ func TestServiceHealthy(t *testing.T) {
 		if err := s.Healthy(); err != nil {
 			t.Error(err)
 		}
-		go s.settling.ask(t.Context(), settlement{})
+		go s.settling.ask(t.Context(), context.Background(), settlement{})
 		time.Sleep(batchLimit(transaction))
 		if err := s.Healthy(); err != nil {
 			t.Error(err)
 		}
-		go s.placing.ask(t.Context(), Request{})
+		go s.placing.ask(t.Context(), context.Background(), Request{})
 		time.Sleep(time.Second)
 		if err := s.Healthy(); err == nil || !strings.Contains(err.Error(), "no batch of orders was settled for 51s") {
 			t.Errorf("got %v", err)
@@ -353,6 +353,38 @@ func TestServiceHealthy(t *testing.T) {
 		synctest.Wait()
 		if err := s.Healthy(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// Who can wait no longer goes without the answer; the answering goes on, and somebody is told of what nobody waits for.
+func TestBatcherIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(batchLimits{queue: 100, size: 10, flights: 1, turn: noTurn{}}, time.Hour)
+		var left []int
+		d.abandoned = func(q int, a answered[int]) { left = append(left, q, a.value) }
+		cause := errors.New("the worker leaves")
+		until, leave := context.WithCancelCause(t.Context())
+		var wg sync.WaitGroup
+		for _, n := range []int{1, 2} {
+			wg.Go(func() {
+				_, err := d.ask(until, until, n)
+				if !errors.Is(err, ErrBusy) || !errors.Is(err, cause) {
+					t.Errorf("%d is answered %v", n, err)
+				}
+			})
+			synctest.Wait()
+		}
+		leave(cause)
+		wg.Wait()
+		if d.answering() != 1 || left != nil {
+			t.Errorf("%d batches are at work, and %v are left", d.answering(), left)
+		}
+		if err := d.close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if !slices.Equal(left, []int{1, 2}) { // the second was never asked
+			t.Errorf("got %v", left)
 		}
 	})
 }

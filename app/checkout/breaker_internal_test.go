@@ -7,7 +7,7 @@ import (
 )
 
 func newTestBreaker() *breaker {
-	return &breaker{shortest: time.Second, longest: 5 * time.Second, trialTimeout: 20 * time.Second}
+	return newBreaker(time.Second, 5*time.Second, 20*time.Second)
 }
 
 // Whatever happens in whatever order: only outcomes that nobody knows, in a row,

@@ -1,6 +1,7 @@
 package checkout
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -25,6 +26,9 @@ import (
 type Config struct {
 	// PaymentTimeout bounds the gateway's answer to a charge, and again to the cancellation after it. Default 3 s.
 	PaymentTimeout time.Duration
+	// TimeLimit bounds the whole of a checkout: what remains of it bounds each step. It counts from the call, and from before that
+	// where the context has an earlier deadline. Default [TimeLimit].
+	TimeLimit time.Duration
 	// QueueTimeout bounds the wait for a batch that takes the request in. Default 15 s.
 	QueueTimeout time.Duration
 	// TransactionTimeout bounds Place and Settle each. A COMMIT whose answer is lost takes up to 2 s more to be looked
@@ -40,12 +44,11 @@ type Config struct {
 	HoldTTL time.Duration
 	// SoldOut is the memory of what is gone. Default: one of the Service's own.
 	SoldOut *inventory.Hints
-	// QueueLength is the number of requests that may wait; more are refused with ErrBusy. Default 20,000.
-	QueueLength int
 	// BatchSize is how many orders one transaction places, or settles, at the most. Default 128.
 	BatchSize int
-	// Reads are the connections that show orders to customers. Default: those of
-	// the batches, which then wait for readers.
+	// Reads are the connections that show orders to customers, and that look up
+	// an order whose COMMIT has no answer. Default: those of the batches, which
+	// then wait for readers, and need a second one for the look-up.
 	Reads *pgxpool.Pool
 	// Background are the connections that claim what a sweep settles and give
 	// payment leases back. Default: those of the batches.
@@ -68,8 +71,11 @@ type Service struct {
 	placingLate  *batcher[Request, placed]
 	settlingLate *batcher[settlement, Order]
 	suspects     suspects
+	releasing    *batcher[heldLease, struct{}]
+	held         heldUnits
 
 	provider *breaker
+	prober   *prober
 	sweeps   sweepCounters
 }
 
@@ -81,14 +87,16 @@ func New(pool *pgxpool.Pool, gateway payment.Gateway, log *slog.Logger, cfg Conf
 	cfg.ProviderPause = cmp.Or(cfg.ProviderPause, time.Second)
 	cfg.HoldTTL = cmp.Or(cfg.HoldTTL, 2*time.Minute)
 	cfg.QueueTimeout = cmp.Or(cfg.QueueTimeout, 15*time.Second)
-	cfg.QueueLength = cmp.Or(cfg.QueueLength, 20_000)
+	cfg.TimeLimit = cmp.Or(cfg.TimeLimit, TimeLimit)
 	cfg.BatchSize = cmp.Or(cfg.BatchSize, 128)
 	cfg.SoldOut = cmp.Or(cfg.SoldOut, new(inventory.Hints))
 	cfg.Reads, cfg.Background = cmp.Or(cfg.Reads, pool), cmp.Or(cfg.Background, pool)
 	s := &Service{pool: pool, gateway: gateway, log: log, cfg: cfg}
-	s.provider = &breaker{shortest: cfg.ProviderPause, longest: 5 * cfg.ProviderPause, trialTimeout: s.lease()}
+	s.provider = newBreaker(cfg.ProviderPause, 5*cfg.ProviderPause, s.lease())
+	s.prober = &prober{breaker: s.provider, log: log.WarnContext, claim: s.claimUnknown, ask: s.probeOrder}
+	s.prober.ctx, s.prober.cancel = context.WithCancel(context.Background())
 	s.suspects.lasts = suspicion
-	limits := batchLimits{queue: cfg.QueueLength, size: cfg.BatchSize, flights: 1, turn: new(sync.Mutex)}
+	limits := batchLimits{queue: math.MaxInt, size: cfg.BatchSize, flights: 1, turn: new(sync.Mutex)}
 	if cfg.Plain {
 		limits.size, limits.flights, limits.turn = 1, math.MaxInt, noTurn{}
 	}
@@ -96,15 +104,17 @@ func New(pool *pgxpool.Pool, gateway payment.Gateway, log *slog.Logger, cfg Conf
 	late.turn = new(sync.Mutex)
 	s.placing = newBatcher(limits, s.placeBatch)
 	s.placingLate = newBatcher(late, s.placeLate)
-	limits.queue, late.queue = math.MaxInt, math.MaxInt // whoever waits here has come through there
+	s.placing.abandoned, s.placingLate.abandoned = s.leavePlaced, s.leavePlaced
 	s.settling = newBatcher(limits, s.settleBatch)
 	s.settlingLate = newBatcher(late, s.settleLate)
+	s.releasing = newBatcher(batchLimits{queue: maxReleases, size: releaseSize, flights: 1, turn: noTurn{}}, s.releaseLeases)
 	return s
 }
 
 // Close waits until the orders that are being placed and settled are, or until ctx ends. Checkouts are refused from here on.
 func (s *Service) Close(ctx context.Context) error {
-	return errors.Join(s.placing.close(ctx), s.placingLate.close(ctx), s.settling.close(ctx), s.settlingLate.close(ctx))
+	return errors.Join(s.prober.close(ctx), s.placing.close(ctx), s.placingLate.close(ctx), s.settling.close(ctx), s.settlingLate.close(ctx),
+		s.releasing.close(ctx))
 }
 
 // Healthy says whether batches of orders go on. It fails only when one stands still
@@ -152,8 +162,9 @@ type Request struct {
 	Account            uuid.NullUUID // set when the owner is logged in
 	Key                string        // the client's idempotency key, 1 to 255 bytes
 	Email              string        // lower case
+	OldEmail           string        // the form of Email by which an earlier release told requests apart; "": the same
 	PaymentToken       string
-	ExpectedTotalMinor *int64 // refuse any other total; nil: take the price as it is
+	ExpectedTotalMinor *int64 // refuse a dearer total; nil: than the one that was last shown (see package cart)
 }
 
 // fingerprint tells two requests with one key apart.
@@ -164,6 +175,17 @@ func (r *Request) fingerprint() []byte {
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %s", r.Email, r.PaymentToken, expected))
 	return sum[:]
+}
+
+// repeats reports whether a request with the same key, whose fingerprint this is, was
+// the same one: also where an earlier release has taken it, before a deploy.
+func (r *Request) repeats(fingerprint []byte) bool {
+	if bytes.Equal(fingerprint, r.fingerprint()) {
+		return true
+	}
+	old := *r
+	old.Email = r.OldEmail
+	return r.OldEmail != "" && bytes.Equal(fingerprint, old.fingerprint())
 }
 
 // Result is the order that a request made or, for a repeat, had made.
@@ -177,14 +199,23 @@ type Result struct {
 // *[pricing.RefusedDiscount]. Any other means that the database could not be asked, or that the catalogue is broken (two
 // currencies in one cart); a repeat with the same key is safe in all cases.
 //
-// ctx bounds the wait for a batch. Once one has taken the request in, it goes on when ctx is cancelled, since a customer who
-// hangs up in the middle of a payment still has an order; its own time limits end it.
+// ctx bounds the wait for a batch. Once one has taken the request in, it goes on when ctx is cancelled with the cause
+// [context.Canceled], since a customer who hangs up in the middle of a payment still has an order. The time limit, and any other
+// cause, such as that the worker leaves, end the waiting at once: an order that is placed is answered as pending, and a repeat or
+// the sweeper goes on with it. How many may wait at once is up to the caller.
 func (s *Service) Checkout(ctx context.Context, req Request) (Result, error) {
-	placed, err := s.place(ctx, req)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.TimeLimit, errTimeLimit)
+	defer cancel()
+	work, done := outlasting(ctx)
+	defer done()
+	placed, err := s.place(ctx, work, req)
+	if refusal, ok := errors.AsType[*OutOfStock](err); ok {
+		s.tellHeld(ctx, refusal)
+	}
 	if err != nil {
 		return Result{}, err
 	}
-	ctx = context.WithoutCancel(ctx)
+	ctx = work
 	if placed.order.Status != Pending || placed.waits {
 		return Result{placed.order, true}, nil
 	}
@@ -193,19 +224,22 @@ func (s *Service) Checkout(ctx context.Context, req Request) (Result, error) {
 	if outcome == nil {
 		// Not even the fence could be asked: the order stands as pending, and the sweeper goes on.
 		s.log.WarnContext(ctx, "payment outcome unknown, order left pending", "order", placed.order.ID)
-		if err := s.endTurn(ctx, placed.order.ID, placed.lease); err != nil {
-			s.log.WarnContext(ctx, "order keeps its payment lease until it ends", "order", placed.order.ID, "error", err)
-		}
+		s.releaseLease(ctx, placed.order.ID, placed.lease)
 		return Result{placed.order, placed.resumed}, nil
 	}
 	order, err := s.settle(ctx, *outcome)
 	if err != nil {
 		// The order is placed, and perhaps paid. It is never answered with a failure; the sweeper will settle it.
-		s.log.ErrorContext(ctx, "settle failed, order left pending", "order", placed.order.ID, "error", err)
-		if err := s.endTurn(ctx, placed.order.ID, placed.lease); err != nil {
-			s.log.WarnContext(ctx, "order keeps its payment lease until it ends", "order", placed.order.ID, "error", err)
+		level := slog.LevelError
+		if ctx.Err() != nil {
+			level = slog.LevelWarn
 		}
+		s.log.Log(ctx, level, "settle failed, order left pending", "order", placed.order.ID, "error", err)
+		s.releaseLease(ctx, placed.order.ID, placed.lease)
 		return Result{placed.order, placed.resumed}, nil
+	}
+	if order.Status == Cancelled && order.CancelReason == ReasonLimit {
+		return Result{}, &LimitReached{Code: order.OverLimit, ByAddress: true}
 	}
 	if order.Status == Cancelled && order.CancelReason != ReasonDeclined {
 		return Result{}, ErrProvider
@@ -213,9 +247,26 @@ func (s *Service) Checkout(ctx context.Context, req Request) (Result, error) {
 	return Result{order, placed.resumed}, nil
 }
 
-// pay charges for an order and returns what to settle, or nil when the outcome can't be known now.
+// pay charges for an order and returns what to settle, or nil when the outcome
+// can't be known now. Where the order's address has its limit, it only finds
+// out whether the customer could pay.
 func (s *Service) pay(ctx context.Context, p *placed, token string) *settlement {
+	outcome := s.askToPay(ctx, p, token)
+	if outcome != nil {
+		outcome.uncharged = p.order.OverLimit != ""
+	}
+	return outcome
+}
+
+func (s *Service) askToPay(ctx context.Context, p *placed, token string) *settlement {
 	o := p.order
+	call, otherwise := s.gateway.Charge, ReasonFailed // why it is cancelled that was neither captured nor declined
+	if o.OverLimit != "" {
+		call, otherwise = s.gateway.Verify, ReasonLimit
+	}
+	if o.Total.Minor == 0 && o.OverLimit != "" {
+		return settled(o.ID, o.Total, payment.Receipt{}, otherwise)
+	}
 	if o.Total.Minor == 0 { // providers refuse to charge nothing
 		return settled(o.ID, o.Total, payment.Receipt{Captured: true, Amount: o.Total, Reference: "free_" + o.ID.String()}, ReasonFailed)
 	}
@@ -224,12 +275,15 @@ func (s *Service) pay(ctx context.Context, p *placed, token string) *settlement 
 		// the lease is ours: the units go back at once.
 		return &settlement{order: o.ID, reason: ReasonFailed, unasked: p.lease}
 	}
+	if ctx.Err() != nil { // there is no time to charge
+		return nil
+	}
 	receipt, err := s.ask(ctx, func(ctx context.Context) (payment.Receipt, error) {
-		return s.gateway.Charge(ctx, payment.Charge{Order: o.ID, Amount: o.Total, Token: token})
+		return call(ctx, payment.Charge{Order: o.ID, Amount: o.Total, Token: token})
 	})
 	if err == nil {
 		s.provider.answered()
-		return settled(o.ID, o.Total, receipt, ReasonFailed)
+		return settled(o.ID, o.Total, receipt, otherwise)
 	}
 	s.log.WarnContext(ctx, "charge failed, cancelling it", "order", o.ID, "error", err)
 	return s.fence(ctx, o.ID, o.Total, ReasonFailed, p.trial)
@@ -242,8 +296,12 @@ func (s *Service) fence(ctx context.Context, order uuid.UUID, total money.Money,
 	if err != nil {
 		s.log.WarnContext(ctx, "cancelling a charge failed", "order", order, "error", err)
 		// Who is called off, as a sweep at the end of its worker, has not learned anything.
-		if ctx.Err() == nil && s.provider.unknown(time.Now(), trial) {
-			s.log.ErrorContext(ctx, "the payment provider is away: orders are refused until it answers one again", "error", err)
+		if ctx.Err() == nil {
+			s.provider.remember(order)
+			if s.provider.unknown(time.Now(), trial) {
+				s.log.ErrorContext(ctx, "the payment provider is away: orders are refused until it answers one again", "error", err)
+			}
+			s.prober.start()
 		}
 		return nil
 	}

@@ -87,6 +87,7 @@ func TestTransactionsAreRunAgain(t *testing.T) {
 				return
 			}
 			s.exec("DROP TRIGGER trouble ON orders")
+			s.await("SELECT count(*) = 0 FROM orders WHERE paying_until > now()")
 			again, err := s.worker(s.provider, patient).Checkout(t.Context(), req)
 			if err != nil || again.Order.Status != checkout.Confirmed || again.Replayed != (c.want == checkout.Pending) {
 				t.Errorf("repeated: got %+v, %v, want a confirmed order", again, err)
@@ -103,6 +104,7 @@ type wire struct {
 	cut  func(*wireConn, []byte) (int, error)
 	done bool
 	held chan func() error // sends a COMMIT that was held back
+	mute net.Conn          // that was silenced
 	dial pgconn.DialFunc
 }
 
@@ -146,11 +148,22 @@ func (w *wire) holdBack(c *wireConn, b []byte) (int, error) {
 	return len(b), nil
 }
 
+// The COMMIT is carried out; its answer never comes, and nothing says that the connection is lost.
+func cutSilently(c *wireConn, b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if err == nil {
+		_, err = c.Conn.Read(make([]byte, 4096))
+	}
+	c.mute, c.wire.mute = true, c.Conn
+	return n, err
+}
+
 // wireConn is one connection. pgx uses it from one goroutine at a time.
 type wireConn struct {
 	net.Conn
 	wire    *wire
 	dead    bool
+	mute    bool
 	instead io.Reader
 }
 
@@ -159,6 +172,9 @@ var commitMessage = []byte("Q\x00\x00\x00\x0bcommit\x00")
 func (c *wireConn) Write(b []byte) (int, error) {
 	if c.dead {
 		return 0, net.ErrClosed
+	}
+	if c.mute {
+		return len(b), nil
 	}
 	if bytes.Equal(b, commitMessage) && c.wire.due() {
 		return c.wire.cut(c, b)
@@ -197,7 +213,14 @@ func (w *wire) due() bool {
 // workerOn returns a worker whose network cuts the nth COMMIT.
 func (s *shop) workerOn(w *wire, cfg checkout.Config) *checkout.Service {
 	s.t.Helper()
+	return s.workerOnOf(w, cfg, s.pool.Config().MaxConns)
+}
+
+// workerOnOf is workerOn with so many connections for batches.
+func (s *shop) workerOnOf(w *wire, cfg checkout.Config, connections int32) *checkout.Service {
+	s.t.Helper()
 	config := s.pool.Config()
+	config.MaxConns = connections
 	config.ConnConfig.TLSConfig, config.ConnConfig.Fallbacks = nil, nil // to see what is said
 	w.dial, w.held = config.ConnConfig.DialFunc, make(chan func() error, 1)
 	config.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -217,7 +240,7 @@ func (s *shop) workerOn(w *wire, cfg checkout.Config) *checkout.Service {
 			s.t.Error("no COMMIT was cut")
 		}
 	})
-	return checkout.New(pool, s.provider, s.log, cfg)
+	return s.opened(checkout.New(pool, s.provider, s.log, cfg))
 }
 
 // Promise E3: no acknowledged order is lost and none is charged twice when the connection dies in the middle of COMMIT.
@@ -314,6 +337,37 @@ func TestCommitStillOnItsWay(t *testing.T) {
 		t.Errorf("got %+v, want a confirmed order", result)
 	}
 	s.checkBooks()
+}
+
+// A worker whose batches have one connection, as with three or four in all, looks an order up on one of another class: it can't
+// wait for the one that is lost.
+func TestLookUpHasAConnection(t *testing.T) {
+	t.Parallel()
+	for name, background := range map[string]bool{"3 connections": false, "4 connections": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newShop(t)
+			req := s.buyer(payment.TokenOK, mug, 1)
+			network := &wire{nth: 1, cut: cutSilently}
+			cfg := checkout.Config{
+				TransactionTimeout: 3 * time.Second, PaymentTimeout: time.Minute,
+				Reads: s.tracedPool(&onQuery{"checkout.committed", func() { network.mute.Close() }}), // the loss is noticed at last
+			}
+			if background {
+				cfg.Background = s.through(1).pool
+			}
+			result, err := s.workerOnOf(network, cfg, 1).Checkout(t.Context(), req)
+			if err != nil || result.Order.ID == uuid.Nil {
+				t.Errorf("got %+v, %v, want the order", result, err)
+			}
+			s.exec("UPDATE orders SET paying_until = '-infinity'")
+			got, err := s.worker(s.provider, patient).Checkout(t.Context(), req)
+			if err != nil || got.Order.ID != result.Order.ID || got.Order.Status != checkout.Confirmed {
+				t.Errorf("repeated: got %+v, %v, want it confirmed", got, err)
+			}
+			s.checkBooks()
+		})
+	}
 }
 
 // When the database can't be asked either, the answer is that nobody knows: repeat with the same key (E3).

@@ -72,11 +72,11 @@ const (
 // from everybody else, again and again.
 func (s *Service) around(ctx context.Context, l lane, again repeat, fn func(tx pgx.Tx, around bool) error) error {
 	if s.cfg.Plain {
-		return s.transact(ctx, "BEGIN", again, func(tx pgx.Tx) error { return fn(tx, false) })
+		return s.transact(ctx, s.pool, "BEGIN", again, func(tx pgx.Tx) error { return fn(tx, false) })
 	}
 	around := l == patientLane
 	run := func(begin string, around bool) error {
-		return s.transact(ctx, begin, again.butForLocks, func(tx pgx.Tx) error { return fn(tx, around) })
+		return s.transact(ctx, s.pool, begin, again.butForLocks, func(tx pgx.Tx) error { return fn(tx, around) })
 	}
 	err := run(beginBriefly, around)
 	if !lockTimedOut(err) || around && rowLocked(err) {
@@ -117,16 +117,17 @@ func whyFailed(err error) error {
 }
 
 // patiently asks the main lane, and where the order is put off the patient one
-// until it has been done or the patience is over.
-func patiently[Q, A any](ctx context.Context, patience time.Duration, main, patient *batcher[Q, A], asked Q) (A, error) {
-	answer, err := main.ask(ctx, asked)
+// until it has been done or the patience is over. The contexts are those of
+// [batcher.ask].
+func patiently[Q, A any](ctx, until context.Context, patience time.Duration, main, patient *batcher[Q, A], asked Q) (A, error) {
+	answer, err := main.ask(ctx, until, asked)
 	if !errors.Is(err, errPutOff) {
 		return answer, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errRowHeld)
 	defer cancel()
 	for {
-		answer, err = patient.ask(ctx, asked)
+		answer, err = patient.ask(ctx, until, asked)
 		if !errors.Is(err, errPutOff) {
 			return answer, err
 		}

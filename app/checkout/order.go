@@ -28,12 +28,13 @@ const (
 	ReasonDeclined CancelReason = "declined"       // the customer's bank said no
 	ReasonFailed   CancelReason = "payment_failed" // the provider failed, and the charge is fenced off
 	ReasonExpired  CancelReason = "expired"        // nobody paid before the hold ended
+	ReasonLimit    CancelReason = "customer_limit" // the address has its limit; see [Order].OverLimit
 )
 
 // Order is what a customer bought, or tried to.
 type Order struct {
 	ID           uuid.UUID // version 7: sorts by time
-	Number       int64     // for people
+	Number       int64     // for people; not in the order of the orders
 	Email        string
 	Status       Status
 	CancelReason CancelReason // set where Status is Cancelled
@@ -43,6 +44,9 @@ type Order struct {
 	Total        money.Money
 	DiscountCode string // "" for none
 	CreatedAt    time.Time
+	// OverLimit is the code of the SKU of which the e-mail address had enough
+	// when the order was placed, "" for none. Such an order is never charged.
+	OverLimit string
 }
 
 // OrderLine is one SKU as it was sold.
@@ -57,14 +61,24 @@ type OrderLine struct {
 	Limit int
 }
 
-// parties are the two customers of a limited line: the owner of the cart, and the address that the order goes to.
-func parties(owner uuid.UUID, email string) []string {
-	return []string{"owner:" + owner.String(), "email:" + email}
+// A limited line counts for two customers: the owner of the cart, and the
+// address that the order goes to.
+func ofOwner(owner uuid.UUID) string  { return "owner:" + owner.String() }
+func ofAddress(address string) string { return "email:" + address }
+
+// customers are those that an order of an owner's counts for: not the address,
+// where that has enough without it.
+func (o *Order) customers(owner uuid.UUID) []string {
+	if o.OverLimit != "" {
+		return []string{ofOwner(owner)}
+	}
+	return []string{ofOwner(owner), ofAddress(o.Email)}
 }
 
-// onShelf is the order as inventory sees it when it gives units back.
+// onShelf is the order as inventory sees it when it gives units back, for whom
+// they were counted.
 func (o *Order) onShelf(owner uuid.UUID) inventory.Order {
-	units := inventory.Order{Customers: parties(owner, o.Email)}
+	units := inventory.Order{Customers: o.customers(owner)}
 	for _, l := range o.Lines {
 		line := inventory.Line{SKU: l.SKU, Quantity: l.Quantity}
 		if l.Limited {
@@ -103,8 +117,12 @@ type OutOfStock struct{ Lines []ShortLine }
 
 // ShortLine is one line of [OutOfStock].
 type ShortLine struct {
+	SKU                  int64
 	Code                 string
 	Requested, Available int
+	// Held is how many units are held by orders that are not paid for yet: they
+	// are sold, or come back.
+	Held int
 }
 
 func (e *OutOfStock) Error() string { return "not enough units left" }
@@ -122,11 +140,20 @@ func (e *NotForSale) Error() string { return e.Code + " is not on sale now" }
 type LimitReached struct {
 	Code        string
 	Limit, Left int // units per customer, and what this one may still buy
+	// ByAddress says that orders of others to the same e-mail address are why.
+	// How many units they have is not told: Limit and Left are 0 then.
+	ByAddress bool
 }
 
-func (e *LimitReached) Error() string { return "limit per customer reached for " + e.Code }
+func (e *LimitReached) Error() string {
+	if e.ByAddress {
+		return "limit per customer reached for " + e.Code + ": orders to one e-mail address count together"
+	}
+	return "limit per customer reached for " + e.Code
+}
 
-// PriceChanged is a refusal because the total is not the one that the customer saw.
+// PriceChanged is a refusal because the total is dearer than the customer
+// expects.
 type PriceChanged struct{ Expected, Now money.Money }
 
 func (e *PriceChanged) Error() string { return "the total is now " + e.Now.String() }

@@ -3,6 +3,7 @@ package checkout
 import (
 	"cmp"
 	"context"
+	"fmt"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -42,6 +43,7 @@ type refundReason string
 const (
 	wrongAmount         refundReason = "wrong_amount"          // captured, but not what the order costs
 	capturedAfterCancel refundReason = "captured_after_cancel" // captured for an order that is cancelled
+	chargedTwice        refundReason = "charged_twice"         // captured once more for an order that is confirmed
 )
 
 // refunds are captured charges that nobody owes: a provider has broken its promise. They are kept for people to pay back, and
@@ -69,6 +71,32 @@ ON CONFLICT (order_id, provider_reference) DO NOTHING`,
 	}
 }
 
+// referencesTx returns, by order, the reference of the payment that confirmed it, for settlements that find it confirmed already.
+func referencesTx(ctx context.Context, tx pgx.Tx, ends []settlement, locked map[uuid.UUID]lockedOrder) (map[uuid.UUID]string, error) {
+	paidBy := map[uuid.UUID]string{}
+	var again []uuid.UUID
+	for _, end := range ends {
+		if end.receipt.Captured && locked[end.order].order.Status == Confirmed {
+			again = append(again, end.order)
+		}
+	}
+	if again == nil {
+		return paidBy, nil
+	}
+	const selectReferences = `-- name: checkout.references
+SELECT order_id, provider_reference FROM payment WHERE order_id = ANY ($1)`
+	rows, err := tx.Query(ctx, selectReferences, again)
+	if err != nil {
+		return nil, fmt.Errorf("read payments: %w", err)
+	}
+	var order uuid.UUID
+	var reference string
+	if _, err := pgx.ForEachRow(rows, []any{&order, &reference}, func() error { paidBy[order] = reference; return nil }); err != nil {
+		return nil, fmt.Errorf("read payments: %w", err)
+	}
+	return paidBy, nil
+}
+
 // cancellations are what has to be undone for unpaid orders.
 type cancellations struct {
 	ids     []uuid.UUID
@@ -91,6 +119,7 @@ func (c *cancellations) add(p lockedOrder, reason CancelReason) {
 	}
 	back := c.carts[p.cart]
 	back.Discount = cmp.Or(back.Discount, p.order.DiscountCode)
+	back.Shown = cmp.Or(back.Shown, &p.order.Total)
 	for _, l := range p.order.Lines {
 		back.Lines = addLine(back.Lines, cart.Line{SKU: l.SKU, Quantity: l.Quantity})
 	}

@@ -60,7 +60,8 @@ func TestProviderHangs(t *testing.T) {
 			if err != nil || first.Order.Status != checkout.Pending || first.Replayed {
 				t.Fatalf("got %+v, %v, want a pending order", first, err)
 			}
-			again, err := hanging.Checkout(t.Context(), req) // at once: nobody is paying for it now
+			s.released(first.Order.ID) // nobody is paying for it now
+			again, err := hanging.Checkout(t.Context(), req)
 			if diff := cmp.Diff(checkout.Result{Order: first.Order, Replayed: true}, again); diff != "" || err != nil {
 				t.Errorf("repeated while it hangs: error %v and (-want +got):\n%s", err, diff)
 			}
@@ -79,10 +80,12 @@ func TestProviderHangs(t *testing.T) {
 				s.checkBooks()
 				return
 			}
+			s.released(first.Order.ID)
 			s.expire(first.Order.ID)
 			if n, err := hanging.Sweep(t.Context()); n != 0 || err != nil {
 				t.Errorf("swept %d orders (%v) while it hangs", n, err)
 			}
+			s.released(first.Order.ID)
 			s.expire(first.Order.ID)
 			if n, err := s.worker(s.provider, patient).Sweep(t.Context()); n != 1 || err != nil {
 				t.Errorf("swept %d orders (%v) when it is back, want 1", n, err)
@@ -272,16 +275,61 @@ func TestGatewayPanics(t *testing.T) {
 		if err != nil || pending.Order.Status != checkout.Pending {
 			t.Errorf("got %+v, %v, want a pending order", pending, err)
 		}
+		s.released(pending.Order.ID)
 		s.expire(pending.Order.ID)
 		if n, err := w.Sweep(t.Context()); n != 0 || err != nil {
 			t.Errorf("swept %d orders (%v)", n, err)
 		}
+		s.released(pending.Order.ID)
 		s.checkBooks()
 		gateway.charge, gateway.cancel = nil, nil
 		if got, err := w.Checkout(t.Context(), next); err != nil || got.Order.Status != checkout.Confirmed {
 			t.Errorf("repeated when it is well: got %+v, %v, want it confirmed", got, err)
 		}
 		s.checkBooks()
+	}
+}
+
+// Nor is a charge of an order that is confirmed already, under another reference, forgotten: in a settlement of its own, and in
+// the same batch. Its own reference is no news.
+func TestProviderChargesTwice(t *testing.T) {
+	t.Parallel()
+	for _, together := range []bool{false, true} {
+		s := newShop(t)
+		order := s.place(s.buyer(payment.TokenOK, mug, 1))
+		w := s.worker(s.provider, patient)
+		end := func(reference string) checkout.Ending {
+			return checkout.Ending{Order: order.ID, Total: order.Total, Receipt: payment.Receipt{Captured: true, Amount: order.Total, Reference: reference}}
+		}
+		ends := []checkout.Ending{end("ch_1"), end("ch_2"), end("ch_1"), end("ch_2")}
+		var errs []error
+		if together {
+			_, errs = w.SettleBatch(ends...)
+		} else {
+			for _, e := range ends {
+				_, err := w.SettleAll(t.Context(), e)
+				errs = append(errs, err)
+			}
+		}
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+		var due, paid string
+		s.query("SELECT string_agg(provider_reference || ' ' || reason || ' ' || amount_minor, ', ') FROM refund_due", nil, &due)
+		s.query("SELECT string_agg(provider_reference, ', ') FROM payment", nil, &paid)
+		if due != "ch_2 charged_twice 1000" || paid != "ch_1" {
+			t.Errorf("together %t: got %q due, and paid by %q", together, due, paid)
+		}
+	}
+}
+
+// Money for an order that is not there is an error, and no order.
+func TestSettleWithoutAnOrder(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	_, errs := s.worker(s.provider, patient).SettleBatch(checkout.Ending{Order: uuid.New(), Receipt: payment.Receipt{Captured: true}})
+	if !errors.Is(errs[0], checkout.ErrNotFound) {
+		t.Errorf("got %v, want %v", errs[0], checkout.ErrNotFound)
 	}
 }
 

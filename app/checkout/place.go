@@ -1,7 +1,6 @@
 package checkout
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,30 +25,17 @@ type placed struct {
 	err     error
 }
 
-// leaseSlack is what a payment lease lasts beyond the time limits of what it covers: for scheduling, not for waiting.
-const leaseSlack = 2 * time.Second
-
-// lease is how long a request may be at work on an order's payment: charge, cancel, settle, after a batch of orders that are
-// placed had its turn.
-func (s *Service) lease() time.Duration {
-	return 2*s.cfg.PaymentTimeout + 2*s.cfg.TransactionTimeout + lookupTimeout + leaseSlack
-}
-
 var (
-	errQueueTimeout  = errors.New("too many orders came before this one")
 	errPlaceTimeout  = errors.New("placing the order timed out")
 	errLookupTimeout = errors.New("looking an order up timed out")
 )
 
-// lookupTimeout bounds the question, on another connection, whether a lost COMMIT has happened.
-const lookupTimeout = 2 * time.Second
-
 // place runs the first step for one request, together with others. A customer who hangs up while waiting is not bought for:
-// the units are for those who still wait.
-func (s *Service) place(ctx context.Context, req Request) (placed, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.QueueTimeout, errQueueTimeout)
+// the units are for those who still wait. ctx is that of the customer, and work that of what has begun.
+func (s *Service) place(ctx, work context.Context, req Request) (placed, error) {
+	ctx, cancel := context.WithDeadlineCause(ctx, s.lastPlace(work, time.Now()), errQueueTimeout)
 	defer cancel()
-	p, err := patiently(ctx, s.cfg.LockPatience, s.placing, s.placingLate, req)
+	p, err := patiently(ctx, work, s.cfg.LockPatience, s.placing, s.placingLate, req)
 	if fault, ok := errors.AsType[*panicked](err); ok {
 		panic(fault) // here, where the request's own recovery is
 	}
@@ -198,7 +184,7 @@ func (t *placing) place(ctx context.Context, reqs []Request) (*inventory.Shelf, 
 		}
 		key := ownedKey{req.Owner, req.Key}
 		switch before, found := prior[key]; {
-		case found && !bytes.Equal(before.fingerprint, req.fingerprint()):
+		case found && !req.repeats(before.fingerprint):
 			t.out[i].err = ErrKeyReused
 		case found && before.paying:
 			t.out[i].err = ErrInFlight
@@ -327,8 +313,8 @@ func (t *placing) order(ctx context.Context, drafts []*draft) (*inventory.Shelf,
 			out[d.slot].err = &pricing.RefusedDiscount{Code: code, Reason: "has been used up"}
 			continue
 		}
-		if err := shelf.Take(d.demand); err != nil {
-			out[d.slot].err = d.refusal(err)
+		if err := d.take(shelf); err != nil {
+			out[d.slot].err = err
 			continue
 		}
 		if limited {
@@ -363,7 +349,7 @@ func (r *Request) after(served *Request) error {
 	switch {
 	case r.Key != served.Key:
 		return ErrCartEmpty
-	case !bytes.Equal(r.fingerprint(), served.fingerprint()):
+	case !r.repeats(served.fingerprint()):
 		return ErrKeyReused
 	default:
 		return ErrInFlight

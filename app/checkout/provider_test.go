@@ -69,18 +69,14 @@ func TestProviderIsAway(t *testing.T) {
 	s.checkBooks()
 }
 
-// One order finds out that the provider is back, and all others follow. One
-// that does not come to ask it, or is not answered, lets another try.
-func TestProviderIsBack(t *testing.T) {
-	t.Parallel()
-	s := newShop(t)
-	var away atomic.Bool
+// switched is the provider with a switch, and counts the charges that it was asked for.
+func (s *shop) switched() (gateway *hooked, away *atomic.Bool, charges *atomic.Int32) {
+	away, charges = new(atomic.Bool), new(atomic.Int32)
 	away.Store(true)
-	var asked atomic.Int32
-	gateway := &hooked{
+	return &hooked{
 		Gateway: s.provider,
 		charge: func(_ context.Context, _ payment.Charge, next func() (payment.Receipt, error)) (payment.Receipt, error) {
-			if asked.Add(1); away.Load() {
+			if charges.Add(1); away.Load() {
 				return payment.Receipt{}, payment.ErrUnavailable
 			}
 			return next()
@@ -91,38 +87,73 @@ func TestProviderIsBack(t *testing.T) {
 			}
 			return next()
 		},
-	}
+	}, away, charges
+}
+
+// Trials ask about the orders that are unknown already: an outage costs the
+// units of three, however long it is and however many come. One of the three
+// finds out that the provider is back, and all others follow.
+func TestOutageCostsThreeOrders(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	gateway, away, charges := s.switched()
 	cfg := patient
-	cfg.ProviderPause = 1 // a nanosecond: each order that comes alone is a trial
+	cfg.ProviderPause = time.Millisecond
 	w := s.worker(gateway, cfg)
-	for range 5 { // three that open it, two trials
-		if result, err := w.Checkout(t.Context(), s.buyer(payment.TokenOK, mug, 1)); err != nil || result.Order.Status != checkout.Pending {
+	for range 3 {
+		if result, err := w.Checkout(t.Context(), s.buyer(payment.TokenOK, lastTen, 1)); err != nil || result.Order.Status != checkout.Pending {
 			t.Fatalf("got %+v, %v, want a pending order", result, err)
 		}
 	}
-	if asked.Load() != 5 || !w.Stats().ProviderAway {
-		t.Errorf("asked %d times, %+v", asked.Load(), w.Stats())
+	late := s.buyer(payment.TokenOK, lastTen, 1)
+	for w.Stats().SweptLeft < 5 { // the prober has been told nothing, five times
+		if _, err := w.Checkout(t.Context(), late); !errors.Is(err, checkout.ErrProvider) {
+			t.Fatalf("got %v, want %v", err, checkout.ErrProvider)
+		}
 	}
-	if _, err := w.Checkout(t.Context(), s.buyer(payment.TokenOK, lastTen, 11)); err == nil { // a trial that ends on the shelf
+	if n := s.available(lastTen); n != 7 || charges.Load() != 3 {
+		t.Errorf("%d units are left and %d charges were asked for, want 7 and 3", n, charges.Load())
+	}
+	away.Store(false)
+	s.await("SELECT count(*) = 1 FROM orders WHERE status = 'cancelled' AND cancel_reason = 'payment_failed'")
+	for range 2 {
+		if result, err := w.Checkout(t.Context(), s.buyer(payment.TokenOK, lastTen, 1)); err != nil || result.Order.Status != checkout.Confirmed {
+			t.Errorf("got %+v, %v, want a confirmed order", result, err)
+		}
+	}
+	if w.Stats().ProviderAway {
+		t.Error("it is still away")
+	}
+	s.checkBooks()
+}
+
+// Where nobody remembers an unknown order, one new order finds out: of a batch
+// one goes, and one that does not come to ask the provider lets another try.
+func TestNewOrderIsATrial(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	gateway, away, charges := s.switched()
+	away.Store(false)
+	cfg := patient
+	cfg.ProviderPause = 1 // a nanosecond
+	w := s.worker(gateway, cfg)
+	w.LoseProvider()
+	if _, err := w.Checkout(t.Context(), s.buyer(payment.TokenOK, lastTen, 11)); err == nil { // ends on the shelf
 		t.Error("sold 11 of 10")
 	}
-	// Of a batch of orders one goes.
-	placed := w.PlaceBatch(s.buyer(payment.TokenOK, mug, 1), s.buyer(payment.TokenOK, mug, 1), s.buyer(payment.TokenOK, mug, 1))
 	refused := 0
-	for _, p := range placed {
+	for _, p := range w.PlaceBatch(s.buyer(payment.TokenOK, mug, 1), s.buyer(payment.TokenOK, mug, 1), s.buyer(payment.TokenOK, mug, 1)) {
 		if errors.Is(p.Err, checkout.ErrProvider) {
 			refused++
 		} else if p.Err != nil {
 			t.Error(p.Err)
 		}
 	}
-	if refused != 2 {
-		t.Errorf("refused %d of 3, want 2", refused)
+	if refused != 2 || charges.Load() != 0 {
+		t.Errorf("refused %d of 3, want 2; asked %d times", refused, charges.Load())
 	}
-	away.Store(false)
 	w = s.worker(gateway, cfg)
 	w.LoseProvider()
-	s.bury(placed[0].Order.ID)
 	for range 3 {
 		if result, err := w.Checkout(t.Context(), s.buyer(payment.TokenOK, mug, 1)); err != nil || result.Order.Status != checkout.Confirmed {
 			t.Errorf("got %+v, %v, want a confirmed order", result, err)
@@ -130,6 +161,45 @@ func TestProviderIsBack(t *testing.T) {
 	}
 	if w.Stats().ProviderAway {
 		t.Error("it is still away")
+	}
+	s.checkBooks()
+}
+
+// A sweep takes no trial from anybody: while the provider is away it leaves
+// expired orders to the prober, and where there are none, an order may find out.
+func TestSweepTakesNoTrial(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	gateway, away, charges := s.switched()
+	cfg := patient
+	cfg.ProviderPause = 1
+	w := s.worker(gateway, cfg)
+	w.LoseProvider()
+	for range 3 {
+		if n, err := w.Sweep(t.Context()); n != 0 || err != nil {
+			t.Errorf("swept %d orders (%v) of none", n, err)
+		}
+	}
+	if result, err := w.Checkout(t.Context(), s.buyer(payment.TokenOK, mug, 1)); err != nil || result.Order.Status != checkout.Pending {
+		t.Errorf("got %+v, %v, want a pending order: it may find out", result, err)
+	}
+	if err := w.Close(t.Context()); err != nil { // its prober takes the lease again and again
+		t.Fatal(err)
+	}
+	other := s.worker(gateway, cfg) // that remembers nothing
+	other.LoseProvider()
+	s.await("SELECT paying_until < now() FROM orders")
+	s.exec("UPDATE orders SET hold_expires_at = '-infinity'")
+	if _, err := other.Sweep(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := other.Checkout(t.Context(), s.buyer(payment.TokenOK, mug, 1)); !errors.Is(err, checkout.ErrProvider) {
+		t.Errorf("got %v, want %v: the expired order finds out", err, checkout.ErrProvider)
+	}
+	away.Store(false)
+	s.await("SELECT status = 'cancelled' FROM orders")
+	if charges.Load() != 1 {
+		t.Errorf("got %d charges", charges.Load())
 	}
 	s.checkBooks()
 }
@@ -268,6 +338,7 @@ func TestSweepWhileTheProviderIsAway(t *testing.T) {
 	if got := w.Stats(); !got.ProviderAway || got.SweptLeft != 32 {
 		t.Errorf("got %+v", got)
 	}
+	s.await("SELECT count(*) = 0 FROM orders WHERE paying_until > now()")
 	s.exec("UPDATE orders SET hold_expires_at = now() - interval '1 minute' WHERE status = 'pending'")
 	if n, err := s.worker(s.provider, patient).Sweep(t.Context()); n != 40 || err != nil {
 		t.Errorf("swept %d orders (%v) when it was back, want 40", n, err)

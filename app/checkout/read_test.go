@@ -42,7 +42,7 @@ func TestOrderOfAnother(t *testing.T) {
 		if got, err := w.Order(t.Context(), reader, order.ID); !errors.Is(err, checkout.ErrNotFound) {
 			t.Errorf("%s: got %+v, %v, want %v", name, got, err, checkout.ErrNotFound)
 		}
-		list, err := w.Orders(t.Context(), reader, uuid.Max, 100)
+		list, err := w.Orders(t.Context(), reader, checkout.Page{Before: uuid.Max, Limit: 100})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +84,7 @@ func TestOrdersInPages(t *testing.T) {
 	pages := func(reader checkout.Reader, limit int) (ids []uuid.UUID) {
 		before := uuid.Max
 		for range 100 {
-			page, err := w.Orders(t.Context(), reader, before, limit)
+			page, err := w.Orders(t.Context(), reader, checkout.Page{Before: before, Limit: limit})
 			if err != nil {
 				t.Fatal(err)
 			}

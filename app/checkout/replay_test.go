@@ -83,6 +83,31 @@ func TestKeyReused(t *testing.T) {
 	s.checkBooks()
 }
 
+// Promise E3: a repeat is one also where an earlier release, which kept addresses in
+// another form, has taken the first request before a deploy.
+func TestRepeatAcrossReleases(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	before := s.buyer(payment.TokenOK, mug, 1)
+	before.Email = before.Owner.String() + "@b\u00fccher.example"
+	first := s.buy(before)
+	req := before
+	req.Email, req.OldEmail = before.Owner.String()+"@xn--bcher-kva.example", before.Email
+	again, err := s.worker(s.provider, patient).Checkout(t.Context(), req)
+	if err != nil || !again.Replayed || again.Order.ID != first.ID {
+		t.Errorf("got %+v, %v, want a replay of %s", again, err, first.ID)
+	}
+	req.OldEmail = "another@b\u00fccher.example"
+	if got, err := s.worker(s.provider, patient).Checkout(t.Context(), req); !errors.Is(err, checkout.ErrKeyReused) {
+		t.Errorf("with another address: got %+v, %v, want %v", got, err, checkout.ErrKeyReused)
+	}
+	req.OldEmail, req.PaymentToken = before.Email, payment.TokenSlow
+	if got, err := s.worker(s.provider, patient).Checkout(t.Context(), req); !errors.Is(err, checkout.ErrKeyReused) {
+		t.Errorf("with another token: got %+v, %v, want %v", got, err, checkout.ErrKeyReused)
+	}
+	s.checkBooks()
+}
+
 // Promise E3: one customer's key says nothing about another's.
 func TestKeyOfAnotherOwner(t *testing.T) {
 	t.Parallel()
@@ -200,7 +225,7 @@ func TestReplayAfterLogin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.carts.Merge(t.Context(), req.Owner, account); err != nil {
+	if _, err := s.carts.Merge(t.Context(), req.Owner, account); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Adopt(t.Context(), req.Owner, account); err != nil {

@@ -27,10 +27,15 @@ type settlement struct {
 	// unasked is the end of the payment lease under which the provider was not asked at all. The order is left as it is where
 	// somebody else has the lease now, who may be asking. The zero time: it was asked.
 	unasked time.Time
+	// uncharged says that nothing may be captured for the order: its address
+	// has its limit.
+	uncharged bool
 }
 
 // paid reports whether an order is confirmed by this: another amount than its total pays for nothing, and has to go back.
-func (s *settlement) paid() bool { return s.receipt.Captured && s.receipt.Amount == s.total }
+func (s *settlement) paid() bool {
+	return s.receipt.Captured && s.receipt.Amount == s.total && !s.uncharged
+}
 
 // settled is the settlement that a receipt for an order stands for. Where the charge was cancelled, the caller knows why.
 func settled(order uuid.UUID, total money.Money, receipt payment.Receipt, cancelled CancelReason) *settlement {
@@ -42,11 +47,14 @@ func settled(order uuid.UUID, total money.Money, receipt payment.Receipt, cancel
 
 var errSettleTimeout = errors.New("settling the order timed out")
 
-// settle runs the third step for one order, together with others, and returns the order as it then is.
+// settle runs the third step for one order, together with others, and returns the order as it then is. Once a batch has the order,
+// it is settled also where ctx ends before.
 func (s *Service) settle(ctx context.Context, end settlement) (Order, error) {
+	work, done := outlasting(ctx)
+	defer done()
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.QueueTimeout, errQueueTimeout)
 	defer cancel()
-	return patiently(ctx, s.cfg.LockPatience, s.settling, s.settlingLate, end)
+	return patiently(ctx, work, s.cfg.LockPatience, s.settling, s.settlingLate, end)
 }
 
 // settleBatch and settleLate settle orders together, each in its lane.
@@ -70,6 +78,8 @@ func (s *Service) settleTogether(ends []settlement, l lane) []answered[Order] {
 				out[first+i].value = orders[end.order]
 				if putOff[end.order] {
 					out[first+i].err = errPutOff
+				} else if _, ok := orders[end.order]; !ok { // nothing in the shop deletes one
+					out[first+i].err = fmt.Errorf("settle order %s, for which %s was captured: %w", end.order, end.receipt.Amount, ErrNotFound)
 				}
 			}
 		}
@@ -122,6 +132,10 @@ func (t *settling) settle(ctx context.Context, ends []settlement) (*inventory.Sh
 	if err != nil {
 		return nil, err
 	}
+	paidBy, err := referencesTx(ctx, t.tx, ends, locked)
+	if err != nil {
+		return nil, err
+	}
 	confirmed, cancelled := new(confirmations), new(cancellations)
 	for _, end := range ends {
 		o, ok := locked[end.order]
@@ -131,15 +145,21 @@ func (t *settling) settle(ctx context.Context, ends []settlement) (*inventory.Sh
 		switch { // where it is not pending, it was settled before, perhaps by another in this batch
 		case o.order.Status == Cancelled && end.receipt.Captured:
 			t.refunds.add(end, capturedAfterCancel)
+		case o.order.Status == Confirmed && end.receipt.Captured && end.receipt.Reference != paidBy[end.order]:
+			t.refunds.add(end, chargedTwice)
 		case o.order.Status == Pending && end.paid():
 			confirmed.add(o.order, end.receipt)
+			paidBy[end.order] = end.receipt.Reference
 			o.order.Status = Confirmed
 		case o.order.Status == Pending && !end.unasked.IsZero() && !end.unasked.Equal(o.lease):
 		case o.order.Status == Pending:
 			if o.cart != owners[end.order] {
 				return nil, errAdopted
 			}
-			if end.receipt.Captured {
+			switch {
+			case end.receipt.Captured && end.uncharged:
+				t.refunds.add(end, capturedAfterCancel)
+			case end.receipt.Captured:
 				t.refunds.add(end, wrongAmount)
 			}
 			cancelled.add(o, end.reason)
@@ -263,7 +283,7 @@ func (t *settling) lookAtGoods(ctx context.Context, ends []settlement, locked ma
 // lockedOrder is an order under lock.
 type lockedOrder struct {
 	order Order
-	owner uuid.UUID
+	owner uuid.UUID // whose allowance it counts against
 	cart  uuid.UUID // the owner of the cart that its lines would go back to
 	lease time.Time // the end of the payment lease; the zero time for one that was given back
 	// counted says that the use of the code was. Where a release wrote the order that did not note it, the code of today decides.
@@ -311,7 +331,7 @@ SELECT o.id, ` + cartOwner + `, EXISTS (SELECT FROM cart WHERE owner_id = ` + ca
 }
 
 const lockOrders = `-- name: checkout.lock_orders
-SELECT` + orderColumns + `, o.owner_id, ` + cartOwner + `, nullif(o.paying_until, '-infinity'),
+SELECT` + orderColumns + `, coalesce(o.counted_for, o.owner_id), ` + cartOwner + `, nullif(o.paying_until, '-infinity'),
        coalesce(o.discount_counted, EXISTS (SELECT FROM discount d WHERE d.code = o.discount_code AND d.max_uses IS NOT NULL))
   FROM orders o LEFT JOIN cart c ON c.owner_id = o.owner_id WHERE o.id = ANY ($1) ORDER BY o.id FOR UPDATE OF o`
 

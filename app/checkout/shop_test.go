@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,7 +53,7 @@ const (
 
 // shop is a database with a small catalogue and the provider's books.
 type shop struct {
-	t     *testing.T
+	t     testing.TB
 	pool  *pgxpool.Pool
 	redis *redis.Client
 	carts *cart.Store
@@ -63,7 +64,7 @@ type shop struct {
 	log      *slog.Logger
 }
 
-func newShop(t *testing.T) *shop {
+func newShop(t testing.TB) *shop {
 	t.Helper()
 	options, err := redis.ParseURL(dbtest.Redis(t))
 	if err != nil {
@@ -151,7 +152,17 @@ func (c repeatCounter) Handle(ctx context.Context, r slog.Record) error {
 
 // worker returns a Service as one worker has it, on the shop's own pool.
 func (s *shop) worker(gateway payment.Gateway, cfg checkout.Config) *checkout.Service {
-	return checkout.New(s.pool, gateway, s.log, cfg)
+	return s.opened(checkout.New(s.pool, gateway, s.log, cfg))
+}
+
+// opened closes a worker at the end of the test.
+func (s *shop) opened(w *checkout.Service) *checkout.Service {
+	s.t.Cleanup(func() {
+		if err := w.Close(context.Background()); err != nil {
+			s.t.Error(err)
+		}
+	})
+	return w
 }
 
 // bad returns the provider in a bad state, with the same books.
@@ -160,12 +171,15 @@ func (s *shop) bad(cfg payment.SimulatorConfig) *payment.Simulator {
 }
 
 // patient is for tests with many transactions at once on a slow machine: no time limit is what they are about.
-var patient = checkout.Config{TransactionTimeout: time.Minute, PaymentTimeout: time.Minute, QueueLength: 10_000}
+var patient = checkout.Config{TransactionTimeout: time.Minute, PaymentTimeout: time.Minute, TimeLimit: time.Hour}
 
-// impatient is for providers that never answer. It leaves the database time enough.
-var impatient = checkout.Config{TransactionTimeout: time.Minute, PaymentTimeout: 20 * time.Millisecond}
+// impatient is for providers that never answer. It leaves the database time enough, and has no trials during a test.
+var impatient = checkout.Config{
+	TransactionTimeout: time.Minute, TimeLimit: time.Hour, PaymentTimeout: 20 * time.Millisecond, ProviderPause: time.Hour,
+}
 
-// fill puts units into an owner's cart: code, quantity, code, quantity …
+// fill puts units into an owner's cart: code, quantity, code, quantity … No
+// total is a surprise afterwards: the tests of package app are about those.
 func (s *shop) fill(owner uuid.UUID, codesAndQuantities ...any) {
 	s.t.Helper()
 	for i := 0; i < len(codesAndQuantities); i += 2 {
@@ -174,6 +188,7 @@ func (s *shop) fill(owner uuid.UUID, codesAndQuantities ...any) {
 			s.t.Fatalf("fill the cart: %v", err)
 		}
 	}
+	s.exec("UPDATE cart SET shown_minor = $2, shown_currency = 'USD', refused_key = NULL WHERE owner_id = $1", owner, int64(math.MaxInt64))
 }
 
 func (s *shop) discount(owner uuid.UUID, code string) {
@@ -212,6 +227,13 @@ func (s *shop) buyer(token string, codesAndQuantities ...any) checkout.Request {
 // request returns a request with a new key and the owner's own address.
 func request(owner uuid.UUID, token string) checkout.Request {
 	return checkout.Request{Owner: owner, Key: uuid.NewString(), Email: owner.String() + "@example.com", PaymentToken: token}
+}
+
+// atAnyPrice is a request of a customer whom no total surprises.
+func atAnyPrice(owner uuid.UUID, token string) checkout.Request {
+	req := request(owner, token)
+	req.ExpectedTotalMinor = new(int64(math.MaxInt64))
+	return req
 }
 
 // place leaves an order as a worker does that dies after the first step.
@@ -254,6 +276,12 @@ func (s *shop) expire(order uuid.UUID) {
 	s.exec("UPDATE orders SET hold_expires_at = '-infinity' WHERE id = $1", order)
 }
 
+// released waits until a payment lease is given back, which nobody waits for otherwise.
+func (s *shop) released(order uuid.UUID) {
+	s.t.Helper()
+	s.await("SELECT paying_until < now() FROM orders WHERE id = '" + order.String() + "'")
+}
+
 // bury ends the payment lease of an order, as if its payer had died some time ago.
 func (s *shop) bury(order uuid.UUID) {
 	s.t.Helper()
@@ -294,12 +322,14 @@ func (s *shop) await(sql string) {
 // lockWaiters is how many transactions of this database wait for another's lock.
 const lockWaiters = "(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
 
-// tables is all that a checkout may write, without what carries no meaning: allowances of nothing, and leases.
+// tables is all that a checkout may write, without what carries no meaning,
+// such as allowances of nothing and leases, and without what a customer was
+// shown.
 var tables = map[string]string{
 	"orders":    "SELECT to_jsonb(t) - 'paying_until' - 'hold_expires_at' AS row FROM orders t",
 	"lines":     "SELECT to_jsonb(t) AS row FROM order_line t",
 	"payment":   "SELECT to_jsonb(t) AS row FROM payment t",
-	"cart":      "SELECT to_jsonb(t) - 'updated_at' AS row FROM cart t",
+	"cart":      "SELECT to_jsonb(t) - 'updated_at' - 'shown_minor' - 'shown_currency' - 'refused_key' AS row FROM cart t",
 	"cart_line": "SELECT to_jsonb(t) - 'added_at' AS row FROM cart_line t",
 	"stock":     "SELECT to_jsonb(t) AS row FROM stock t",
 	"discount":  "SELECT to_jsonb(t) AS row FROM discount t",
@@ -388,6 +418,7 @@ func reached[T, R any](t *testing.T, barrier <-chan T, ended <-chan R) (v T) {
 type hooked struct {
 	payment.Gateway
 	charge func(ctx context.Context, c payment.Charge, next func() (payment.Receipt, error)) (payment.Receipt, error)
+	verify func(ctx context.Context, c payment.Charge, next func() (payment.Receipt, error)) (payment.Receipt, error)
 	cancel func(ctx context.Context, order uuid.UUID, next func() (payment.Receipt, error)) (payment.Receipt, error)
 }
 
@@ -397,6 +428,14 @@ func (h *hooked) Charge(ctx context.Context, c payment.Charge) (payment.Receipt,
 		return next()
 	}
 	return h.charge(ctx, c, next)
+}
+
+func (h *hooked) Verify(ctx context.Context, c payment.Charge) (payment.Receipt, error) {
+	next := func() (payment.Receipt, error) { return h.Gateway.Verify(ctx, c) }
+	if h.verify == nil {
+		return next()
+	}
+	return h.verify(ctx, c, next)
 }
 
 func (h *hooked) Cancel(ctx context.Context, order uuid.UUID) (payment.Receipt, error) {

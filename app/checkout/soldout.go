@@ -52,7 +52,7 @@ func (s *Service) refuseSoldOut(ctx context.Context, reqs []Request) map[int]err
 				if refused[i] == nil {
 					refused[i] = new(OutOfStock)
 				}
-				refused[i].Lines = append(refused[i].Lines, ShortLine{code, quantity, 0})
+				refused[i].Lines = append(refused[i].Lines, ShortLine{SKU: sku, Code: code, Requested: quantity})
 			}
 			return nil
 		})

@@ -68,7 +68,7 @@ func TestSoldOutFromMemory(t *testing.T) {
 	var took []string
 	for range 20 { // on a machine that is busy a second may pass, and then the shelf is looked at anew
 		_, err = w.Checkout(t.Context(), late)
-		if refusal, ok := errors.AsType[*checkout.OutOfStock](err); !ok || len(refusal.Lines) != 1 || refusal.Lines[0] != (checkout.ShortLine{Code: lastTen, Requested: 1}) {
+		if refusal, ok := errors.AsType[*checkout.OutOfStock](err); !ok || len(refusal.Lines) != 1 || refusal.Lines[0] != (checkout.ShortLine{SKU: s.sku[lastTen], Code: lastTen, Requested: 1, Held: 1}) {
 			t.Fatalf("got %v, want a refusal", err)
 		}
 		if took = sent.take(); len(took) == 1 {

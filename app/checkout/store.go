@@ -16,7 +16,7 @@ import (
 // orderColumns reads a whole order; scanOrder is its other half.
 const orderColumns = `
        o.id, o.number, o.email, o.status, coalesce(o.cancel_reason, ''), o.currency, o.subtotal_minor, o.discount_minor,
-       o.total_minor, coalesce(o.discount_code, ''), o.created_at,
+       o.total_minor, coalesce(o.discount_code, ''), o.created_at, coalesce(o.over_limit, ''),
        (SELECT coalesce(jsonb_agg(jsonb_build_object('sku_id', l.sku_id, 'code', l.sku_code, 'name', l.name, 'quantity', l.quantity,
                                   'unit_price_minor', l.unit_price_minor, 'limited', l.limited) ORDER BY l.sku_id), '[]')
           FROM order_line l WHERE l.order_id = o.id)`
@@ -35,7 +35,7 @@ func scanOrder(row pgx.Row, after ...any) (Order, error) {
 	}
 	err := row.Scan(append([]any{
 		&o.ID, &o.Number, &o.Email, &o.Status, &o.CancelReason, &currency, &o.Subtotal.Minor,
-		&o.Discount.Minor, &o.Total.Minor, &o.DiscountCode, &o.CreatedAt, &lines,
+		&o.Discount.Minor, &o.Total.Minor, &o.DiscountCode, &o.CreatedAt, &o.OverLimit, &lines,
 	}, after...)...)
 	o.CreatedAt = o.CreatedAt.UTC()
 	o.Subtotal.Currency, o.Discount.Currency, o.Total.Currency = currency, currency, currency
@@ -145,27 +145,17 @@ func (t *placing) resume(ctx context.Context) error {
 	return nil
 }
 
-// endTurn gives a payment lease back, if the order is pending and nobody has taken it over, so that a repeat can resume the
-// order at once.
-func (s *Service) endTurn(ctx context.Context, id uuid.UUID, lease time.Time) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.TransactionTimeout, errSettleTimeout)
-	defer cancel()
-	const dropLease = `-- name: checkout.end_turn
-UPDATE orders SET paying_until = '-infinity' WHERE id = $1 AND status = 'pending' AND paying_until = $2`
-	if _, err := s.cfg.Background.Exec(ctx, dropLease, id, lease); err != nil {
-		return fmt.Errorf("end payment lease: %w", err)
-	}
-	return nil
-}
-
 const insertOrders = `-- name: checkout.insert_orders
 INSERT INTO orders (id, owner_id, account_id, cart_id, idempotency_key, fingerprint, paying_until, email, currency,
-                    subtotal_minor, discount_minor, total_minor, discount_code, discount_counted, hold_expires_at)
+                    subtotal_minor, discount_minor, total_minor, discount_code, discount_counted, hold_expires_at,
+                    over_limit)
 SELECT u.id, u.owner_id, u.account_id, u.cart_id, u.key, u.fingerprint, clock_timestamp() + $13, u.email, u.currency,
-       u.subtotal, u.discount, u.subtotal - u.discount, nullif(u.code, ''), CASE WHEN u.code <> '' THEN u.counted END, clock_timestamp() + $12
+       u.subtotal, u.discount, u.subtotal - u.discount, nullif(u.code, ''), CASE WHEN u.code <> '' THEN u.counted END, clock_timestamp() + $12,
+       nullif(u.over_limit, '')
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::bytea[], $7::text[], $8::text[],
-              $9::bigint[], $10::bigint[], $11::text[], $14::boolean[])
-       WITH ORDINALITY AS u (id, owner_id, account_id, cart_id, key, fingerprint, email, currency, subtotal, discount, code, counted, nth)
+              $9::bigint[], $10::bigint[], $11::text[], $14::boolean[], $15::text[])
+       WITH ORDINALITY AS u (id, owner_id, account_id, cart_id, key, fingerprint, email, currency, subtotal, discount, code, counted,
+                             over_limit, nth)
  ORDER BY u.nth
 RETURNING id, number, created_at, paying_until`
 
@@ -189,6 +179,7 @@ func (s *Service) queueOrders(batch *pgx.Batch, drafts []*draft) {
 		lineQuantities                  []int
 		lineLimits                      []int
 		counted                         []bool
+		overLimit                       []string
 		byID                            = map[uuid.UUID]*draft{}
 	)
 	for _, d := range drafts {
@@ -199,7 +190,7 @@ func (s *Service) queueOrders(batch *pgx.Batch, drafts []*draft) {
 		keys, emails, currencies = append(keys, d.request.Key), append(emails, o.Email), append(currencies, o.Total.Currency)
 		codes, fingerprints = append(codes, o.DiscountCode), append(fingerprints, d.request.fingerprint())
 		subtotals, discounts = append(subtotals, o.Subtotal.Minor), append(discounts, o.Discount.Minor)
-		counted = append(counted, d.counted)
+		counted, overLimit = append(counted, d.counted), append(overLimit, o.OverLimit)
 		for _, l := range o.Lines {
 			lineOrders, lineSKUs, linePrices = append(lineOrders, o.ID), append(lineSKUs, l.SKU), append(linePrices, l.UnitPrice.Minor)
 			lineCodes, lineNames = append(lineCodes, l.Code), append(lineNames, l.Name)
@@ -207,7 +198,7 @@ func (s *Service) queueOrders(batch *pgx.Batch, drafts []*draft) {
 		}
 	}
 	batch.Queue(insertOrders, ids, owners, accounts, carts, keys, fingerprints, emails, currencies, subtotals, discounts, codes,
-		s.cfg.HoldTTL, s.lease(), counted).Query(func(rows pgx.Rows) error {
+		s.cfg.HoldTTL, s.lease(), counted, overLimit).Query(func(rows pgx.Rows) error {
 		var id uuid.UUID
 		var number int64
 		var created, lease time.Time
@@ -222,7 +213,8 @@ func (s *Service) queueOrders(batch *pgx.Batch, drafts []*draft) {
 
 // committed asks which orders of a transaction were committed. The server may still be at work on the COMMIT that we know
 // nothing about, so it takes the owners' cart locks first, which that transaction holds to its end: what is not there then
-// never will be. It has its own time limit: the transaction's may have ended with it.
+// never will be. It has its own time limit: the transaction's may have ended with it. And it has a connection of another class:
+// the batches may have no other than the one that is lost, which pgx keeps until it has closed it, for up to 15 s.
 func (s *Service) committed(ctx context.Context, owners, ids []uuid.UUID) ([]uuid.UUID, error) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), lookupTimeout, errLookupTimeout)
 	defer cancel()
@@ -230,7 +222,7 @@ func (s *Service) committed(ctx context.Context, owners, ids []uuid.UUID) ([]uui
 SELECT id FROM orders WHERE id = ANY ($1)`
 	var found []uuid.UUID
 	fewTimes := func(n int, _ error) bool { return n < maxTries }
-	err := s.transact(ctx, "BEGIN", fewTimes, func(tx pgx.Tx) error {
+	err := s.transact(ctx, s.cfg.Reads, "BEGIN", fewTimes, func(tx pgx.Tx) error {
 		if _, err := cart.LockTx(ctx, tx, owners); err != nil {
 			return err
 		}

@@ -33,53 +33,75 @@ const claimExpired = `-- name: checkout.claim_expired
 UPDATE orders SET paying_until = clock_timestamp() + $1, hold_expires_at = clock_timestamp() + $1
  WHERE id IN (SELECT id FROM orders WHERE status = 'pending' AND hold_expires_at < statement_timestamp() AND paying_until < statement_timestamp()
               ORDER BY hold_expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-RETURNING id, paying_until, total_minor, currency`
+RETURNING id, paying_until, total_minor, currency, over_limit IS NOT NULL`
 
 // claimed is an order on which a sweeper has the payment lease.
 type claimed struct {
 	id    uuid.UUID
 	lease time.Time
 	total money.Money
+	// uncharged: see settlement.
+	uncharged bool
 }
 
 // Sweep settles pending orders whose hold has expired: it asks the provider to cancel each charge and confirms the order
 // if it was captured all the same. It returns how many orders it settled; an order that it can't settle is left for a later
-// sweep and keeps it from none of the others. While the provider is away, it asks about one order at a time, as the breaker
-// lets it. Sweeping on every worker at once is safe.
+// sweep and keeps it from none of the others. While the provider is away, it asks about none: it leaves them to the prober.
+// Sweeping on every worker at once is safe.
 func (s *Service) Sweep(ctx context.Context) (int, error) {
 	var errs []error
 	n := 0
 	for n < sweepMost {
-		admitted := s.provider.admit(time.Now())
-		atOnce := sweepAtOnce
-		if !admitted.all {
-			if admitted.trial == 0 {
-				break
-			}
-			atOnce = 1
+		if !s.provider.closed() {
+			errs = append(errs, s.leaveToProber(ctx))
+			break
 		}
-		claims, err := s.claimExpired(ctx, atOnce)
-		settled, problems := s.sweepClaims(ctx, claims, admitted.trial)
-		s.provider.giveBack(admitted.trial)
+		claims, err := s.claimExpired(ctx, sweepAtOnce)
+		settled, problems := s.sweepClaims(ctx, claims)
 		n += settled
 		errs = append(errs, problems...)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("claim expired orders: %w", err))
 		}
-		if err != nil || settled == 0 || len(claims) < atOnce {
+		if err != nil || settled == 0 || len(claims) < sweepAtOnce {
 			break
 		}
 	}
 	return n, errors.Join(errs...)
 }
 
+const selectExpired = `-- name: checkout.expired
+SELECT id FROM orders WHERE status = 'pending' AND hold_expires_at < statement_timestamp() AND paying_until < statement_timestamp()
+ ORDER BY hold_expires_at LIMIT $1`
+
+// leaveToProber has the prober ask about expired orders where it knows of no other: better about one of these than about a new
+// one, which would take its units.
+func (s *Service) leaveToProber(ctx context.Context) error {
+	if s.provider.remembers() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.TransactionTimeout, errSweepTimeout)
+	defer cancel()
+	rows, err := s.cfg.Background.Query(ctx, selectExpired, sweepAtOnce)
+	if err != nil {
+		return fmt.Errorf("look for expired orders: %w", err)
+	}
+	expired, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return fmt.Errorf("look for expired orders: %w", err)
+	}
+	s.provider.remember(expired...)
+	s.prober.start()
+	return nil
+}
+
 // sweepClaims asks about all orders of a claim at once and settles them.
-func (s *Service) sweepClaims(ctx context.Context, claims []claimed, trial int64) (settled int, problems []error) {
+func (s *Service) sweepClaims(ctx context.Context, claims []claimed) (settled int, problems []error) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	for _, c := range claims {
 		all.Go(func() {
-			done, err := s.sweepOne(ctx, c, trial)
+			done, err := s.sweepOne(ctx, c, ReasonExpired, 0)
 			mu.Lock()
 			defer mu.Unlock()
 			if done {
@@ -95,12 +117,14 @@ func (s *Service) sweepClaims(ctx context.Context, claims []claimed, trial int64
 }
 
 // sweepOne reports whether it has settled an order. That it could not ask the provider is no error.
-func (s *Service) sweepOne(ctx context.Context, c claimed, trial int64) (bool, error) {
-	outcome := s.fence(ctx, c.id, c.total, ReasonExpired, trial)
+func (s *Service) sweepOne(ctx context.Context, c claimed, reason CancelReason, trial int64) (bool, error) {
+	outcome := s.fence(ctx, c.id, c.total, reason, trial)
 	if outcome == nil {
 		s.sweeps.left.Add(1)
-		return false, s.endTurn(ctx, c.id, c.lease)
+		s.releaseLease(ctx, c.id, c.lease)
+		return false, nil
 	}
+	outcome.uncharged = c.uncharged
 	order, err := s.settle(ctx, *outcome)
 	if err != nil {
 		s.sweeps.left.Add(1)
@@ -122,10 +146,12 @@ func (s *Service) claimExpired(ctx context.Context, atMost int) ([]claimed, erro
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c claimed, err error) {
-		err = row.Scan(&c.id, &c.lease, &c.total.Minor, &c.total.Currency)
-		return c, err
-	})
+	return pgx.CollectRows(rows, scanClaim)
+}
+
+func scanClaim(row pgx.CollectableRow) (c claimed, err error) {
+	err = row.Scan(&c.id, &c.lease, &c.total.Minor, &c.total.Currency, &c.uncharged)
+	return c, err
 }
 
 // sweepCounters count what sweeps have come to.

@@ -161,6 +161,7 @@ func TestSweepPassesTrouble(t *testing.T) {
 	}
 	s.checkBooks()
 	s.exec("DROP TRIGGER refuse ON orders")
+	s.released(orders[1])
 	s.bury(orders[0])
 	s.exec("UPDATE orders SET hold_expires_at = '-infinity'")
 	if n, err := s.worker(s.provider, patient).Sweep(t.Context()); n != 2 || err != nil {
@@ -236,6 +237,12 @@ func (q *onQuery) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndDat
 // traced returns a worker with one connection that has a tracer.
 func (s *shop) traced(tracer pgx.QueryTracer, gateway payment.Gateway) *checkout.Service {
 	s.t.Helper()
+	return s.opened(checkout.New(s.tracedPool(tracer), gateway, s.log, checkout.Config{}))
+}
+
+// tracedPool returns a pool of one connection that has a tracer.
+func (s *shop) tracedPool(tracer pgx.QueryTracer) *pgxpool.Pool {
+	s.t.Helper()
 	config := s.pool.Config()
 	config.MaxConns = 1
 	config.ConnConfig.Tracer = tracer
@@ -250,7 +257,7 @@ func (s *shop) traced(tracer pgx.QueryTracer, gateway payment.Gateway) *checkout
 		}
 		pool.Close()
 	})
-	return checkout.New(pool, gateway, s.log, checkout.Config{QueueLength: 1})
+	return pool
 }
 
 // Whoever comes between the look at an order and the taking of its lease has it (E3).
@@ -308,7 +315,7 @@ func TestLeaseIsGivenBackByItsHolder(t *testing.T) {
 		t.Errorf("got %+v, %v, want %v", result, err, checkout.ErrInFlight)
 	}
 	close(goOn[1])
-	<-done
+	s.released((<-done).Order.ID)
 	if result, err := w.Checkout(t.Context(), req); err != nil || result.Order.Status != checkout.Confirmed {
 		t.Errorf("got %+v, %v, want it confirmed", result, err)
 	}
@@ -344,7 +351,7 @@ func TestCancelledAfterLogin(t *testing.T) {
 	account := s.account()
 	req := s.buyer(payment.TokenOK, twoEach, 2)
 	order := s.place(req)
-	if err := s.carts.Merge(t.Context(), req.Owner, account); err != nil {
+	if _, err := s.carts.Merge(t.Context(), req.Owner, account); err != nil {
 		t.Fatal(err)
 	}
 	w := s.worker(s.provider, patient)
@@ -374,7 +381,7 @@ func TestCancelledDuringLogin(t *testing.T) {
 	order := s.place(s.buyer(payment.TokenOK, mug, 3))
 	var guest uuid.UUID
 	s.query("SELECT owner_id FROM orders", nil, &guest)
-	if err := s.carts.Merge(t.Context(), guest, account); err != nil {
+	if _, err := s.carts.Merge(t.Context(), guest, account); err != nil {
 		t.Fatal(err)
 	}
 	w := s.worker(s.provider, patient)
@@ -398,7 +405,7 @@ func TestLoginWhileItIsCancelled(t *testing.T) {
 	req := s.buyer(payment.TokenOK, mug, 3)
 	order := s.place(req)
 	w := s.traced(&onQuery{"cart.lock", func() {
-		if err := s.carts.Merge(t.Context(), req.Owner, account); err != nil {
+		if _, err := s.carts.Merge(t.Context(), req.Owner, account); err != nil {
 			t.Error(err)
 		}
 	}}, s.provider)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // maxTries bounds how often one transaction is run when PostgreSQL asks for a repeat.
@@ -27,10 +28,10 @@ type repeat func(n int, err error) bool
 
 // transact runs fn in a READ COMMITTED transaction that begins so and commits it, again and again from the start where repeat
 // says so and ctx has not ended. When COMMIT has no answer the error wraps a *commitLost: the transaction may have been committed.
-func (s *Service) transact(ctx context.Context, begin string, again repeat, fn func(pgx.Tx) error) error {
+func (s *Service) transact(ctx context.Context, pool *pgxpool.Pool, begin string, again repeat, fn func(pgx.Tx) error) error {
 	longest := retryJitter
 	for try := 1; ; try++ {
-		err := s.transactOnce(ctx, begin, fn)
+		err := transactOnce(ctx, pool, begin, fn)
 		if err == nil || !again(try, err) || ctx.Err() != nil {
 			return err
 		}
@@ -46,8 +47,8 @@ func (s *Service) transact(ctx context.Context, begin string, again repeat, fn f
 	}
 }
 
-func (s *Service) transactOnce(ctx context.Context, begin string, fn func(pgx.Tx) error) error {
-	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
+func transactOnce(ctx context.Context, pool *pgxpool.Pool, begin string, fn func(pgx.Tx) error) error {
+	tx, err := pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}

@@ -77,7 +77,7 @@ func (s *Servers) migratedTemplate(ctx context.Context) (string, error) {
 }
 
 func migrate(ctx context.Context, databaseURL string) error {
-	m, err := migrations.Open(databaseURL)
+	m, err := migrations.Open(databaseURL, migrations.Options{})
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,9 @@ import (
 
 // Order is what one order takes, or gives back.
 type Order struct {
-	// Customers are the names by which the buyer is known; a limited line counts against each of them.
+	// Customers are the names by which the buyer is known; a limited line
+	// counts against each of them, and a refusal names the first of them that
+	// has enough.
 	Customers []string
 	Lines     []Line // at most one per SKU
 }
@@ -38,9 +40,10 @@ func (e *Shortage) Error() string { return fmt.Sprintf("%d lines are short of st
 
 // LimitReached says that a customer has, or would have, too many of a SKU. Nothing was taken.
 type LimitReached struct {
-	SKU   int64
-	Limit int
-	Left  int // units that the customer may still take
+	SKU      int64
+	Limit    int
+	Left     int    // units that the customer may still take
+	Customer string // by which of the order's names
 }
 
 func (e *LimitReached) Error() string {
@@ -161,12 +164,10 @@ func (o Order) check(shelf map[int64]int, taken map[allowanceKey]int) error {
 		return &Shortage{short}
 	}
 	for _, l := range o.Lines {
-		left := l.Quantity
 		for key := range o.keys(l) {
-			left = min(left, l.Limit-taken[key])
-		}
-		if left < l.Quantity {
-			return &LimitReached{l.SKU, l.Limit, max(0, left)}
+			if left := l.Limit - taken[key]; left < l.Quantity {
+				return &LimitReached{l.SKU, l.Limit, max(0, left), key.customer}
+			}
 		}
 	}
 	return nil
@@ -187,6 +188,24 @@ func (o Order) keys(l Line) func(func(allowanceKey) bool) {
 		}
 	}
 }
+
+// MoveTx makes what one customer has of SKUs count for another from now on. It
+// locks their stock rows. The sum may be more than the other is allowed: then
+// it only refuses more.
+func MoveTx(ctx context.Context, tx pgx.Tx, from, to string, skus []int64) error {
+	batch := new(pgx.Batch)
+	batch.Queue(lockStock, skus)
+	batch.Queue(moveAllowances, skus, from, to)
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("move allowances: %w", err)
+	}
+	return nil
+}
+
+const moveAllowances = `-- name: inventory.move_allowances
+WITH moved AS (DELETE FROM allowance WHERE sku_id = ANY ($1) AND customer = $2 RETURNING sku_id, taken)
+INSERT INTO allowance AS a (sku_id, customer, taken) SELECT sku_id, $3, taken FROM moved
+ON CONFLICT (sku_id, customer) DO UPDATE SET taken = a.taken + excluded.taken`
 
 const lockStock = `-- name: inventory.lock_stock
 SELECT sku_id, available FROM stock WHERE sku_id = ANY ($1) ORDER BY sku_id FOR UPDATE`

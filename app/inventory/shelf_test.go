@@ -123,22 +123,24 @@ func TestLimitHoldsForBothNames(t *testing.T) {
 	t.Parallel()
 	w := open(t, 100, 100)
 	sku := w.skus[0]
-	reached := func(left int) error { return &inventory.LimitReached{SKU: sku, Limit: 3, Left: left} }
+	reached := func(left int, customer string) error {
+		return &inventory.LimitReached{SKU: sku, Limit: 3, Left: left, Customer: customer}
+	}
 	steps := []struct {
 		customers []string
 		quantity  int
 		want      error
 	}{
 		{[]string{"owner-1", "ann@example.com"}, 2, nil},
-		{[]string{"owner-1", "bob@example.com"}, 2, reached(1)}, // the same cart, another address
-		{[]string{"owner-2", "ann@example.com"}, 2, reached(1)}, // another cart, the same address
-		{[]string{"owner-2", "bob@example.com"}, 4, reached(3)}, // never seen, but too many
+		{[]string{"owner-1", "bob@example.com"}, 2, reached(1, "owner-1")},         // the same cart, another address
+		{[]string{"owner-2", "ann@example.com"}, 2, reached(1, "ann@example.com")}, // another cart, the same address
+		{[]string{"owner-2", "bob@example.com"}, 4, reached(3, "owner-2")},         // never seen, but too many
 		{[]string{"owner-2", "bob@example.com"}, 2, nil},
 		{[]string{"owner-1", "bob@example.com"}, 1, nil}, // one left for either
-		{[]string{"owner-1", "cat@example.com"}, 1, reached(0)},
-		{[]string{"owner-2", "owner-1"}, 3, reached(0)}, // 1 and 0 left: the less counts, in any order
-		{[]string{"owner-1", "owner-2"}, 3, reached(0)},
-		{[]string{"dan@example.com", "owner-2"}, 3, reached(1)},
+		{[]string{"owner-1", "cat@example.com"}, 1, reached(0, "owner-1")},
+		{[]string{"owner-2", "owner-1"}, 3, reached(1, "owner-2")}, // 1 and 0 left: the first counts
+		{[]string{"owner-1", "owner-2"}, 3, reached(0, "owner-1")},
+		{[]string{"dan@example.com", "owner-2"}, 3, reached(1, "owner-2")},
 	}
 	var orders []inventory.Order
 	var want []error

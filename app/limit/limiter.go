@@ -21,9 +21,9 @@ var gcra string
 var script = redis.NewScript(gcra)
 
 const (
-	// defaultTimeout is what a decision may wait for Redis. A round trip takes a
-	// tenth of a millisecond; a worker that is short of processor time may lose
-	// some milliseconds.
+	// defaultTimeout is what a decision may wait for Redis. A round trip takes
+	// a tenth of a millisecond; a worker that is short of processor time may
+	// lose some milliseconds.
 	defaultTimeout = 25 * time.Millisecond
 	// probeInterval is how often a Redis that was away is tried.
 	probeInterval = 250 * time.Millisecond
@@ -41,8 +41,8 @@ type Config struct {
 	Log     *slog.Logger
 }
 
-// A Limiter decides. It is safe for concurrent use. Make it with [New], and end it
-// with [Limiter.Close].
+// A Limiter decides. It is safe for concurrent use. Make it with [New], and end
+// it with [Limiter.Close].
 type Limiter struct {
 	client *redis.Client
 	cfg    Config
@@ -70,8 +70,9 @@ type question struct {
 	answer  chan Verdict // closed without one: Redis is away
 }
 
-// New returns a Limiter on a client that it does not close. The client should be
-// its own, without retries: others' commands would keep its decisions waiting.
+// New returns a Limiter on a client that it does not close. The client should
+// be its own, without retries: others' commands would keep its decisions
+// waiting.
 func New(client *redis.Client, cfg Config) *Limiter {
 	cfg.Workers = max(cfg.Workers, 1)
 	cfg.Timeout = cmp.Or(cfg.Timeout, defaultTimeout)
@@ -89,8 +90,8 @@ func (l *Limiter) Close() {
 	l.background.Wait()
 }
 
-// Decide makes all charges or none. Charges of unlimited quotas are left out. No key
-// may be there twice.
+// Decide makes all charges or none. Charges of unlimited quotas are left out.
+// No key may be there twice.
 func (l *Limiter) Decide(charges ...Charge) Verdict {
 	limited, indices := withoutUnlimited(charges)
 	if len(limited) == 0 {
@@ -109,14 +110,14 @@ func (l *Limiter) Decide(charges ...Charge) Verdict {
 	return v
 }
 
-// Known returns the refusal of charges that is remembered from a moment ago, if there
-// is one. It asks nobody and charges nothing.
+// Known returns the refusal of charges that is remembered from a moment ago, if
+// there is one. It asks nobody and charges nothing.
 func (l *Limiter) Known(charges ...Charge) (v Verdict, known bool) {
 	return l.memory.refusal(charges, time.Now())
 }
 
-// Refuses reports whether anybody was refused a moment ago: without that there is no
-// need to find out who asks, for [Limiter.Known].
+// Refuses reports whether anybody was refused a moment ago: without that there
+// is no need to find out who asks, for [Limiter.Known].
 func (l *Limiter) Refuses() bool { return l.memory.some.Load() }
 
 func (l *Limiter) decide(charges []Charge) Verdict {
@@ -127,17 +128,15 @@ func (l *Limiter) decide(charges []Charge) Verdict {
 		}
 	}
 	l.locally.Add(1)
-	shares := slices.Clone(charges)
-	for i := range shares {
-		c := &shares[i]
-		c.Quota = c.Quota.share(int64(l.cfg.Workers))
-		c.Need, c.Cost = min(c.Need, c.Quota.Units), max(-c.Quota.Units, min(c.Cost, c.Quota.Units))
+	shares := make([]Charge, len(charges))
+	for i, c := range charges {
+		shares[i] = c.share(int64(l.cfg.Workers))
 	}
 	return l.local.decide(shares, time.Now().UnixMicro())
 }
 
-// withoutUnlimited returns the charges of quotas that limit, and where they were; no
-// places if all of them do.
+// withoutUnlimited returns the charges of quotas that limit, and where they
+// were; no places if all of them do.
 func withoutUnlimited(charges []Charge) (limited []Charge, places []int) {
 	unlimited := func(c Charge) bool { return c.Quota.Unlimited() }
 	if !slices.ContainsFunc(charges, unlimited) {
@@ -176,8 +175,8 @@ func (l *Limiter) ask(charges []Charge) (v Verdict, ok bool) {
 	return v, ok
 }
 
-// fly takes what waits to Redis. What has come meanwhile flies after it, and its
-// askers do not keep this one.
+// fly takes what waits to Redis. What has come meanwhile flies after it, and
+// its askers do not keep this one.
 func (l *Limiter) fly() {
 	l.mu.Lock()
 	batch := l.waiting[:min(len(l.waiting), mostTogether)]

@@ -10,8 +10,8 @@ import (
 // localKeys bounds the keys that a worker remembers by itself.
 const localKeys = 1 << 16
 
-// local decides as gcra.lua does, from the memory of this process. It is safe for
-// concurrent use.
+// local decides as gcra.lua does, from the memory of this process. It is safe
+// for concurrent use.
 type local struct {
 	mu   sync.Mutex
 	tats *simplelru.LRU[string, int64] // microseconds

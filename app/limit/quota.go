@@ -15,8 +15,8 @@ type Quota struct {
 	Window time.Duration // in which they come back
 }
 
-// The bounds of a quota. Times are counted in microseconds, and Lua has floating
-// point numbers of 53 bits.
+// The bounds of a quota. Times are counted in microseconds, and Lua has
+// floating point numbers of 53 bits.
 const (
 	maxUnits  = 1_000_000
 	minWindow = time.Second
@@ -59,12 +59,14 @@ func (q Quota) String() string {
 // Unlimited reports whether there is no limit.
 func (q Quota) Unlimited() bool { return q.Units == 0 }
 
-// share is what one of so many workers may let through by itself.
-func (q Quota) share(workers int64) Quota {
+// share is what one of so many workers may let through by itself: its part, and
+// no fewer units than the floor where the quota has so many.
+func (q Quota) share(workers, floor int64) Quota {
 	if q.Unlimited() || workers <= 1 {
 		return q
 	}
-	return Quota{(q.Units + workers - 1) / workers, q.Window}
+	part := (q.Units + workers - 1) / workers
+	return Quota{max(part, min(floor, q.Units)), q.Window}
 }
 
 // interval is the time in which one unit comes back, in microseconds.
@@ -78,27 +80,37 @@ type Charge struct {
 	Need int64
 	// Cost is how many units it takes, or gives back if it is negative.
 	Cost int64
+	// Floor is how many units of the quota each worker lets through at least
+	// while it decides by itself. 0: its part of the quota alone.
+	Floor int64
+}
+
+// share is the charge as one of so many workers makes it by itself.
+func (c Charge) share(workers int64) Charge {
+	c.Quota = c.Quota.share(workers, c.Floor)
+	c.Need, c.Cost = min(c.Need, c.Quota.Units), max(-c.Quota.Units, min(c.Cost, c.Quota.Units))
+	return c
 }
 
 // Take needs units and takes them. More than there can ever be count as all of
 // them, so that no quota is too low for anybody to pass.
 func Take(key string, q Quota, units int64) Charge {
 	units = min(units, q.Units)
-	return Charge{key, q, units, units}
+	return Charge{Key: key, Quota: q, Need: units, Cost: units}
 }
 
 // Look needs a unit and takes none.
-func Look(key string, q Quota) Charge { return Charge{key, q, min(1, q.Units), 0} }
+func Look(key string, q Quota) Charge { return Charge{Key: key, Quota: q, Need: min(1, q.Units)} }
 
-// Book takes units without asking whether there are any. The key's debt is bounded
-// by one window.
+// Book takes units without asking whether there are any. The key's debt is
+// bounded by one window.
 func Book(key string, q Quota, units int64) Charge {
-	return Charge{key, q, 0, min(units, q.Units)}
+	return Charge{Key: key, Quota: q, Cost: min(units, q.Units)}
 }
 
 // GiveBack returns units that were taken.
 func GiveBack(key string, q Quota, units int64) Charge {
-	return Charge{key, q, 0, -min(units, q.Units)}
+	return Charge{Key: key, Quota: q, Cost: -min(units, q.Units)}
 }
 
 // A Verdict is what has become of a decision.

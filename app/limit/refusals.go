@@ -11,13 +11,13 @@ import (
 const (
 	// rememberedRefusals bounds the keys that are remembered as refused.
 	rememberedRefusals = 4096
-	// refusalMemory is how long a refusal is good for without asking again: units
-	// may be given back, and quotas may be raised.
+	// refusalMemory is how long a refusal is good for without asking again:
+	// units may be given back, and quotas may be raised.
 	refusalMemory = time.Second
 )
 
-// refusals remembers which keys were refused a moment ago, so that a flood costs
-// Redis nothing. It is safe for concurrent use.
+// refusals remembers which keys were refused a moment ago, so that a flood
+// costs Redis nothing. It is safe for concurrent use.
 type refusals struct {
 	some atomic.Bool // there is something to look for
 	mu   sync.Mutex

@@ -17,7 +17,7 @@ import (
 const (
 	TokenOK       = "tok_ok"       // captured
 	TokenDeclined = "tok_declined" // declined by the bank
-	TokenTimeout  = "tok_timeout"  // captured, but the answer comes after the deadline
+	TokenTimeout  = "tok_timeout"  // captured, or verified, but the answer comes after the deadline
 	TokenError    = "tok_error"    // the provider fails before it has done anything
 	TokenSlow     = "tok_slow"     // captured, after SlowLatency
 )
@@ -63,6 +63,18 @@ const (
 
 // Charge implements [Gateway]. A cancelled context after the capture leaves it captured, as it would be in the world.
 func (s *Simulator) Charge(ctx context.Context, c Charge) (Receipt, error) {
+	return s.process(ctx, c, stateCaptured, "", c.Amount)
+}
+
+// Verify implements [Gateway]. What was verified stands in the books as
+// cancelled: no charge can be captured after it.
+func (s *Simulator) Verify(ctx context.Context, c Charge) (Receipt, error) {
+	return s.process(ctx, c, stateCancelled, "the payment method was verified alone", money.Money{})
+}
+
+// process does what the token says, and enters a charge that the bank lets pass
+// as said.
+func (s *Simulator) process(ctx context.Context, c Charge, state, reason string, amount money.Money) (Receipt, error) {
 	if err := s.answer(ctx, s.cfg.Latency); err != nil {
 		return Receipt{}, err
 	}
@@ -75,13 +87,13 @@ func (s *Simulator) Charge(ctx context.Context, c Charge) (Receipt, error) {
 		}
 		fallthrough
 	case TokenOK:
-		return s.enter(ctx, c.Order, stateCaptured, "", c.Amount)
+		return s.enter(ctx, c.Order, state, reason, amount)
 	case TokenTimeout:
 		before, err := s.redis.Exists(ctx, bookKey(c.Order)).Result()
 		if err != nil {
 			return Receipt{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
-		receipt, err := s.enter(ctx, c.Order, stateCaptured, "", c.Amount)
+		receipt, err := s.enter(ctx, c.Order, state, reason, amount)
 		if err != nil || before == 1 {
 			return receipt, err // a repeat is answered from the books
 		}

@@ -43,7 +43,7 @@ func (c *devCommand) Run(env *environment) (err error) {
 	if err := app.CheckDatabase(ctx, databases.DatabaseURL); err != nil {
 		return unlessStopped(ctx, err)
 	}
-	if err := migrateUpTo(ctx, databases.DatabaseURL); err != nil {
+	if err := migrateUpTo(ctx, databases.DatabaseURL, func(sentence string) { say("  %s", sentence) }); err != nil {
 		return unlessStopped(ctx, err)
 	}
 	seeded, err := app.Seed(ctx, databases.DatabaseURL, c.options())
@@ -57,6 +57,7 @@ func (c *devCommand) Run(env *environment) (err error) {
 	}
 	defer forget()
 	c.PlainHTTP = true // there is no TLS in front of it
+	c.RevealWorkers = true
 	// Whoever tries it from this machine may play many customers, each with an address.
 	c.TrustedProxies = cmp.Or(c.TrustedProxies, "127.0.0.0/8,::1")
 	return c.runShop(env, databases, func(addr string) { say("%s", c.welcome(addr, databases)) })
@@ -168,8 +169,8 @@ func unlessStopped(ctx context.Context, err error) error {
 	return err
 }
 
-func migrateUpTo(ctx context.Context, databaseURL string) error {
-	m, err := migrations.Open(databaseURL)
+func migrateUpTo(ctx context.Context, databaseURL string, say func(string)) error {
+	m, err := migrations.Open(databaseURL, migrations.Options{Say: say})
 	if err != nil {
 		return err
 	}

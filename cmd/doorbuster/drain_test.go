@@ -84,36 +84,57 @@ func TestSlowUploadIsCut(t *testing.T) {
 	}
 }
 
-// slowReader asks for a big page over a connection that takes in little at a time, and returns when the worker is stuck in
-// the middle of its answer.
-func slowReader(t *testing.T, s *shop) *bufio.Reader {
+// slowReaders ask for a big page, many times over, through connections that take in little at a time, and read nothing. It
+// returns when the workers are stuck in the middle of their answers.
+func slowReaders(t *testing.T, s *shop, clients int) []net.Conn {
 	t.Helper()
 	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4096) })
 	}}
-	conn, err := d.DialContext(context.Background(), "tcp", s.addr)
-	if err != nil {
-		t.Fatal(err)
+	var conns []net.Conn
+	for range clients {
+		conn, err := d.DialContext(context.Background(), "tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		// The same page many times over, or the kernel's buffers would take it in for the reader.
+		io.WriteString(conn, strings.Repeat("GET /v1/products?limit=100 HTTP/1.1\r\nHost: shop\r\n\r\n", 200))
+		conns = append(conns, conn)
 	}
-	t.Cleanup(func() { conn.Close() })
-	// The same page many times over, or the kernel's buffers would take it in for the reader.
-	io.WriteString(conn, strings.Repeat("GET /v1/products?limit=100 HTTP/1.1\r\nHost: shop\r\n\r\n", 200))
-	// The worker answers one after the other until the buffers are full. Then it waits in a write. That it gets no further
-	// for a while would not tell it from one that waits for a processor.
-	profile := fmt.Sprintf("%s/debug/workers/%d/pprof/goroutine?debug=2", s.admin, s.pids()[1])
-	poll(t, "the worker is stuck in an answer", func() bool {
-		_, stacks := get(t, stranger(), "GET", profile, "")
-		for stack := range strings.SplitSeq(stacks, "\n\n") {
-			if strings.Contains(stack, "waitWrite") && strings.Contains(stack, "http.(*conn).serve") {
-				return true
+	// The workers answer one after the other until the buffers are full. Then they wait in a write. That they get no further
+	// for a while would not tell them from such that wait for a processor.
+	poll(t, "the workers are stuck in their answers", func() bool {
+		stuck := 0
+		for _, pid := range s.pids() {
+			_, stacks := get(t, stranger(), "GET", fmt.Sprintf("%s/debug/workers/%d/pprof/goroutine?debug=2", s.admin, pid), "")
+			for stack := range strings.SplitSeq(stacks, "\n\n") {
+				if strings.Contains(stack, "waitWrite") && strings.Contains(stack, "http.(*conn).serve") {
+					stuck++
+				}
 			}
 		}
-		return false
+		return stuck == clients
 	})
-	return bufio.NewReader(conn)
+	return conns
 }
 
-// W2, W3: a download that is under way when the worker is told to leave arrives to its last byte.
+// unhurriedReader reads a little at a time until hurry is closed.
+type unhurriedReader struct {
+	io.Reader
+	ticker *time.Ticker
+	hurry  chan struct{}
+}
+
+func (r *unhurriedReader) Read(p []byte) (int, error) {
+	select {
+	case <-r.ticker.C:
+	case <-r.hurry:
+	}
+	return r.Reader.Read(p)
+}
+
+// W2, W3: a download that is under way when the worker is told to leave, and does well, arrives to its last byte.
 func TestSlowDownloadIsFinished(t *testing.T) {
 	t.Parallel()
 	for name, end := range ends {
@@ -121,20 +142,32 @@ func TestSlowDownloadIsFinished(t *testing.T) {
 			t.Parallel()
 			s := openShop(t, append([]string{catalogue(t)}, unhurried...)...)
 			_, want := get(t, stranger(), "GET", s.url("/v1/products?limit=100"), "")
-			in := slowReader(t, s)
+			slow := &unhurriedReader{slowReaders(t, s, 1)[0], time.NewTicker(20 * time.Millisecond), make(chan struct{})}
+			defer slow.ticker.Stop()
+			answered := make(chan error, 1)
+			go func() {
+				in := bufio.NewReader(slow)
+				// What was under way could not say that the connection has to go. What follows is served, and does.
+				for last := false; !last; {
+					resp, err := http.ReadResponse(in, nil)
+					if err != nil {
+						answered <- err
+						return
+					}
+					body, err := io.ReadAll(resp.Body)
+					last = resp.Close
+					if err != nil || resp.StatusCode != http.StatusOK || string(body) != want {
+						answered <- fmt.Errorf("got %d and %d bytes, %w, want 200 and %d bytes", resp.StatusCode, len(body), err, len(want))
+						return
+					}
+				}
+				answered <- nil
+			}()
 			s.signal(end)
 			s.await(&s.at, "draining", nil)
-			// What was under way could not say that the connection has to go. What follows is served, and does.
-			for last := false; !last; {
-				resp, err := http.ReadResponse(in, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				body, err := io.ReadAll(resp.Body)
-				last = resp.Close
-				if err != nil || resp.StatusCode != http.StatusOK || string(body) != want {
-					t.Fatalf("got %d and %d bytes, %v, want 200 and %d bytes", resp.StatusCode, len(body), err, len(want))
-				}
+			close(slow.hurry)
+			if err := <-answered; err != nil {
+				t.Error(err)
 			}
 			if left := s.await(&s.at, "worker left", nil); left.How != "exited with code 0" {
 				t.Errorf("got %+v, want code 0", left)
@@ -148,19 +181,24 @@ func TestSlowDownloadIsFinished(t *testing.T) {
 	}
 }
 
-// W3: a download whose client takes nothing is cut at the limit.
-func TestSlowDownloadIsCut(t *testing.T) {
+// Clients that do not read what they have asked for hold up no reload: their answers are cut, and no worker comes near its
+// limit, which is an hour here. Others are served meanwhile.
+func TestClientsThatDoNotRead(t *testing.T) {
 	t.Parallel()
-	s := openShop(t, "WORKERS=1", "DRAIN_TIMEOUT=200ms", catalogue(t))
-	slowReader(t, s)
-	s.signal(syscall.SIGUSR2)
-	if cut := s.await(&s.at, "drain limit reached, cutting requests", nil); !slices.Contains(cut.Cut, "GET /v1/products") {
-		t.Errorf("got %+v, want GET /v1/products", cut)
+	s := openShop(t, "DRAIN_TIMEOUT=1h", "KILL_TIMEOUT=2h", catalogue(t))
+	slowReaders(t, s, 20)
+	if code, body := get(t, stranger(), "GET", s.url("/v1/products?limit=1"), ""); code != http.StatusOK {
+		t.Errorf("a neighbour got %d: %s", code, body)
 	}
-	if left := s.await(&s.at, "worker left", nil); left.How != "exited with code 1" {
-		t.Errorf("got %+v, want code 1", left)
+	s.reload()
+	for range 2 {
+		if left := s.await(&s.at, "worker left", nil); left.How != "exited with code 0" {
+			t.Errorf("got %+v, want code 0", left)
+		}
 	}
-	s.await(&s.at, "reloaded", nil)
+	if cut := s.records(0, "drain limit reached, cutting requests"); len(cut) > 0 {
+		t.Errorf("a worker reached its limit: %+v", cut)
+	}
 	s.close()
 }
 
@@ -209,6 +247,35 @@ func TestCheckoutInFlight(t *testing.T) {
 				t.Errorf("orders: %s, want one that is confirmed", orders)
 			}
 		})
+	}
+}
+
+// W2, E3: a checkout that the provider does not answer is answered before the limit of a drain: its order stands, and is pending.
+func TestCheckoutAtTheLimitOfADrain(t *testing.T) {
+	t.Parallel()
+	database := catalogue(t)
+	s := openShop(t, "WORKERS=1", "PAYMENT_HANG=true", "PAYMENT_TIMEOUT=20s", "DRAIN_TIMEOUT=5s", database)
+	client := browser(t)
+	if code, body := get(t, client, "POST", s.url("/v1/cart/items"), `{"sku": "`+sku+`", "quantity": 1}`); code != http.StatusOK {
+		t.Fatalf("cart: got %d: %s", code, body)
+	}
+	answered := make(chan int, 1)
+	go func() {
+		code, _ := get(t, client, "POST", s.url("/v1/checkout"), `{"email": "you@example.com", "payment_token": "tok_ok"}`, "Idempotency-Key", "only-one")
+		answered <- code
+	}()
+	s.holds(1)
+	s.signal(syscall.SIGTERM)
+	if code := <-answered; code != http.StatusAccepted {
+		t.Errorf("got %d, want %d", code, http.StatusAccepted)
+	}
+	if left := s.await(&s.at, "worker left", nil); left.How != "exited with code 0" {
+		t.Errorf("got %+v, want code 0", left)
+	}
+	s.gone()
+	orders := ask(t, strings.TrimPrefix(database, "DATABASE_URL="), "SELECT string_agg(status || ' ' || (paying_until < now()), ', ') FROM orders")
+	if orders != "pending true" {
+		t.Errorf("orders: %s, want one that is pending, and that a repeat may go on with", orders)
 	}
 }
 

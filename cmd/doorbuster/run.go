@@ -44,6 +44,7 @@ type commands struct {
 	Migrate migrateCommand `cmd:"" help:"Bring the database's schema up to date, or back, or show where it is."`
 	Seed    seedCommand    `cmd:"" help:"Fill a migrated database with a catalogue, and set its sale."`
 	Audit   auditCommand   `cmd:"" help:"Check the books: stock, orders, payments, and what customers were told."`
+	Forget  forgetCommand  `cmd:"" help:"Forget a customer's e-mail address: account, sessions and cart go; orders stay, under a pseudonym."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

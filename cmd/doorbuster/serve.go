@@ -260,11 +260,13 @@ func (c *clusterFlags) serveAdmin(env *environment, master *cluster.Master) (clo
 	if err != nil {
 		return nil, err
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: adminHeaderTimeout}
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: adminHeaderTimeout, IdleTimeout: adminIdleTimeout, // a ReadTimeout would end events
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		server.Serve(listener) //nolint:errcheck // it ends by Close
+		server.Serve(cluster.LimitWrites(listener, adminWriteTimeout)) //nolint:errcheck // it ends by Close
 	}()
 	env.log.With("role", "master").Info("admin address", "addr", listener.Addr().String())
 	return func() {
@@ -277,9 +279,11 @@ func (c *clusterFlags) serveAdmin(env *environment, master *cluster.Master) (clo
 	}, nil
 }
 
-// Time limits of the admin address.
+// Time limits of the admin address. Answers may take as long as they like, if what there is of them is taken.
 const (
 	adminHeaderTimeout = 5 * time.Second
+	adminWriteTimeout  = 10 * time.Second
+	adminIdleTimeout   = 2 * time.Minute
 	adminCloseTimeout  = time.Second
 )
 

@@ -118,7 +118,7 @@ func TestMasterKilled(t *testing.T) {
 	s.await(&s.at, "stopping", nil) // both of them: nobody listens any more
 
 	next := startProgram(t, []string{
-		"XDG_RUNTIME_DIR=" + s.dir, "ADDR=" + s.addr, "PLAIN_HTTP=true", "WORKERS=1", database, "REDIS_URL=" + dbtest.Redis(t),
+		"XDG_RUNTIME_DIR=" + s.dir, "ADDR=" + s.addr, "PLAIN_HTTP=true", "REVEAL_WORKERS=true", "WORKERS=1", database, "REDIS_URL=" + dbtest.Redis(t),
 	}, binary, "serve")
 	var at position
 	next.await(&at, "all workers are ready", nil)

@@ -42,7 +42,7 @@ func openShop(t *testing.T, settings ...string) *shop {
 func launchShop(t *testing.T, settings []string, command ...string) *shop {
 	t.Helper()
 	s := &shop{dir: shortTempDir(t)}
-	env := []string{"XDG_RUNTIME_DIR=" + s.dir, "ADDR=127.0.0.1:0", "PLAIN_HTTP=true", "TRUSTED_PROXIES=127.0.0.0/8,::1", "WORKERS=2", "BAKE=0s", "DATABASE_MAX_CONNS=3"}
+	env := []string{"XDG_RUNTIME_DIR=" + s.dir, "ADDR=127.0.0.1:0", "PLAIN_HTTP=true", "REVEAL_WORKERS=true", "TRUSTED_PROXIES=127.0.0.0/8,::1", "WORKERS=2", "BAKE=0s", "DATABASE_MAX_CONNS=3"}
 	if !slices.ContainsFunc(settings, func(s string) bool { return strings.HasPrefix(s, "DATABASE_URL=") }) {
 		env = append(env, "DATABASE_URL="+dbtest.Database(t))
 	}

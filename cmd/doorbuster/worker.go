@@ -33,7 +33,9 @@ type shopFlags struct {
 	DrainTimeout     time.Duration `name:"drain-timeout" env:"DRAIN_TIMEOUT" default:"10s" help:"Finish what is in flight within this."`
 	LameDuck         time.Duration `name:"lame-duck" env:"LAME_DUCK" default:"0s" help:"How long a worker that leaves keeps idle connections, to tell their clients with the next answer. 0: 5s, or half of the drain timeout if that is less."`
 	HoldTTL          time.Duration `name:"hold-ttl" env:"HOLD_TTL" default:"2m" help:"How long an unpaid order keeps its units."`
+	CartRetention    time.Duration `name:"cart-retention" env:"CART_RETENTION" default:"720h" help:"How long a guest's cart is kept that nobody changes. 0: for ever."`
 	PlainHTTP        bool          `name:"plain-http" env:"PLAIN_HTTP" help:"Let the session cookie go over plain HTTP. For demonstrations."`
+	RevealWorkers    bool          `name:"reveal-workers" env:"REVEAL_WORKERS" help:"Tell everybody which process answers (X-Worker), and in /health its release, memory and load. Always with dev."`
 	TrustedProxies   string        `name:"trusted-proxies" env:"TRUSTED_PROXIES" placeholder:"LIST" help:"Proxies whose X-Forwarded-For is believed: addresses and prefixes such as 10.0.0.0/8, separated by commas; unix for those on a Unix socket; none. By default none with serve and worker, and this machine with dev."`
 	Limits           string        `name:"limits" env:"LIMITS" placeholder:"LIST" help:"Limits other than the defaults, separated by commas: NAME=UNITS/WINDOW, such as login-email=10/15m, or NAME=off. \"doorbuster set limit-NAME=...\" changes one while the shop runs. The defaults: ${limits}."`
 	PasswordShare    int           `name:"password-share" env:"PASSWORD_SHARE" default:"25" help:"Part of a worker's processors that hashing passwords may take, in percent."`
@@ -94,7 +96,16 @@ func (c *shopFlags) check() error {
 		atLeast("PAYMENT_TIMEOUT", c.PaymentTimeout, time.Millisecond), atLeast("PAYMENT_LATENCY", c.PaymentLatency, 0),
 		// A hold that ends before its payment can would only be swept and sold to somebody else meanwhile.
 		atLeast("HOLD_TTL", c.HoldTTL, 2*c.PaymentTimeout),
+		c.checkRetention(),
 	)
+}
+
+// checkRetention refuses to remove a cart that its guest may come back to.
+func (c *shopFlags) checkRetention() error {
+	if c.CartRetention != 0 && c.CartRetention < app.MinCartRetention {
+		return &app.SettingError{Variable: "CART_RETENTION", Problem: fmt.Sprintf("is %v: a guest may come back for %v, so it has to be that at least, or 0 to keep carts for ever", c.CartRetention, app.MinCartRetention)}
+	}
+	return nil
 }
 
 // tune puts the limits of the command line into the settings that may change later.
@@ -176,8 +187,8 @@ func (c *shopFlags) serve(env *environment, databases databaseFlags, seat seat) 
 	shop, err := app.New(seat.stop, app.Config{
 		DatabaseURL: databases.DatabaseURL, RedisURL: databases.RedisURL, SchemaVersion: migrations.Latest, MaxConns: c.DatabaseMaxConns,
 		Workers: seat.workers,
-		Slot:    seat.slot, Release: seat.release, Host: server, Siblings: seat.siblings, PlainHTTP: c.PlainHTTP,
-		TrustedProxies: c.TrustedProxies, Tunables: env.tunables,
+		Slot:    seat.slot, Release: seat.release, Host: server, Siblings: seat.siblings, PlainHTTP: c.PlainHTTP, RevealWorkers: c.RevealWorkers,
+		TrustedProxies: c.TrustedProxies, Tunables: env.tunables, CartRetention: c.CartRetention,
 		Payment:  payment.SimulatorConfig{Latency: c.PaymentLatency, Outage: c.PaymentOutage, Hang: c.PaymentHang},
 		Checkout: checkout.Config{PaymentTimeout: c.PaymentTimeout, HoldTTL: c.HoldTTL, Plain: c.CheckoutPlain},
 		Log:      log,
@@ -190,6 +201,7 @@ func (c *shopFlags) serve(env *environment, databases databaseFlags, seat seat) 
 		return err
 	}
 	server.HTTP = shop.HTTPServer()
+	shop.Warm(seat.stop) //nolint:errcheck // whoever reads a page tells if there is trouble
 	err = seat.serve(server, shop)
 	if !errors.Is(err, cluster.ErrCut) {
 		shop.Close() // it waits for requests that still hold a connection, and those that were cut may

@@ -77,7 +77,7 @@ func TestFailFast(t *testing.T) {
 // runningWorker is a worker on a migrated database.
 func runningWorker(t *testing.T, env ...string) (p *process, addr string) {
 	t.Helper()
-	p = start(t, append([]string{"ADDR=127.0.0.1:0", "PLAIN_HTTP=true", "DATABASE_URL=" + dbtest.Database(t), "REDIS_URL=" + dbtest.Redis(t)}, env...), "worker")
+	p = start(t, append([]string{"ADDR=127.0.0.1:0", "PLAIN_HTTP=true", "REVEAL_WORKERS=true", "DATABASE_URL=" + dbtest.Database(t), "REDIS_URL=" + dbtest.Redis(t)}, env...), "worker")
 	var at position
 	return p, p.await(&at, "serving", nil).Addr
 }

@@ -44,6 +44,7 @@ func TestAnswersAreRead(t *testing.T) {
 		{"an order that is not paid yet", client.Reply{Status: 201, Body: []byte(orderBody("pending"))}, nil, order("pending"), 0},
 		{"sold out", problem(409, "out-of-stock", ""), nil, told{Ack: audit.Ack{Status: 409, Code: "out-of-stock"}}, 0},
 		{"its twin is at work", problem(409, "request-in-flight", "1"), nil, told{Ack: audit.Ack{Status: 409, Code: "request-in-flight"}}, time.Second},
+		{"held", problem(409, "out-of-stock", "2"), nil, told{Ack: audit.Ack{Status: 409, Code: "out-of-stock", Held: true}}, 2 * time.Second},
 		{"busy", problem(503, "unavailable", "3"), nil, told{Ack: audit.Ack{Status: 503, Code: "unavailable"}}, 3 * time.Second},
 		{"busy for how long?", problem(503, "unavailable", ""), nil, told{Ack: audit.Ack{Status: 503, Code: "unavailable"}}, firstPause},
 		{"busy in the past", problem(503, "unavailable", "-5"), nil, told{Ack: audit.Ack{Status: 503, Code: "unavailable"}}, firstPause},

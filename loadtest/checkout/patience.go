@@ -82,6 +82,7 @@ func read(r client.Reply, err error) (t told, again time.Duration) {
 		t.Order, t.TotalMinor, t.OrderStatus = body.ID, body.Total.AmountMinor, strings.Trim(string(body.Status), `"`)
 		return t, 0
 	case r.Status == http.StatusServiceUnavailable, r.Status == http.StatusTooManyRequests, r.Status == http.StatusConflict && r.RetryAfter != "":
+		t.Held = body.Code == "out-of-stock"     // by payments under way, or there was no reason to come back
 		seconds, _ := strconv.Atoi(r.RetryAfter) // a date, or nothing, is 0
 		return t, cmp.Or(time.Duration(max(seconds, 0))*time.Second, firstPause)
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"runtime"
 
-	"doorbuster/app/catalog/demo"
 	"doorbuster/loadtest/internal/shop"
 )
 
@@ -25,9 +24,6 @@ type bench struct {
 // readPath is the page that everybody reads.
 const readPath = "/v1/products/aurora-55-oled-tv"
 
-// delivery is put on the shelf of each SKU that buyers buy: the seeded units are gone within seconds.
-const delivery = 1_000_000
-
 func openBench(ctx context.Context, cfg config, out, report io.Writer) (*bench, error) {
 	b := &bench{cfg: cfg, out: out, report: report}
 	// Of each setup one worker more than it has, while one replaces another.
@@ -37,25 +33,10 @@ func openBench(ctx context.Context, cfg config, out, report io.Writer) (*bench, 
 	if err != nil {
 		return nil, err
 	}
-	if err := b.deliver(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("fill the shelves: %w", err), b.Close(ctx))
+	if b.skus, b.skuIDs, err = b.DeliverPlenty(ctx); err != nil {
+		return nil, errors.Join(err, b.Close(ctx))
 	}
 	return b, nil
-}
-
-// deliver chooses the SKUs that are sold to everybody without limit, and puts plenty of each on the shelf.
-func (b *bench) deliver(ctx context.Context) (err error) {
-	units := map[string]int{}
-	for _, product := range demo.Make(1).Products {
-		for _, s := range product.SKUs {
-			if s.MaxPerCustomer == 0 && !s.SaleOnly && s.Stock > 0 {
-				b.skus = append(b.skus, s.Code)
-				units[s.Code] = delivery
-			}
-		}
-	}
-	b.skuIDs, err = b.Deliver(ctx, units)
-	return err
 }
 
 func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.report, format+"\n", args...) }

@@ -181,7 +181,8 @@ func (c *crowd) acknowledge(key, sku string, r reply) {
 		} `json:"total"`
 	}
 	ack := audit.Ack{Key: key, Status: r.status, Code: r.code, SKU: sku, Quantity: 1}
-	if r.status == http.StatusCreated || r.status == http.StatusOK {
+	switch r.status {
+	case http.StatusOK, http.StatusCreated, http.StatusAccepted:
 		if json.Unmarshal(r.body, &order) != nil {
 			return // the books are judged, and not the JSON
 		}

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"doorbuster/app/audit"
-	"doorbuster/app/catalog/demo"
 	"doorbuster/cluster"
 	"doorbuster/loadtest/internal/shop"
 )
@@ -29,9 +28,6 @@ func setup(log io.Writer) shop.Setup {
 		"LAME_DUCK=" + lameDuck.String(), "DRAIN_TIMEOUT=8s", "KILL_TIMEOUT=15s", "READY_TIMEOUT=20s", "BAKE=300ms", "HOLD_TTL=10s",
 	}}
 }
-
-// delivery is put on the shelf of each SKU that is bought.
-const delivery = 1_000_000
 
 // leaveLimit is how long workers may take to leave after a reload: longer than the kill timeout.
 const leaveLimit = 20 * time.Second
@@ -80,8 +76,8 @@ func soakAll(ctx context.Context, cfg config, stdout, progress io.Writer) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Close(ctx)) }()
-	if err := b.deliver(ctx); err != nil {
-		return fmt.Errorf("fill the shelves: %w", err)
+	if b.skus, b.ids, err = b.DeliverPlenty(ctx); err != nil {
+		return err
 	}
 	if err := b.soak(ctx, good); err != nil {
 		return err
@@ -91,21 +87,6 @@ func soakAll(ctx context.Context, cfg config, stdout, progress io.Writer) (err e
 		return nil
 	}
 	return fmt.Errorf("broken bounds: %d; -seed %d -duration %v is this script again", len(b.breaches), cfg.seed, cfg.duration)
-}
-
-// deliver chooses the SKUs that are sold to everybody without limit, and puts plenty of each on the shelf.
-func (b *bench) deliver(ctx context.Context) (err error) {
-	units := map[string]int{}
-	for _, product := range demo.Make(1).Products {
-		for _, s := range product.SKUs {
-			if s.MaxPerCustomer == 0 && !s.SaleOnly && s.Stock > 0 {
-				b.skus = append(b.skus, s.Code)
-				units[s.Code] = delivery
-			}
-		}
-	}
-	b.ids, err = b.Deliver(ctx, units)
-	return err
 }
 
 // soak runs one shop through the script.

@@ -379,3 +379,23 @@ func TestLateCallers(t *testing.T) {
 		t.Error("a refused connection is excused")
 	}
 }
+
+// TestAcknowledgements writes down every answer that tells of an order in a form
+// that the audit takes.
+func TestAcknowledgements(t *testing.T) {
+	for _, status := range []int{http.StatusOK, http.StatusCreated, http.StatusAccepted, http.StatusConflict, http.StatusServiceUnavailable} {
+		log := new(bytes.Buffer)
+		body := []byte(anOrder)
+		if status >= 400 {
+			body = []byte(`{"status": 409}`)
+		}
+		(&crowd{acks: log}).acknowledge("key", "SKU", reply{status: status, body: body})
+		acks, err := audit.ReadAcks(log)
+		if err != nil || len(acks["key"]) != 1 {
+			t.Fatalf("%d: got %v, %v, want one acknowledgement", status, acks, err)
+		}
+		if got := acks["key"][0].TotalMinor; (got == 1999) != (status < 400) {
+			t.Errorf("%d: got a total of %d", status, got)
+		}
+	}
+}

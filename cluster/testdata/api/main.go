@@ -105,13 +105,15 @@ func work(ctx context.Context) error {
 	server := &cluster.Server{
 		HTTP: &http.Server{ReadHeaderTimeout: time.Second}, ShutdownDelay: time.Second, DrainTimeout: time.Second, LameDuck: time.Second,
 		StallTimeout: time.Second, Log: slog.Default(),
+		ResponseRate: cluster.DataRate{BytesPerSecond: 1, Grace: time.Second}, DrainResponseRate: cluster.DataRate{Grace: time.Second},
 	}
 	w.Healthy(func(context.Context) error { return nil })
 	w.Report(server)
 	server.OnDrain(func() {})()
 	fmt.Println(server.DrainBegan(), cluster.DrainBegan(ctx), server.AcceptErrors())
-	fmt.Println(server.Memory(), server.Unready(), server.Draining(), server.InFlight(), server.Requests(), server.Connections())
+	fmt.Println(server.Memory(), server.Unready(), server.Draining(), server.InFlight(), server.Requests(), server.Connections(), server.SlowReaders())
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", ":0")
+	l = cluster.LimitWrites(l, time.Second)
 	return errors.Join(err, w.OnSetting(func(_, _ string) error { return nil }), w.Ready(), w.Broadcast(nil), w.Serve(server),
 		server.Serve(w.Stop(), w.Hurry(), l))
 }

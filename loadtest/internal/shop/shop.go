@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"doorbuster/app/catalog"
+	"doorbuster/app/catalog/demo"
 	"doorbuster/app/devstack"
 	"doorbuster/app/inventory"
 )
@@ -81,7 +82,7 @@ func (s *Shop) environment(runtimeDir string, more ...string) []string {
 	env := []string{
 		"DATABASE_URL=" + s.Stack.Postgres.URL(), "REDIS_URL=" + s.Stack.Redis.URL(), "XDG_RUNTIME_DIR=" + runtimeDir,
 		"TRUSTED_PROXIES=127.0.0.0/8", // customers have addresses of their own in X-Forwarded-For
-		"ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0", "LOG_FORMAT=json",
+		"ADDR=127.0.0.1:0", "ADMIN_ADDR=127.0.0.1:0", "LOG_FORMAT=json", "REVEAL_WORKERS=true",
 	}
 	for _, v := range os.Environ() {
 		if name, _, _ := strings.Cut(v, "="); name == "PATH" || name == "HOME" || name == "TMPDIR" {
@@ -137,4 +138,27 @@ func (s *Shop) UnitsLeft(ctx context.Context, ids []int64) (n int, err error) {
 		return err
 	})
 	return n, err
+}
+
+// plenty is put on the shelf of each SKU that a load buys: the seeded units are
+// gone within seconds.
+const plenty = 1_000_000
+
+// DeliverPlenty chooses the SKUs that are sold to everybody without a limit, and
+// puts on the shelf of each more than a load can buy. It returns their codes,
+// and their ids.
+func (s *Shop) DeliverPlenty(ctx context.Context) (skus []string, ids []int64, err error) {
+	units := map[string]int{}
+	for _, product := range demo.Make(1).Products {
+		for _, sku := range product.SKUs {
+			if sku.MaxPerCustomer == 0 && !sku.SaleOnly && sku.Stock > 0 {
+				skus = append(skus, sku.Code)
+				units[sku.Code] = plenty
+			}
+		}
+	}
+	if ids, err = s.Deliver(ctx, units); err != nil {
+		return nil, nil, fmt.Errorf("fill the shelves: %w", err)
+	}
+	return skus, ids, nil
 }
