@@ -87,7 +87,7 @@ func (b *buyer) order(ctx context.Context, total int64) error {
 			Email: "ada@example.com", PaymentToken: "tok_ok", ExpectedTotalMinor: &total,
 		})
 	}
-	other, err := checkout(rand.Text(), total+1)
+	other, err := checkout(rand.Text(), total-1)
 	if err != nil || other.ApplicationproblemJSON409 == nil || other.ApplicationproblemJSON409.Code != shop.ProblemCodePriceChanged ||
 		other.ApplicationproblemJSON409.Total.AmountMinor != total {
 		return unexpected("a checkout for another total", other, err)
@@ -102,7 +102,7 @@ func (b *buyer) order(ctx context.Context, total int64) error {
 		return unexpected("the same checkout again", again, err)
 	}
 	order, err := b.GetOrderWithResponse(ctx, first.JSON201.Id.String())
-	if err != nil || order.JSON200 == nil || order.JSON200.Status != shop.Confirmed {
+	if err != nil || order.JSON200 == nil || order.JSON200.Status != shop.OrderStatusConfirmed {
 		return unexpected("the order", order, err)
 	}
 	empty, err := checkout(rand.Text(), total)
@@ -146,7 +146,12 @@ func (b *buyer) guessPasswords(ctx context.Context) error {
 		case err != nil:
 			return unexpected("a wrong password", r, err)
 		case r.ApplicationproblemJSON401 != nil && r.ApplicationproblemJSON401.Code == shop.ProblemCodeWrongCredentials:
-		case r.ApplicationproblemJSON503 != nil: // hashing has a budget; a person would wait for Retry-After
+		case r.ApplicationproblemJSON503 != nil && r.Headers503.RetryAfter != nil: // hashing has a budget
+			select {
+			case <-time.After(time.Duration(*r.Headers503.RetryAfter) * time.Second):
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
 		case r.ApplicationproblemJSON429 != nil && r.Headers429.RetryAfter != nil && r.Headers429.RateLimit != nil:
 			return nil
 		default:
