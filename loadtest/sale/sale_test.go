@@ -64,7 +64,7 @@ func TestSale(t *testing.T) { //nolint:paralleltest // k6 reads the process's va
 	}{
 		{name: "in order"},
 		{
-			name: "slow", env: []string{"PAYMENT_LATENCY=3s"},
+			name: "slow", env: []string{"PAYMENT_LATENCY=2500ms"},
 			want: "a limit of the sale was broken", broken: "http_req_duration{name:checkout}",
 		},
 		{
