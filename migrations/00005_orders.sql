@@ -54,3 +54,4 @@ CREATE TABLE payment (
 
 -- +goose Down
 DROP TABLE payment, order_line, orders;
+DROP FUNCTION IF EXISTS order_number(bigint);  -- of migration 15, whose Down leaves it

@@ -7,7 +7,7 @@
 -- +goose StatementBegin
 -- order_number returns the number of the nth order: 10 digits. Each step can be undone: an odd factor modulo 2^30, and a
 -- shift to the right by half of it.
-CREATE FUNCTION order_number(n bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+CREATE OR REPLACE FUNCTION order_number(n bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
     x bigint := n & 1073741823;
 BEGIN
@@ -24,15 +24,11 @@ END
 $$;
 -- +goose StatementEnd
 
-CREATE SEQUENCE order_serial AS bigint OWNED BY orders.number;
+CREATE SEQUENCE IF NOT EXISTS order_serial AS bigint OWNED BY orders.number;
 ALTER TABLE orders
-    ALTER COLUMN number DROP IDENTITY,
+    ALTER COLUMN number DROP IDENTITY IF EXISTS,
     ALTER COLUMN number SET DEFAULT order_number(nextval('order_serial'));
 
 -- +goose Down
--- Orders that were numbered meanwhile keep their numbers, and later ones count on behind them.
-ALTER TABLE orders ALTER COLUMN number DROP DEFAULT;
-ALTER TABLE orders ALTER COLUMN number ADD GENERATED ALWAYS AS IDENTITY (START WITH 100001);
-SELECT setval(pg_get_serial_sequence('orders', 'number'), greatest((SELECT max(number) FROM orders), 100000));
-DROP SEQUENCE order_serial;
-DROP FUNCTION order_number;
+-- Orders go on to be numbered so: releases before this one take what the column
+-- gives. A sequence that began anew would give numbers a second time.

@@ -291,3 +291,60 @@ func mustUp(t *testing.T, m *migrations.Migrator) {
 		t.Fatal(err)
 	}
 }
+
+// Numbers of orders are given once, whichever migrations are taken back and
+// applied again in between.
+func TestOrderNumbersAreGivenOnce(t *testing.T) {
+	t.Parallel()
+	ctx, databaseURL := t.Context(), dbtest.EmptyDatabase(t)
+	m, err := migrations.Open(databaseURL, migrations.Options{LoseRows: true, WhileServing: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	conn, err := pgx.Connect(ctx, databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	seen := map[int64]bool{}
+	order := func() {
+		t.Helper()
+		for range 20 {
+			var number int64
+			if err := conn.QueryRow(ctx, `INSERT INTO orders (id, owner_id, cart_id, fingerprint, paying_until, email, currency, subtotal_minor, discount_minor, total_minor, hold_expires_at)
+				VALUES (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), '', '-infinity', 'a@example.com', 'USD', 1, 0, 1, now()) RETURNING number`).Scan(&number); err != nil {
+				t.Fatal(err)
+			}
+			if seen[number] {
+				t.Errorf("number %d was given twice", number)
+			}
+			seen[number] = true
+		}
+	}
+	move := func(up bool) {
+		t.Helper()
+		var err error
+		if up {
+			_, err = m.Up(ctx)
+		} else {
+			_, err = m.Down(ctx)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	move(true)
+	for range migrations.Latest - 14 { // back to before the numbers
+		move(false)
+	}
+	order()
+	for range 2 {
+		move(true)
+		order()
+		for range migrations.Latest - 14 {
+			move(false)
+		}
+		order()
+	}
+}
