@@ -118,17 +118,22 @@ func take(units int64) func(string, limit.Quota) limit.Charge {
 func book(key string, q limit.Quota) limit.Charge     { return limit.Book(key, q, 1) }
 func giveBack(key string, q limit.Quota) limit.Charge { return limit.GiveBack(key, q, 1) }
 
+// flat are the charges as package limit takes them.
+func (c *charges) flat() []limit.Charge {
+	flat := make([]limit.Charge, len(c.all))
+	for i, ch := range c.all {
+		flat[i] = ch.charge
+	}
+	return flat
+}
+
 // decide makes all charges, or fails with a *[Problem] and makes none. If one of the
 // classes that a client should know of has decided, its status goes into the header.
 func (c *charges) decide(header http.Header, classes ...string) error {
 	if len(c.all) == 0 {
 		return nil
 	}
-	flat := make([]limit.Charge, len(c.all))
-	for i, ch := range c.all {
-		flat[i] = ch.charge
-	}
-	v := c.limits.limiter.Decide(flat...)
+	v := c.limits.limiter.Decide(c.flat()...)
 	if v.Allowed {
 		if v.Charge >= 0 && slices.Contains(classes, c.all[v.Charge].id.class) {
 			maps.Copy(header, rateLimitHeader(c.all[v.Charge].id.class, c.all[v.Charge].charge.Quota, v.Remaining, 0))
@@ -370,11 +375,15 @@ func (a *App) limitStrangers(next http.Handler) http.Handler {
 	})
 }
 
-// knownRefusal is the problem of a stranger whose requests are refused at the moment.
+// knownRefusal is the problem of a stranger whose requests are refused at the
+// moment. Who can't be told from others is not refused.
 func (l *limits) knownRefusal(s subject) error {
 	c := l.charges()
 	c.addStranger(classRequests, s, take(1))
-	v, known := l.limiter.Known(c.all[0].charge, c.all[1].charge)
+	if len(c.all) == 0 {
+		return nil
+	}
+	v, known := l.limiter.Known(c.flat()...)
 	if !known {
 		return nil
 	}

@@ -463,3 +463,23 @@ func TestTunables(t *testing.T) {
 		}
 	}
 }
+
+// Behind a proxy that nobody has named, strangers can't be told apart, and so none is refused for another: neither counted, nor
+// because a session is refused at the moment.
+func TestStrangersBehindAnUnnamedProxy(t *testing.T) {
+	t.Parallel()
+	s := open(t, func(c *app.Config) {
+		c.TrustedProxies, c.LimitTimeout = "none", app.RequestTimeout
+		c.Tunables = tunables(t, "limit-requests-session=8/1h", "limit-requests-client=1/1h", "limit-requests-address=1/1h")
+	})
+	greedy := s.visitor()
+	item := map[string]any{"sku": kettle, "quantity": 1}
+	var last reply
+	for range 9 {
+		last = greedy.do("POST", "/v1/cart/items", item)
+	}
+	last.problem(http.StatusTooManyRequests, "too-many-requests")
+	for range 3 {
+		s.visitor().do("GET", "/v1/cart", nil).want(http.StatusOK, nil)
+	}
+}
