@@ -66,10 +66,10 @@ func Forget(ctx context.Context, databaseURL, redisURL, email string, dryRun boo
 	}
 	defer client.Close()
 	f := &Forgotten{Pseudonym: "forgotten-" + strings.ToLower(rand.Text()[:16]) + "@forgotten.invalid"}
-	var id uuid.UUID
+	var ids []uuid.UUID
 	for try := 1; ; try++ {
 		err := pgx.BeginFunc(ctx, connections.of[backgroundClass], func(tx pgx.Tx) (err error) {
-			if id, err = f.forgetTx(ctx, tx, spellings); err == nil && dryRun {
+			if ids, err = f.forgetTx(ctx, tx, spellings); err == nil && dryRun {
 				err = errDryRun
 			}
 			return err
@@ -84,7 +84,7 @@ func Forget(ctx context.Context, databaseURL, redisURL, email string, dryRun boo
 			return nil, fmt.Errorf("forget %s: %w", email, err)
 		}
 	}
-	if f.Sessions, err = forgetSessions(ctx, client, id, spellings, dryRun); err != nil {
+	if f.Sessions, err = forgetSessions(ctx, client, ids, spellings, dryRun); err != nil {
 		return nil, fmt.Errorf("the databases have forgotten %s, but its sessions are left: say it again: %w", email, err)
 	}
 	return f, nil
@@ -92,24 +92,31 @@ func Forget(ctx context.Context, databaseURL, redisURL, email string, dryRun boo
 
 // forgetTx takes its locks in the order of the shop: the cart, orders, stock, and the
 // account at the end.
-func (f *Forgotten) forgetTx(ctx context.Context, tx pgx.Tx, spellings []string) (id uuid.UUID, err error) {
+func (f *Forgotten) forgetTx(ctx context.Context, tx pgx.Tx, spellings []string) (ids []uuid.UUID, err error) {
 	if _, err := tx.Exec(ctx, "SET LOCAL statement_timeout = 0"); err != nil { // years of orders are read
-		return id, err
+		return nil, err
 	}
-	id, err = account.ByEmailTx(ctx, tx, spellings)
-	if f.Account = err == nil; f.Account {
-		f.CartLines, err = cart.RemoveTx(ctx, tx, id)
+	ids, err = account.ByEmailTx(ctx, tx, spellings)
+	if err != nil {
+		return nil, err
 	}
-	if err != nil && !errors.Is(err, account.ErrNotFound) {
-		return id, err
+	f.Account, f.CartLines = len(ids) > 0, 0
+	for _, id := range ids {
+		lines, err := cart.RemoveTx(ctx, tx, id)
+		if err != nil {
+			return nil, err
+		}
+		f.CartLines += lines
 	}
-	if f.Forgotten, err = checkout.ForgetTx(ctx, tx, spellings, id, f.Pseudonym); err != nil {
-		return id, err
+	if f.Forgotten, err = checkout.ForgetTx(ctx, tx, spellings, ids, f.Pseudonym); err != nil {
+		return nil, err
 	}
-	if f.Account {
-		err = account.RemoveTx(ctx, tx, id)
+	for _, id := range ids {
+		if err := account.RemoveTx(ctx, tx, id); err != nil {
+			return nil, err
+		}
 	}
-	return id, err
+	return ids, nil
 }
 
 // atWork reports whether a transaction has failed because a customer did something in
@@ -146,14 +153,14 @@ const sessionsAtOnce = 500
 
 // forgetSessions ends the sessions that are logged in to an account, or whose browser
 // is known to have been.
-func forgetSessions(ctx context.Context, client *redis.Client, id uuid.UUID, spellings []string, dryRun bool) (n int, err error) {
+func forgetSessions(ctx context.Context, client *redis.Client, ids []uuid.UUID, spellings []string, dryRun bool) (n int, err error) {
 	var cursor uint64
 	for {
 		scanCtx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		keys, next, err := client.Scan(scanCtx, cursor, sessionPrefix+"*", sessionsAtOnce).Result()
 		if err == nil && len(keys) > 0 {
 			var found []string
-			if found, err = sessionsOf(scanCtx, client, keys, id, spellings); err == nil && len(found) > 0 {
+			if found, err = sessionsOf(scanCtx, client, keys, ids, spellings); err == nil && len(found) > 0 {
 				n += len(found)
 				if !dryRun {
 					err = client.Del(scanCtx, found...).Err()
@@ -161,20 +168,26 @@ func forgetSessions(ctx context.Context, client *redis.Client, id uuid.UUID, spe
 			}
 		}
 		cancel()
-		switch {
-		case err != nil:
+		if err != nil {
 			return n, err
-		case next == 0 && (dryRun || id == uuid.Nil):
-			return n, nil
-		case next == 0:
-			return n, client.Del(ctx, indexPrefix+id.String()).Err()
 		}
-		cursor = next
+		if cursor = next; next == 0 {
+			break
+		}
 	}
+	if dryRun {
+		return n, nil
+	}
+	for _, id := range ids { // and those that came while the others were looked for
+		if err := (sessionIndex{client}).endAll(ctx, id); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // sessionsOf returns those of the keys whose sessions are the customer's.
-func sessionsOf(ctx context.Context, client *redis.Client, keys []string, id uuid.UUID, spellings []string) (found []string, err error) {
+func sessionsOf(ctx context.Context, client *redis.Client, keys []string, ids []uuid.UUID, spellings []string) (found []string, err error) {
 	values, err := client.MGet(ctx, keys...).Result()
 	if err != nil {
 		return nil, err
@@ -190,7 +203,8 @@ func sessionsOf(ctx context.Context, client *redis.Client, keys []string, id uui
 		}
 		browser, _ := stored[browserKey].(string)
 		whose, _, _ := strings.Cut(browser, " ")
-		theirs := id != uuid.Nil && stored[accountKey] == id.String()
+		owner, _ := stored[accountKey].(string)
+		theirs := slices.ContainsFunc(ids, func(id uuid.UUID) bool { return owner == id.String() })
 		for _, s := range spellings {
 			theirs = theirs || whose == emailSubject(s)
 		}

@@ -2,27 +2,27 @@ package account
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
-// ByEmailTx returns the id of the account with one of some spellings of an address. It
-// fails with [ErrNotFound].
-func ByEmailTx(ctx context.Context, tx pgx.Tx, spellings []string) (uuid.UUID, error) {
-	const selectID = `-- name: account.id_by_email
-SELECT id FROM account WHERE email = ANY ($1)`
-	var id uuid.UUID
-	err := tx.QueryRow(ctx, selectID, spellings).Scan(&id)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return uuid.Nil, ErrNotFound
-	}
+// ByEmailTx returns the ids of the accounts with some spellings of an address, in
+// their order. There may be more than one: an older release took another spelling for
+// another address.
+func ByEmailTx(ctx context.Context, tx pgx.Tx, spellings []string) ([]uuid.UUID, error) {
+	const selectIDs = `-- name: account.id_by_email
+SELECT id FROM account WHERE email = ANY ($1) ORDER BY id`
+	rows, err := tx.Query(ctx, selectIDs, spellings)
 	if err != nil {
-		return uuid.Nil, fmt.Errorf("look for the account: %w", err)
+		return nil, fmt.Errorf("look for the account: %w", err)
 	}
-	return id, nil
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return nil, fmt.Errorf("look for the account: %w", err)
+	}
+	return ids, nil
 }
 
 // RemoveTx removes an account. No order may name it any more.
