@@ -39,7 +39,10 @@ func (a *App) changePassword(ctx context.Context, in *passwordInput) (*struct{},
 	if err != nil {
 		return nil, err
 	}
-	if err := s.index.endAll(ctx, id); err != nil {
+	// Also for a customer who has hung up: nobody else would end them.
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+	defer cancel()
+	if err := s.index.endAll(ending, id); err != nil {
 		return nil, stillLoggedIn(err)
 	}
 	if err := s.enter(ctx, customer, a.accounts); err != nil {

@@ -161,6 +161,9 @@ func (s *session) logIn(ctx context.Context, customer account.Account, email str
 // lets nobody in: whoever changes one ends the sessions that are entered, and a
 // session is entered before the password is looked at again.
 func (s *session) enter(ctx context.Context, customer account.Account, accounts *account.Store) error {
+	if err := s.index.remove(ctx, customer.ID, sessionKey(s.manager.Token(s.ctx))); err != nil { //nolint:contextcheck // as above
+		return err
+	}
 	if err := s.manager.RenewToken(s.with(ctx)); err != nil {
 		return fmt.Errorf("renew session: %w", err)
 	}

@@ -206,10 +206,28 @@ func (s *Store) rehash(ctx context.Context, c credential, password string) Passw
 		defer cancel()
 	}
 	id, err := s.replace(ctx, c, password)
+	if errors.Is(err, errReplaced) { // by another log-in at the same time, or by a change of the password
+		return s.stored(ctx, c, password)
+	}
 	if err != nil {
 		return c.PasswordID
 	}
 	return id
+}
+
+// stored returns what is stored by now where that is the same password, and what
+// the log-in has seen otherwise: it is over then.
+func (s *Store) stored(ctx context.Context, c credential, password string) PasswordID {
+	const selectHash = `-- name: account.hash
+SELECT password_hash FROM account WHERE id = $1`
+	var hash string
+	if err := s.pool.QueryRow(ctx, selectHash, c.ID).Scan(&hash); err != nil {
+		return c.PasswordID
+	}
+	if ok, err := s.hasher.verify(ctx, hash, normalPassword(password)); err != nil || !ok {
+		return c.PasswordID
+	}
+	return passwordID(hash)
 }
 
 // errReplaced says that the stored password is another one by now.
