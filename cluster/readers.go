@@ -103,6 +103,8 @@ type readerWatch struct {
 
 // slowReader is somebody for whom an answer waits. Its arrears are kept by both
 // rates, so that a client that has taken nothing for long does not delay a drain.
+// One that takes its answer, at whatever rate the server allows, begins a drain
+// without any.
 type slowReader struct {
 	taken         int64
 	normal, drain arrears
@@ -170,6 +172,9 @@ func (w *readerWatch) tooSlow(s *slowReader, r recipient, passed time.Duration) 
 		more, s.taken = taken-s.taken, taken
 	}
 	normal := s.normal.add(passed, more, w.normal)
+	if more > 0 && !w.server.Draining() {
+		s.drain = 0 // who takes something owes nothing to a drain that is not there
+	}
 	drain := s.drain.add(passed, more, w.drain)
 	return normal || drain && w.server.Draining()
 }
@@ -246,9 +251,9 @@ func (c *carrier) Write(p []byte) (int, error) { return c.out.write(p, c.stream)
 // and an answer on it has not left.
 type lingeringCarrier carrier
 
-func (*lingeringCarrier) holdsUp() bool { return true }
-func (*lingeringCarrier) taken() int64  { return 0 }
-func (c *lingeringCarrier) cut()        { (*carrier)(c).cut() }
+func (*lingeringCarrier) holdsUp() bool  { return true }
+func (c *lingeringCarrier) taken() int64 { return (*carrier)(c).taken() }
+func (c *lingeringCarrier) cut()         { (*carrier)(c).cut() }
 
 // write writes to a socket.
 func (o *outflow) write(p []byte, to stream) (int, error) {
