@@ -222,6 +222,7 @@ func tooLarge() *Problem {
 // readBody reads a body. It knows the size before it asks for it (Expect: 100-continue).
 func (a *App) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength > maxBody {
+		w.Header().Set("Connection", "close") // or net/http would wait for it, outside of all limits below
 		return nil, tooLarge()
 	}
 	deadline := &bodyDeadline{conn: http.NewResponseController(w)}

@@ -66,7 +66,7 @@ func marshalJSON(w io.Writer, v any) error {
 // handle adds an operation: its handler returns a value or an error, and problemFor decides what clients see of the error.
 // The statuses are those of the problems that the operation can have, besides the ones that all have.
 func handle[In, Out any](a *App, api huma.API, op huma.Operation, handler func(context.Context, *In) (*Out, error)) {
-	op.MaxBodyBytes, op.BodyReadTimeout = maxBody, -1 // wellFormed has read it
+	op.MaxBodyBytes, op.BodyReadTimeout = maxBody, -1 // whole has read it
 	op = customers(api, op)
 	op.Middlewares = huma.Middlewares{a.limitOperation(op.OperationID)}
 	huma.Register(api, op, func(ctx context.Context, in *In) (*Out, error) {
