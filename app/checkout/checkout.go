@@ -37,10 +37,10 @@ type Config struct {
 	// LockPatience is how long an order waits for a row that somebody holds for long: its stock, its cart, its discount. Others
 	// don't wait with it. Default 3 s.
 	LockPatience time.Duration
-	// ProviderPause is how long orders are refused when the provider has answered about none of three in a row, before one is
-	// let through to find out. It doubles while that one is not answered about either, up to five times as long. Default 1 s.
+	// ProviderPause is how long the worker waits, when the provider has answered about none of three orders in a row, before it
+	// asks again about one of them. It doubles while that is not answered either, up to five times as long. Default 1 s.
 	ProviderPause time.Duration
-	// HoldTTL is how long an unpaid order keeps its units. Default 2 min; at least the two above together.
+	// HoldTTL is how long an unpaid order keeps its units. Default 2 min; at least PaymentTimeout and TransactionTimeout together.
 	HoldTTL time.Duration
 	// SoldOut is the memory of what is gone. Default: one of the Service's own.
 	SoldOut *inventory.Hints
