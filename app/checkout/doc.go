@@ -46,6 +46,13 @@
 // makes a cheat invent addresses. An owner who wants more sells limited SKUs to
 // accounts alone, and confirms their addresses.
 //
+// A release before migration 11 knows neither mark. While it serves beside this
+// one, or after a reload --back, a repeat that reaches it charges an order which
+// waits to be verified, and it can't cancel an order of a limited SKU whose
+// guest has logged in meanwhile. The audit finds the first. The second stays
+// pending until a worker of this release sweeps: so go back only when no such
+// order is pending, or go forward again.
+//
 // # What the customer was shown
 //
 // What is charged is what the customer was last shown, or less; else the
