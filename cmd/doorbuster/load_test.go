@@ -241,12 +241,6 @@ func (e *badAnswer) slow() bool {
 		e.retryAfter != "" && e.took >= shortestLimit && !strings.HasSuffix(e.request, " "+checkoutPath)
 }
 
-// waited reports whether this is what a shop in order answers where more orders want a thing than its row can be had for: that
-// it is busy, after the wait for the row, and when to come back. Twelve workers share two cores where that is excused.
-func (e *badAnswer) waited() bool {
-	return e.code() == "busy" && e.retryAfter != "" && e.took >= shortestLimit
-}
-
 // code is the problem's, or "".
 func (e *badAnswer) code() string {
 	var problem struct {
