@@ -202,3 +202,24 @@ func (v *visitor) typed(method, path, body string, types []string) reply {
 	}
 	return reply{v.shop.t, method + " " + path, resp.StatusCode, resp.Header, raw, resp.Close}
 }
+
+// A body that says that it is too large is not waited for: net/http would read it
+// to its end before it answers, and outside of the limits of bodies.
+func TestTooLargeIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	fmt.Fprintf(conn, "POST /v1/cart/items HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nContent-Length: 20000\r\n\r\n{")
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestEntityTooLarge || !resp.Close {
+		t.Errorf("got %d, closing %v, want 413 on a connection that ends", resp.StatusCode, resp.Close)
+	}
+}

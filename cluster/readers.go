@@ -108,6 +108,7 @@ type readerWatch struct {
 type slowReader struct {
 	taken         int64
 	normal, drain arrears
+	moved         bool // it has taken something since its answer waits
 	seen          bool
 }
 
@@ -164,18 +165,18 @@ func (w *readerWatch) look(now time.Time, writing []recipient) {
 
 func (w *readerWatch) tooSlow(s *slowReader, r recipient, passed time.Duration) bool {
 	if !r.holdsUp() {
-		s.normal, s.drain, s.taken = 0, 0, r.taken()
+		s.normal, s.drain, s.taken, s.moved = 0, 0, r.taken(), false
 		return false
 	}
 	more := int64(0)
 	if taken := r.taken(); taken > s.taken {
-		more, s.taken = taken-s.taken, taken
+		more, s.taken, s.moved = taken-s.taken, taken, true
 	}
 	normal := s.normal.add(passed, more, w.normal)
-	if more > 0 && !w.server.Draining() {
-		s.drain = 0 // who takes something owes nothing to a drain that is not there
-	}
 	drain := s.drain.add(passed, more, w.drain)
+	if s.moved && !w.server.Draining() {
+		s.drain = 0 // who takes something owes nothing to a drain that has not begun
+	}
 	return normal || drain && w.server.Draining()
 }
 

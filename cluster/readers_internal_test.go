@@ -118,3 +118,28 @@ func TestSlowReadersDoNotDelayADrain(t *testing.T) {
 		t.Error("it still delays the drain")
 	}
 }
+
+// A client that takes its answer at the rate of the server, in pieces that the
+// rate allows, is not cut by the beginning of a drain, whenever that is: it has
+// the grace of the drain, as everybody.
+func TestSlowReadersBeginADrain(t *testing.T) {
+	t.Parallel()
+	rate := defaultResponseRate
+	const piece = 64 << 10
+	every := int(rate.worth(piece) / readerInterval) // looks
+	for begins := range 3 * every {
+		s := &Server{HTTP: new(http.Server)}
+		look, client := watchFor(s), &fakeRecipient{blocked: true}
+		for n := range 2*every + begins {
+			if n%every == every-1 {
+				client.got += piece
+			}
+			look(client, readerInterval)
+		}
+		s.phase.Store(phaseClosing)
+		look(client, readerInterval)
+		if client.wasCut {
+			t.Fatalf("cut by a drain that begins %d looks after a piece", begins%every)
+		}
+	}
+}
