@@ -213,6 +213,9 @@ func TestTooLargeIsNotWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(15 * time.Second)); err != nil { // net/http would wait for 30 s
+		t.Fatal(err)
+	}
 	fmt.Fprintf(conn, "POST /v1/cart/items HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nContent-Length: 20000\r\n\r\n{")
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
