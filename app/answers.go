@@ -365,8 +365,9 @@ func (a *answer) encode(dbNow time.Time) error {
 
 var (
 	contentJSON = []string{"application/json"}
-	// A cache may keep an answer, and has to ask each time whether it still holds: the second that a change may take to be
-	// seen (S3) is ours, and HTTP counts in whole ones. A 304 costs the worker half a microsecond.
+	// A cache may keep an answer, and has to ask each time whether it still
+	// holds: the second that a change may take to be seen (S3) is ours, and
+	// HTTP counts in whole ones. A 304 costs the worker half a microsecond.
 	cacheControl = []string{"public, max-age=0, must-revalidate"}
 )
 

@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// E1: a sale starts at its instant by the database's clock, even when PostgreSQL is away then and our clock is hours wrong;
-// and no shared cache keeps the old price beyond it.
+// E1: a sale starts at its instant by the database's clock, even when
+// PostgreSQL is away then and our clock is hours wrong; and no shared cache
+// keeps the old price beyond it.
 func TestAnswersChangeAtTheStartOfASale(t *testing.T) {
 	t.Parallel()
 	for _, offset := range []time.Duration{0, 7 * time.Hour, -7 * time.Hour} {

@@ -51,8 +51,9 @@ type readBytes struct {
 // Close does nothing.
 func (*readBytes) Close() error { return nil }
 
-// wellFormed looks at the form of a request before a handler sees it, so that whatever is wrong with that is answered in
-// one place and in one way: a query that can't be parsed, a body that is compressed or no JSON.
+// wellFormed looks at the form of a request before a handler sees it, so that
+// whatever is wrong with that is answered in one place and in one way: a query
+// that can't be parsed, a body that is compressed or no JSON.
 func (a *App) wellFormed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		query, err := url.ParseQuery(r.URL.RawQuery)

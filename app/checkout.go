@@ -103,8 +103,8 @@ type checkoutOutput struct {
 	Body       Order
 }
 
-// untilTimeLimit has the time of a checkout begin when its request has arrived as a whole: also what it waits at the turnstile
-// counts.
+// untilTimeLimit has the time of a checkout begin when its request has arrived
+// as a whole: also what it waits at the turnstile counts.
 func (a *App) untilTimeLimit(next http.Handler) http.Handler {
 	limit := cmp.Or(a.cfg.Checkout.TimeLimit, checkout.TimeLimit)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -39,8 +39,10 @@ type Config struct {
 	// LimitTimeout is how long a decision about a limit waits for Redis. Default 25 ms.
 	LimitTimeout time.Duration
 
-	// RevealWorkers has every answer name the process that gave it (X-Worker), and /health tell its release, memory and load.
-	// That helps to look at a cluster, and to attack it. Default: everybody is told up or draining, and no more.
+	// RevealWorkers has every answer name the process that gave it (X-Worker),
+	// and /health tell its release, memory and load. That helps to look at a
+	// cluster, and to attack it. Default: everybody is told up or draining, and
+	// no more.
 	RevealWorkers bool
 	// PlainHTTP lets the session cookie go over plain HTTP. For demonstrations and tests.
 	PlainHTTP bool

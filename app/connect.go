@@ -117,8 +117,9 @@ func postgresConfig(databaseURL string) (*pgxpool.Config, error) {
 	return config, nil
 }
 
-// poolerAdvice is what to do where a pooler refuses our settings, "" otherwise. PgBouncer can't lend connections by transaction
-// here: LISTEN, prepared statements before its 1.21, and time limits belong to a session.
+// poolerAdvice is what to do where a pooler refuses our settings, "" otherwise.
+// PgBouncer can't lend connections by transaction here: LISTEN, prepared
+// statements before its 1.21, and time limits belong to a session.
 func poolerAdvice(err error) string {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || !strings.Contains(pgErr.Message, "unsupported startup parameter") {

@@ -2,9 +2,11 @@
 //
 // # The life of a request
 //
-// [App.edge] names it (X-Request-Id) and answers for panics, and body.go reads the body, if there is one, before anything
-// else is done: 16 KiB at most, within 5 s, or within 2 s once the worker leaves. Who sends it more slowly is told 408, and has
-// held nothing but a connection. routes.go, one screen, sends it on:
+// [App.edge] names it (X-Request-Id) and answers for panics, and body.go reads
+// the body, if there is one, before anything else is done: 16 KiB at most,
+// within 5 s, or within 2 s once the worker leaves. Who sends it more slowly is
+// told 408, and has held nothing but a connection. routes.go, one screen, sends
+// it on:
 //
 //   - Catalogue reads are plain handlers on an answer cache (answers.go): encoded answers, half a second old at most while
 //     PostgreSQL answers, older while it does not. What is not in memory waits at a gate (misses.go), for a second at the
@@ -29,29 +31,37 @@
 //
 // # The contract
 //
-// The OpenAPI document is made of the routes and of the types that they take and give; document.go adds what all of them
-// have in common: the cookie of the session, the headers, and the refusals that every operation of a customer (customers)
-// or of a stranger (strangers) can have. openapi.json is the document that is served, written down; "make openapi" does so.
+// The OpenAPI document is made of the routes and of the types that they take
+// and give; document.go adds what all of them have in common: the cookie of the
+// session, the headers, and the refusals that every operation of a customer
+// (customers) or of a stranger (strangers) can have. openapi.json is the
+// document that is served, written down; "make openapi" does so.
 //
-// problems.go is the table of all codes. The enum in the document, the texts of its responses and the page behind the type of
-// a problem (/problems/CODE) are made of it. JSON is taken as it was sent or not at all: texts
-// that decoding would change (half a surrogate pair, bytes that are not UTF-8) are refused, as are unknown fields.
+// problems.go is the table of all codes. The enum in the document, the texts of
+// its responses and the page behind the type of a problem (/problems/CODE) are
+// made of it. JSON is taken as it was sent or not at all: texts that decoding
+// would change (half a surrogate pair, bytes that are not UTF-8) are refused,
+// as are unknown fields.
 //
-// A request that net/http itself refuses is the one that has no such form: 400, 417, 431, 501 and 505, before a handler is
-// asked. The document names them.
+// A request that net/http itself refuses is the one that has no such form: 400,
+// 417, 431, 501 and 505, before a handler is asked. The document names them.
 //
-// Whoever does not take an answer is cut by the server that the App runs in: see cluster.Server.ResponseRate.
+// Whoever does not take an answer is cut by the server that the App runs in:
+// see cluster.Server.ResponseRate.
 //
 // # Before a worker is ready
 //
-// [App.Warm] reads the front pages, and the products on them, into memory (warm.go), within two seconds at the most: a worker that
-// takes over in the middle of a crowd does not begin with all of it at PostgreSQL.
+// [App.Warm] reads the front pages, and the products on them, into memory
+// (warm.go), within two seconds at the most: a worker that takes over in the
+// middle of a crowd does not begin with all of it at PostgreSQL.
 //
 // # Other origins
 //
-// There is no CORS: OPTIONS is answered with 405, and a browser lets no page of another origin read an answer. The storefront
-// is served from the shop's own origin, by a proxy in front of both, so that the session's cookie is a first-party one and
-// unsafe requests from elsewhere can be refused (403) without a list of who may.
+// There is no CORS: OPTIONS is answered with 405, and a browser lets no page of
+// another origin read an answer. The storefront is served from the shop's own
+// origin, by a proxy in front of both, so that the session's cookie is a
+// first-party one and unsafe requests from elsewhere can be refused (403)
+// without a list of who may.
 //
 // # Limits
 //
@@ -87,8 +97,9 @@
 //	          account does not. A repeat of a checkout is refused together with the others then, until the limit lets it
 //	          through
 //
-// What fails through our own fault (5xx) costs no attempt and no new guest; the units of requests, which stand for work,
-// stay. While Redis is away, each worker lets through a quarter of a person's quota at least (package limit).
+// What fails through our own fault (5xx) costs no attempt and no new guest; the
+// units of requests, which stand for work, stay. While Redis is away, each
+// worker lets through a quarter of a person's quota at least (package limit).
 //
 // No quota can be set so low that what it limits is never allowed. Behind a proxy that TRUSTED_PROXIES does not name,
 // all customers would have one address. So where X-Forwarded-For comes from a loopback, private or Unix peer that is not named,
@@ -99,9 +110,11 @@
 //
 // # Logging out everywhere
 //
-// An account's sessions are listed in Redis (sessionindex.go), at log-in and log-out alone. A change of the password, and
-// DELETE /v1/sessions, end all that are listed; sessions that began under a release without the list end after a week at
-// the latest. An account is logged in in 100 browsers at the most, and one more log-in ends the oldest.
+// An account's sessions are listed in Redis (sessionindex.go), at log-in and
+// log-out alone. A change of the password, and DELETE /v1/sessions, end all
+// that are listed; sessions that began under a release without the list end
+// after a week at the latest. An account is logged in in 100 browsers at the
+// most, and one more log-in ends the oldest.
 //
 // # Who owns what
 //
@@ -126,17 +139,22 @@
 //
 // # What is kept, and for how long
 //
-// The carts of guests are removed, with their lines, when nobody has changed them for CART_RETENTION, 30 days by default
-// (retention.go). No session reaches them any more: it ends a week after it was given, so no shorter retention is allowed.
-// Every hour one worker of the shop walks through the carts by their owners' ids, in batches of 1,000 with a pause between two,
-// on the background connections, and stops at a drain. It waits for nobody and nobody waits for it: a cart that somebody
-// holds is passed over. Nothing is removed in the first hour of a sale, nor without Redis, which says whose turn it is. The
-// worst case is a batch that keeps the sweeper waiting for as long as it takes. Metrics shop_retention_* and a log line tell
-// of each run.
+// The carts of guests are removed, with their lines, when nobody has changed
+// them for CART_RETENTION, 30 days by default (retention.go). No session
+// reaches them any more: it ends a week after it was given, so no shorter
+// retention is allowed. Every hour one worker of the shop walks through the
+// carts by their owners' ids, in batches of 1,000 with a pause between two, on
+// the background connections, and stops at a drain. It waits for nobody and
+// nobody waits for it: a cart that somebody holds is passed over. Nothing is
+// removed in the first hour of a sale, nor without Redis, which says whose turn
+// it is. The worst case is a batch that keeps the sweeper waiting for as long
+// as it takes. Metrics shop_retention_* and a log line tell of each run.
 //
-// An account's cart stays. So do allowances: they count what orders hold, for as long as the limit of the SKU means anything, and
-// the audit compares the two. Idempotency keys stay with their orders, and orders, payments, receipts of stock and what has to be
-// refunded are the books. In Redis, sessions and limits expire by themselves; the books of the simulated provider are kept.
+// An account's cart stays. So do allowances: they count what orders hold, for
+// as long as the limit of the SKU means anything, and the audit compares the
+// two. Idempotency keys stay with their orders, and orders, payments, receipts
+// of stock and what has to be refunded are the books. In Redis, sessions and
+// limits expire by themselves; the books of the simulated provider are kept.
 //
 // [Forget] takes an e-mail address out of all of it.
 //

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// Health is what a worker tells about itself (W5): its status, and the rest where [Config.RevealWorkers] is set.
+// Health is what a worker tells about itself (W5): its status, and the rest
+// where [Config.RevealWorkers] is set.
 type Health struct {
 	Status        string  `json:"status" enum:"ok,draining"`
 	PID           int     `json:"pid,omitempty" doc:"This and the rest is only told where REVEAL_WORKERS is set"`

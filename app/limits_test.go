@@ -413,8 +413,9 @@ func TestLimitsWithoutRedis(t *testing.T) {
 	f.visitor().do("GET", "/v1/cart", nil).want(http.StatusOK, nil)
 }
 
-// Behind a proxy that nobody has named, strangers can't be told apart, and so none is refused for another: neither counted, nor
-// because a session is refused at the moment.
+// Behind a proxy that nobody has named, strangers can't be told apart, and so
+// none is refused for another: neither counted, nor because a session is
+// refused at the moment.
 func TestStrangersBehindAnUnnamedProxy(t *testing.T) {
 	t.Parallel()
 	s := open(t, func(c *app.Config) {

@@ -24,9 +24,11 @@ import (
 	"doorbuster/app"
 )
 
-// checkedTransport compares every answer that a test gets with the OpenAPI document that the same server serves: the
-// path and the status are in it, the headers are, and the body fits the schema of its media type. What is not in the
-// document is a problem of its own: a path that does not exist, or a method that does not fit.
+// checkedTransport compares every answer that a test gets with the OpenAPI
+// document that the same server serves: the path and the status are in it, the
+// headers are, and the body fits the schema of its media type. What is not in
+// the document is a problem of its own: a path that does not exist, or a method
+// that does not fit.
 type checkedTransport struct {
 	t    testing.TB
 	next http.RoundTripper
@@ -194,8 +196,8 @@ func (c *contract) check(req *http.Request, resp *http.Response, body []byte) er
 	return c.checkBody(req, resp, body, pointer+"/content/"+pointerEscape.Replace(media)+"/schema", media)
 }
 
-// checkBody checks a body, and for a problem that it is whole: the status in the body is that of the answer, and who is
-// told to come back is told when.
+// checkBody checks a body, and for a problem that it is whole: the status in
+// the body is that of the answer, and who is told to come back is told when.
 func (c *contract) checkBody(req *http.Request, resp *http.Response, body []byte, schema, wantMedia string) error {
 	if media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err != nil || media != wantMedia {
 		return fmt.Errorf("got Content-Type %q, want %s", resp.Header.Get("Content-Type"), wantMedia)
@@ -294,8 +296,9 @@ func everyOperationSeen() error {
 
 var update = flag.Bool("update", false, "write openapi.json anew")
 
-// openapi.json is the document that the shop serves, so that a change of the contract is seen in review, and by those who
-// have the repository and no shop. "make openapi" writes it.
+// openapi.json is the document that the shop serves, so that a change of the
+// contract is seen in review, and by those who have the repository and no shop.
+// "make openapi" writes it.
 func TestOpenAPIFile(t *testing.T) {
 	t.Parallel()
 	s := open(t, func(c *app.Config) { c.PlainHTTP = false })

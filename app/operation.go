@@ -41,7 +41,8 @@ func newAPI(router chi.Router, doc *huma.OpenAPI) huma.API {
 // unknown to nobody: encoding/json fills ours from it, after ours was validated.
 func init() { huma.ValidateStrictCasing = true }
 
-// decodeJSON is json.Unmarshal with an error for clients where a number does not fit its field, or where a text is none.
+// decodeJSON is json.Unmarshal with an error for clients where a number does
+// not fit its field, or where a text is none.
 func decodeJSON(data []byte, v any) error {
 	if err := checkUnicode(data); err != nil {
 		return err

@@ -21,8 +21,9 @@ import (
 	"doorbuster/app"
 )
 
-// A code is written once, in the table: each that the shop or its master can answer with is in the enum of the document,
-// has a page behind its type, and nothing else has.
+// A code is written once, in the table: each that the shop or its master can
+// answer with is in the enum of the document, has a page behind its type, and
+// nothing else has.
 func TestEveryCodeHasItsPage(t *testing.T) {
 	t.Parallel()
 	v := open(t).visitor()
@@ -58,8 +59,9 @@ func TestEveryCodeHasItsPage(t *testing.T) {
 	v.do("GET", "/problems/nonsense", nil).problem(http.StatusNotFound, "not-found")
 }
 
-// codesInSource returns the codes that the shop answers with: in package app the first argument of the functions that make
-// a problem, and in package cluster, which answers for a shop that has no worker, what stands in a type.
+// codesInSource returns the codes that the shop answers with: in package app
+// the first argument of the functions that make a problem, and in package
+// cluster, which answers for a shop that has no worker, what stands in a type.
 func codesInSource(t *testing.T) map[string]bool {
 	t.Helper()
 	codes := map[string]bool{}
@@ -121,7 +123,8 @@ func eachFile(t *testing.T, folder string, f func(*ast.File)) {
 	}
 }
 
-// Where a handler of files has none, and where a method fits nothing, the answer is a problem as everywhere.
+// Where a handler of files has none, and where a method fits nothing, the
+// answer is a problem as everywhere.
 func TestOneFormOfErrors(t *testing.T) {
 	t.Parallel()
 	v := open(t).visitor()

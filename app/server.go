@@ -6,8 +6,10 @@ import (
 	"time"
 )
 
-// Time limits of connections. There is no WriteTimeout: it would cut long downloads that are doing well. The Host ends answers
-// that their clients do not take, and body.go bodies that do not arrive. readTimeout is for what has neither.
+// Time limits of connections. There is no WriteTimeout: it would cut long
+// downloads that are doing well. The Host ends answers that their clients do
+// not take, and body.go bodies that do not arrive. readTimeout is for what has
+// neither.
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 30 * time.Second
@@ -36,7 +38,8 @@ type Host interface {
 	Draining() bool // answers should ask clients to close their connection
 	// DrainBegan is closed when Draining begins to be true. nil: nobody tells.
 	DrainBegan() <-chan struct{}
-	// OnDrain has f called in a goroutine of its own when Draining begins to be true, until stop is called.
+	// OnDrain has f called in a goroutine of its own when Draining begins to be
+	// true, until stop is called.
 	OnDrain(f func()) (stop func() bool)
 	InFlight() int   // requests being worked on
 	Requests() int64 // since the start

@@ -102,8 +102,10 @@ SELECT least(current_setting('max_connections')::int, nullif(r.rolconnlimit, -1)
 	return r, err
 }
 
-// announcement is what the connection that listens has behind the application's name: the schema that this release is written
-// for, for whoever changes it, and how many connections the worker may have besides, for the workers that begin later.
+// announcement is what the connection that listens has behind the application's
+// name: the schema that this release is written for, for whoever changes it,
+// and how many connections the worker may have besides, for the workers that
+// begin later.
 func announcement(schema int64, pool int32) string {
 	return fmt.Sprintf("%s, pool of %d", migrations.Announcement(schema), pool)
 }

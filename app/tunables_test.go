@@ -32,7 +32,8 @@ func TestLimitsChange(t *testing.T) {
 	}
 }
 
-// What is set is what was meant, or refused in a sentence; the defaults are complete, and can be written down.
+// What is set is what was meant, or refused in a sentence; the defaults are
+// complete, and can be written down.
 func TestTunables(t *testing.T) {
 	t.Parallel()
 	tunables := app.NewTunables()

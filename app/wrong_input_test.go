@@ -26,9 +26,10 @@ import (
 
 var wrongInputSeed = flag.Uint64("seed", 0, "repeat the wrong requests of this seed; 0: new ones")
 
-// Thousands of requests that are wrong in one way or two, made of the document by a seed: each is answered as the document
-// has it, a refusal as a problem with a code of the enum (the client checks that), none with 500, and none with success
-// where the document rules the input out.
+// Thousands of requests that are wrong in one way or two, made of the document
+// by a seed: each is answered as the document has it, a refusal as a problem
+// with a code of the enum (the client checks that), none with 500, and none
+// with success where the document rules the input out.
 func TestWrongInput(t *testing.T) {
 	t.Parallel()
 	const customers, requests = 8, 250

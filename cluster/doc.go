@@ -61,14 +61,19 @@
 //	   └───────────────┴──────────────┴── the master ──────┘
 //	       any end that was not asked for is a crash, whatever the exit code
 //
-// A worker drains in this order (W2); [Server.Serve] has the details. It closes its copy of the listening socket, and tells
-// whoever asked for it ([Server.OnDrain]). It answers what it has accepted, and what still arrives on connections that are
-// open: every answer says Connection: close, or GOAWAY over HTTP/2. A connection that is idle is kept for the lame duck
-// (Server.LameDuck), counted from when the drain began or from when it became idle, whichever is later; after that, when
-// nothing is in flight, it is closed. So a connection ends without a notice only after its client has had that time, or when
-// the drain limit is near: the log counts both. Shortly before its drain limit the contexts of requests end, so that those
-// who only wait for their turn can be told, and what arrives even then is answered 503; at the limit it cuts what is left,
-// says in the log what that is, and exits with 1. A client that does not read its answer is cut before: it has to take
+// A worker drains in this order (W2); [Server.Serve] has the details. It closes
+// its copy of the listening socket, and tells whoever asked for it
+// ([Server.OnDrain]). It answers what it has accepted, and what still arrives
+// on connections that are open: every answer says Connection: close, or GOAWAY
+// over HTTP/2. A connection that is idle is kept for the lame duck
+// (Server.LameDuck), counted from when the drain began or from when it became
+// idle, whichever is later; after that, when nothing is in flight, it is
+// closed. So a connection ends without a notice only after its client has had
+// that time, or when the drain limit is near: the log counts both. Shortly
+// before its drain limit the contexts of requests end, so that those who only
+// wait for their turn can be told, and what arrives even then is answered 503;
+// at the limit it cuts what is left, says in the log what that is, and exits
+// with 1. A client that does not read its answer is cut before: it has to take
 // 8 KiB/s with 10 s of patience, and 32 KiB/s with 2 s in a drain ([DataRate]).
 //
 // # The life of a master

@@ -10,9 +10,10 @@ import (
 	"time"
 )
 
-// edge is the outermost handler: it counts every request, and tells clients of a draining worker to go. It wraps no
-// ResponseWriter of HTTP/1.1, so that Flusher, Hijacker and ReaderFrom stay what they are. A panic is left to net/http, which kills
-// the request and nothing else (W8).
+// edge is the outermost handler: it counts every request, and tells clients of
+// a draining worker to go. It wraps no ResponseWriter of HTTP/1.1, so that
+// Flusher, Hijacker and ReaderFrom stay what they are. A panic is left to
+// net/http, which kills the request and nothing else (W8).
 type edge struct {
 	server *Server
 	next   http.Handler

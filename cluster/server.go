@@ -129,9 +129,10 @@ func (o drainOrder) Error() string {
 //  5. Connections that speak HTTP/2 are not closed by the last call: they get a GOAWAY after it, finish what
 //     they have begun before, and have 1.5 s to go (a fifth of DrainTimeout if that is less).
 //
-// A client that takes its answer too slowly is cut: see ResponseRate and DrainResponseRate. One that sends its body slowly
-// is in flight until ReadTimeout, or until a deadline that its handler sets, and until the limit at the latest. [Server.OnDrain]
-// is where a handler can set an earlier one.
+// A client that takes its answer too slowly is cut: see ResponseRate and
+// DrainResponseRate. One that sends its body slowly is in flight until
+// ReadTimeout, or until a deadline that its handler sets, and until the limit
+// at the latest. [Server.OnDrain] is where a handler can set an earlier one.
 //
 // It returns nil when every request was answered, and [ErrCut] when DrainTimeout or the end of hurry came first: then the
 // log says what was cut, and handlers may still be running, with their contexts cancelled: the cause is [ErrCut], or

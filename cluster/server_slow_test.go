@@ -99,7 +99,8 @@ func TestSlowClientsAndDrains(t *testing.T) {
 	}
 }
 
-// flooding has two paths beside what a workplace has: /flood answers as long as it is taken, /sip with a little.
+// flooding has two paths beside what a workplace has: /flood answers as long as
+// it is taken, /sip with a little.
 func flooding(p *workplace) http.Handler {
 	next := p.HTTP.Handler
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

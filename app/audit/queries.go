@@ -44,9 +44,10 @@ SELECT format('order %s: subtotal %s, lines %s; total %s, discount %s', o.id, o.
   LEFT JOIN (SELECT order_id, sum(quantity * unit_price_minor) AS subtotal FROM order_line GROUP BY order_id) l ON l.order_id = o.id
  WHERE o.subtotal_minor IS DISTINCT FROM l.subtotal OR o.total_minor <> o.subtotal_minor - o.discount_minor`
 
-// A customer may have as much as the most generous of these orders was allowed when it was placed: the shop may have lowered
-// the limit since. Owners are judged by what each has ordered: a guest who logs in may have had enough before, and so may the
-// account.
+// A customer may have as much as the most generous of these orders was allowed
+// when it was placed: the shop may have lowered the limit since. Owners are
+// judged by what each has ordered: a guest who logs in may have had enough
+// before, and so may the account.
 const limitsQuery = `-- name: audit.limits
 SELECT format('SKU %s, %s: %s, and %s were allowed', coalesce(k.code, h.sku_id::text), h.customer, h.n, coalesce(h.agreed, k.max_per_customer))
   FROM (` + heldBy + `o.owner_id` + heldOf + `) AS h LEFT JOIN sku k ON k.id = h.sku_id WHERE h.n > coalesce(h.agreed, k.max_per_customer)`

@@ -267,11 +267,14 @@ func (s *Store) Empty(ctx context.Context, owner uuid.UUID) error {
 // get lost, and no more, since anybody can log in any number of times.
 const maxMerged = 2 * MaxLines
 
-// Merge moves the lines of one owner's cart into another's, for a guest who logs in. Quantities of the same SKU add up,
-// to [MaxQuantity] at most; of SKUs that are new to the receiving cart it takes as many as twice [MaxLines] leaves room
-// for. What does not fit is returned, and is in no cart any more. The receiving cart keeps its discount code where it has one.
-// Repeating it changes nothing. What is added to the first cart afterwards goes to the second, which is its owner's own from now
-// on, whatever it was before: so the marks that say so never make a circle.
+// Merge moves the lines of one owner's cart into another's, for a guest who
+// logs in. Quantities of the same SKU add up, to [MaxQuantity] at most; of SKUs
+// that are new to the receiving cart it takes as many as twice [MaxLines]
+// leaves room for. What does not fit is returned, and is in no cart any more.
+// The receiving cart keeps its discount code where it has one. Repeating it
+// changes nothing. What is added to the first cart afterwards goes to the
+// second, which is its owner's own from now on, whatever it was before: so the
+// marks that say so never make a circle.
 func (s *Store) Merge(ctx context.Context, from, into uuid.UUID) (left []Line, err error) {
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if err := MakeTx(ctx, tx, []uuid.UUID{into}); err != nil {

@@ -64,8 +64,9 @@ INSERT INTO cart (owner_id, id) SELECT * FROM unnest($1::uuid[], $2::uuid[]) AS 
 	return nil
 }
 
-// newIDs returns ids of fillings, in the order of time: the unique index on orders.cart_id takes them side by side, and does not
-// touch a page of its own for each.
+// newIDs returns ids of fillings, in the order of time: the unique index on
+// orders.cart_id takes them side by side, and does not touch a page of its own
+// for each.
 func newIDs(n int) []uuid.UUID {
 	ids := make([]uuid.UUID, n)
 	for i := range ids {
@@ -92,8 +93,9 @@ func QueueHeld(batch *pgx.Batch, owners []uuid.UUID) map[uuid.UUID]bool {
 	return held
 }
 
-// QueueEmpty adds the statements that end this filling of the owners' carts: no lines, no discount, nothing shown, a new id. The
-// transaction holds the locks of [LockTx].
+// QueueEmpty adds the statements that end this filling of the owners' carts: no
+// lines, no discount, nothing shown, a new id. The transaction holds the locks
+// of [LockTx].
 func QueueEmpty(batch *pgx.Batch, owners []uuid.UUID) {
 	batch.Queue(`-- name: cart.empty
 DELETE FROM cart_line WHERE owner_id = ANY ($1)`, owners)
@@ -112,9 +114,11 @@ UPDATE cart c SET discount_code = coalesce(c.discount_code, nullif(u.code, '')),
        shown_minor = coalesce(c.shown_minor, u.minor), shown_currency = coalesce(c.shown_currency, u.currency)
   FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[]) AS u (owner_id, code, minor, currency) WHERE c.owner_id = u.owner_id`
 
-// QueueRefill adds the statements that put lines into the carts of owners, for a cancelled order or a login: quantities
-// add up to [MaxQuantity] at most; a discount code, and the total that was shown, are put where there is none. [MaxLines] is not
-// enforced, since nothing may get lost here. The transaction holds the locks of [LockTx].
+// QueueRefill adds the statements that put lines into the carts of owners, for
+// a cancelled order or a login: quantities add up to [MaxQuantity] at most; a
+// discount code, and the total that was shown, are put where there is none.
+// [MaxLines] is not enforced, since nothing may get lost here. The transaction
+// holds the locks of [LockTx].
 func QueueRefill(batch *pgx.Batch, carts map[uuid.UUID]Cart) {
 	var owners, lineOwners []uuid.UUID
 	var codes []string

@@ -55,9 +55,11 @@ func newBatcher[Q, A any](limits batchLimits, answer func([]Q) []answered[A]) *b
 	return &batcher[Q, A]{limits: limits, answer: answer, landed: make(chan struct{})}
 }
 
-// ask waits for the answer to a question. It fails with [ErrBusy] when too many wait already, and when queue ends before
-// somebody has begun to answer: then the question was never asked. A question that is being answered is waited for until the
-// other context ends; then the error is an [ErrBusy] too, and the answering goes on.
+// ask waits for the answer to a question. It fails with [ErrBusy] when too many
+// wait already, and when queue ends before somebody has begun to answer: then
+// the question was never asked. A question that is being answered is waited for
+// until the other context ends; then the error is an [ErrBusy] too, and the
+// answering goes on.
 func (b *batcher[Q, A]) ask(queue, until context.Context, asked Q) (answer A, err error) {
 	q := &question[Q, A]{asked: asked, done: make(chan struct{})}
 	if err := b.enqueue(queue, q); err != nil {

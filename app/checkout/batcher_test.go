@@ -357,7 +357,8 @@ func TestServiceHealthy(t *testing.T) {
 	})
 }
 
-// Who can wait no longer goes without the answer; the answering goes on, and somebody is told of what nobody waits for.
+// Who can wait no longer goes without the answer; the answering goes on, and
+// somebody is told of what nobody waits for.
 func TestBatcherIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(batchLimits{queue: 100, size: 10, flights: 1, turn: noTurn{}}, time.Hour)

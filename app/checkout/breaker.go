@@ -61,8 +61,8 @@ func newBreaker(shortest, longest, trialTimeout time.Duration) *breaker {
 // breakerMisses in a row are no accident: two requests may have met the same hiccup.
 const breakerMisses = 3
 
-// maxUnknowns bounds how many orders a breaker remembers. One is enough for trials, as long as nobody else settles it; the
-// sweeper settles all of them.
+// maxUnknowns bounds how many orders a breaker remembers. One is enough for
+// trials, as long as nobody else settles it; the sweeper settles all of them.
 const maxUnknowns = 64
 
 // A pass says which orders may go to the provider.

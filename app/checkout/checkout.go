@@ -26,8 +26,9 @@ import (
 type Config struct {
 	// PaymentTimeout bounds the gateway's answer to a charge, and again to the cancellation after it. Default 3 s.
 	PaymentTimeout time.Duration
-	// TimeLimit bounds the whole of a checkout: what remains of it bounds each step. It counts from the call, and from before that
-	// where the context has an earlier deadline. Default [TimeLimit].
+	// TimeLimit bounds the whole of a checkout: what remains of it bounds each
+	// step. It counts from the call, and from before that where the context has
+	// an earlier deadline. Default [TimeLimit].
 	TimeLimit time.Duration
 	// QueueTimeout bounds the wait for a batch that takes the request in. Default 15 s.
 	QueueTimeout time.Duration
@@ -37,10 +38,13 @@ type Config struct {
 	// LockPatience is how long an order waits for a row that somebody holds for long: its stock, its cart, its discount. Others
 	// don't wait with it. Default 3 s.
 	LockPatience time.Duration
-	// ProviderPause is how long the worker waits, when the provider has answered about none of three orders in a row, before it
-	// asks again about one of them. It doubles while that is not answered either, up to five times as long. Default 1 s.
+	// ProviderPause is how long the worker waits, when the provider has
+	// answered about none of three orders in a row, before it asks again about
+	// one of them. It doubles while that is not answered either, up to five
+	// times as long. Default 1 s.
 	ProviderPause time.Duration
-	// HoldTTL is how long an unpaid order keeps its units. Default 2 min; at least PaymentTimeout and TransactionTimeout together.
+	// HoldTTL is how long an unpaid order keeps its units. Default 2 min; at
+	// least PaymentTimeout and TransactionTimeout together.
 	HoldTTL time.Duration
 	// SoldOut is the memory of what is gone. Default: one of the Service's own.
 	SoldOut *inventory.Hints
@@ -199,10 +203,12 @@ type Result struct {
 // *[pricing.RefusedDiscount]. Any other means that the database could not be asked, or that the catalogue is broken (two
 // currencies in one cart); a repeat with the same key is safe in all cases.
 //
-// ctx bounds the wait for a batch. Once one has taken the request in, it goes on when ctx is cancelled with the cause
-// [context.Canceled], since a customer who hangs up in the middle of a payment still has an order. The time limit, and any other
-// cause, such as that the worker leaves, end the waiting at once: an order that is placed is answered as pending, and a repeat or
-// the sweeper goes on with it. How many may wait at once is up to the caller.
+// ctx bounds the wait for a batch. Once one has taken the request in, it goes
+// on when ctx is cancelled with the cause [context.Canceled], since a customer
+// who hangs up in the middle of a payment still has an order. The time limit,
+// and any other cause, such as that the worker leaves, end the waiting at once:
+// an order that is placed is answered as pending, and a repeat or the sweeper
+// goes on with it. How many may wait at once is up to the caller.
 func (s *Service) Checkout(ctx context.Context, req Request) (Result, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.TimeLimit, errTimeLimit)
 	defer cancel()

@@ -339,8 +339,9 @@ func TestCommitStillOnItsWay(t *testing.T) {
 	s.checkBooks()
 }
 
-// A worker whose batches have one connection, as with three or four in all, looks an order up on one of another class: it can't
-// wait for the one that is lost.
+// A worker whose batches have one connection, as with three or four in all,
+// looks an order up on one of another class: it can't wait for the one that is
+// lost.
 func TestLookUpHasAConnection(t *testing.T) {
 	t.Parallel()
 	for name, background := range map[string]bool{"3 connections": false, "4 connections": true} {

@@ -87,7 +87,8 @@
 //
 // # Time limits
 //
-// [TimeLimit] bounds the whole of a checkout, from the arrival of its request to the answer. What remains of it bounds each step:
+// [TimeLimit] bounds the whole of a checkout, from the arrival of its request
+// to the answer. What remains of it bounds each step:
 //
 //	step                            its own limit               where the time is over
 //	waiting for a place             15 s, package app           503, nothing has happened
@@ -100,11 +101,15 @@
 //	waiting for a batch of Settle   QueueTimeout, 15 s          202, pending
 //	Settle, a transaction           TransactionTimeout, 5 s     202, pending; it goes on and is most likely confirmed
 //
-// Whoever ends the context of a request with a cause other than [context.Canceled] ends its time: a worker that leaves does so a
-// second before the limit of its drain, so that what is in flight is answered. A customer who hangs up ends nothing but the wait for
-// a batch. An order that stays pending is gone on with by a repeat, and by the sweeper when its hold ends.
+// Whoever ends the context of a request with a cause other than
+// [context.Canceled] ends its time: a worker that leaves does so a second
+// before the limit of its drain, so that what is in flight is answered. A
+// customer who hangs up ends nothing but the wait for a batch. An order that
+// stays pending is gone on with by a repeat, and by the sweeper when its hold
+// ends.
 //
-// How many requests wait at once is for the caller to bound; package app has a turnstile, whose places are all that can queue here.
+// How many requests wait at once is for the caller to bound; package app has a
+// turnstile, whose places are all that can queue here.
 //
 // # Sold out
 //
@@ -118,31 +123,40 @@
 //
 // # Idempotency
 //
-// The key lives on the order that it made: UNIQUE (owner_id, idempotency_key), written by the transaction that writes the
-// order. The lock on the owner's cart makes twins of two workers queue; the second finds the first one's order, as it does
-// where both are in one batch. A guest's order that an
-// account has adopted at login counts as the account's, for a repeat after the login. What a repeat is answered
-// follows from the order: confirmed and declined orders are replayed, a pending one that somebody is at work on is
-// [ErrInFlight], a pending one that nobody is at work on (its worker died, or the provider was away) is resumed at step 2.
-// The same key with another request is [ErrKeyReused]. An attempt that ended without an order and without a charge,
-// refused at Place or cancelled as payment_failed, expired or customer_limit, leaves the key free: trying again is what the customer
-// wants. Keys are kept as long as orders are.
+// The key lives on the order that it made: UNIQUE (owner_id, idempotency_key),
+// written by the transaction that writes the order. The lock on the owner's
+// cart makes twins of two workers queue; the second finds the first one's
+// order, as it does where both are in one batch. A guest's order that an
+// account has adopted at login counts as the account's, for a repeat after the
+// login. What a repeat is answered follows from the order: confirmed and
+// declined orders are replayed, a pending one that somebody is at work on is
+// [ErrInFlight], a pending one that nobody is at work on (its worker died, or
+// the provider was away) is resumed at step 2. The same key with another
+// request is [ErrKeyReused]. An attempt that ended without an order and without
+// a charge, refused at Place or cancelled as payment_failed, expired or
+// customer_limit, leaves the key free: trying again is what the customer wants.
+// Keys are kept as long as orders are.
 //
 // Whoever asks the provider about an order, a request or a sweeper, holds the order's payment lease (paying_until). That
 // spares confusing answers and no more: what keeps the books right, whoever is late, is the fence below.
 //
 // # When things break
 //
-// The provider is away: after three orders in a row about which it answered neither the charge nor the cancellation, new ones
-// that cost something are refused with [ProviderAway] before they take a unit. After [Config].ProviderPause, and again after each
-// further pause, the worker asks about one of the orders that it has left unknown, by the fence below, under its payment lease.
-// Any answer about any order ends the refusals, and settles that order. A new order is let through to find out only where the
-// worker knows of none that it could ask about. What was let in before, and has not asked the provider yet, gives its units back
-// at once. So an outage keeps the units of the orders that were at the provider when it began, the places of the turnstile
-// before the checkout at the most, however long it lasts; and of three more orders for each worker that begins meanwhile.
+// The provider is away: after three orders in a row about which it answered
+// neither the charge nor the cancellation, new ones that cost something are
+// refused with [ProviderAway] before they take a unit. After
+// [Config].ProviderPause, and again after each further pause, the worker asks
+// about one of the orders that it has left unknown, by the fence below, under
+// its payment lease. Any answer about any order ends the refusals, and settles
+// that order. A new order is let through to find out only where the worker
+// knows of none that it could ask about. What was let in before, and has not
+// asked the provider yet, gives its units back at once. So an outage keeps the
+// units of the orders that were at the provider when it began, the places of
+// the turnstile before the checkout at the most, however long it lasts; and of
+// three more orders for each worker that begins meanwhile.
 //
-// Leases of orders that end unknown are given back together, a moment after the answer: a repeat that comes before is
-// [ErrInFlight].
+// Leases of orders that end unknown are given back together, a moment after the
+// answer: a repeat that comes before is [ErrInFlight].
 //
 // The provider's answer is missing: the outcome is unknown, so it is asked to cancel. That is a fence (see package payment):
 // afterwards the charge is either captured, and the order is confirmed, or impossible, and the order is cancelled. If the

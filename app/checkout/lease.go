@@ -8,11 +8,12 @@ import (
 	"github.com/google/uuid"
 )
 
-// leaseSlack is what a payment lease lasts beyond the time limits of what it covers: for scheduling, not for waiting.
+// leaseSlack is what a payment lease lasts beyond the time limits of what it
+// covers: for scheduling, not for waiting.
 const leaseSlack = 2 * time.Second
 
-// lease is how long a request may be at work on an order's payment: charge, cancel, settle, after a batch of orders that are
-// placed had its turn.
+// lease is how long a request may be at work on an order's payment: charge,
+// cancel, settle, after a batch of orders that are placed had its turn.
 func (s *Service) lease() time.Duration {
 	return 2*s.cfg.PaymentTimeout + 2*s.cfg.TransactionTimeout + lookupTimeout + leaseSlack
 }
@@ -23,8 +24,9 @@ type heldLease struct {
 	until time.Time
 }
 
-// An outage ends hundreds of leases at once. Their requests do not wait for it, and the sweeper, which shares the connection,
-// waits for one statement at the most.
+// An outage ends hundreds of leases at once. Their requests do not wait for it,
+// and the sweeper, which shares the connection, waits for one statement at the
+// most.
 const (
 	releaseSize = 1024   // leases that one statement gives back
 	maxReleases = 10_000 // that wait; those beyond end by themselves

@@ -71,7 +71,8 @@ ON CONFLICT (order_id, provider_reference) DO NOTHING`,
 	}
 }
 
-// referencesTx returns, by order, the reference of the payment that confirmed it, for settlements that find it confirmed already.
+// referencesTx returns, by order, the reference of the payment that confirmed
+// it, for settlements that find it confirmed already.
 func referencesTx(ctx context.Context, tx pgx.Tx, ends []settlement, locked map[uuid.UUID]lockedOrder) (map[uuid.UUID]string, error) {
 	paidBy := map[uuid.UUID]string{}
 	var again []uuid.UUID

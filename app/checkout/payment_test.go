@@ -290,8 +290,9 @@ func TestGatewayPanics(t *testing.T) {
 	}
 }
 
-// Nor is a charge of an order that is confirmed already, under another reference, forgotten: in a settlement of its own, and in
-// the same batch. Its own reference is no news.
+// Nor is a charge of an order that is confirmed already, under another
+// reference, forgotten: in a settlement of its own, and in the same batch. Its
+// own reference is no news.
 func TestProviderChargesTwice(t *testing.T) {
 	t.Parallel()
 	for _, together := range []bool{false, true} {

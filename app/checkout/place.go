@@ -30,8 +30,9 @@ var (
 	errLookupTimeout = errors.New("looking an order up timed out")
 )
 
-// place runs the first step for one request, together with others. A customer who hangs up while waiting is not bought for:
-// the units are for those who still wait. ctx is that of the customer, and work that of what has begun.
+// place runs the first step for one request, together with others. A customer
+// who hangs up while waiting is not bought for: the units are for those who
+// still wait. ctx is that of the customer, and work that of what has begun.
 func (s *Service) place(ctx, work context.Context, req Request) (placed, error) {
 	ctx, cancel := context.WithDeadlineCause(ctx, s.lastPlace(work, time.Now()), errQueueTimeout)
 	defer cancel()

@@ -16,8 +16,9 @@ import (
 type prober struct {
 	breaker *breaker
 	log     func(ctx context.Context, msg string, args ...any)
-	// claim takes the payment lease of one of the orders. It returns those of them that are settled. Claiming none is no error:
-	// somebody else may be asking about each.
+	// claim takes the payment lease of one of the orders. It returns those of
+	// them that are settled. Claiming none is no error: somebody else may be
+	// asking about each.
 	claim func(ctx context.Context, orders []uuid.UUID) (claims []claimed, settled []uuid.UUID, err error)
 	// ask asks the provider about a claimed order, and tells the breaker what came of it.
 	ask func(ctx context.Context, c claimed, trial int64)

@@ -249,7 +249,8 @@ func TestOrderIsATrialWhereNothingIsUnknown(t *testing.T) {
 	})
 }
 
-// A prober whose call never returns does not keep the shop closed, and ends at the latest with its call.
+// A prober whose call never returns does not keep the shop closed, and ends at
+// the latest with its call.
 func TestProberThatHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

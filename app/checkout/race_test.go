@@ -174,8 +174,10 @@ func TestNoDeadlocks(t *testing.T) {
 	s.checkBooks()
 }
 
-// endings decides how the payments of the oldest pending orders end, in no order. Others may do the same at the same time:
-// the provider tells all of them the same. Nobody pays for an order whose address has its limit: a sweep ends it.
+// endings decides how the payments of the oldest pending orders end, in no
+// order. Others may do the same at the same time: the provider tells all of
+// them the same. Nobody pays for an order whose address has its limit: a sweep
+// ends it.
 func (s *shop) endings(random *rand.Rand, most int) (ends []checkout.Ending) {
 	rows, err := s.pool.Query(s.t.Context(), "SELECT * FROM (SELECT id, total_minor FROM orders WHERE status = 'pending' AND over_limit IS NULL ORDER BY id LIMIT $1) AS o ORDER BY random()", most)
 	if err != nil {

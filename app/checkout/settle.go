@@ -47,8 +47,9 @@ func settled(order uuid.UUID, total money.Money, receipt payment.Receipt, cancel
 
 var errSettleTimeout = errors.New("settling the order timed out")
 
-// settle runs the third step for one order, together with others, and returns the order as it then is. Once a batch has the order,
-// it is settled also where ctx ends before.
+// settle runs the third step for one order, together with others, and returns
+// the order as it then is. Once a batch has the order, it is settled also where
+// ctx ends before.
 func (s *Service) settle(ctx context.Context, end settlement) (Order, error) {
 	work, done := outlasting(ctx)
 	defer done()

@@ -173,7 +173,8 @@ func (s *shop) bad(cfg payment.SimulatorConfig) *payment.Simulator {
 // patient is for tests with many transactions at once on a slow machine: no time limit is what they are about.
 var patient = checkout.Config{TransactionTimeout: time.Minute, PaymentTimeout: time.Minute, TimeLimit: time.Hour}
 
-// impatient is for providers that never answer. It leaves the database time enough, and has no trials during a test.
+// impatient is for providers that never answer. It leaves the database time
+// enough, and has no trials during a test.
 var impatient = checkout.Config{
 	TransactionTimeout: time.Minute, TimeLimit: time.Hour, PaymentTimeout: 20 * time.Millisecond, ProviderPause: time.Hour,
 }

@@ -211,10 +211,13 @@ func (s *Service) queueOrders(batch *pgx.Batch, drafts []*draft) {
 	batch.Queue(insertLines, lineOrders, lineSKUs, lineCodes, lineNames, lineQuantities, linePrices, lineLimits)
 }
 
-// committed asks which orders of a transaction were committed. The server may still be at work on the COMMIT that we know
-// nothing about, so it takes the owners' cart locks first, which that transaction holds to its end: what is not there then
-// never will be. It has its own time limit: the transaction's may have ended with it. And it has a connection of another class:
-// the batches may have no other than the one that is lost, which pgx keeps until it has closed it, for up to 15 s.
+// committed asks which orders of a transaction were committed. The server may
+// still be at work on the COMMIT that we know nothing about, so it takes the
+// owners' cart locks first, which that transaction holds to its end: what is
+// not there then never will be. It has its own time limit: the transaction's
+// may have ended with it. And it has a connection of another class: the batches
+// may have no other than the one that is lost, which pgx keeps until it has
+// closed it, for up to 15 s.
 func (s *Service) committed(ctx context.Context, owners, ids []uuid.UUID) ([]uuid.UUID, error) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), lookupTimeout, errLookupTimeout)
 	defer cancel()

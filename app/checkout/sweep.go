@@ -44,10 +44,12 @@ type claimed struct {
 	uncharged bool
 }
 
-// Sweep settles pending orders whose hold has expired: it asks the provider to cancel each charge and confirms the order
-// if it was captured all the same. It returns how many orders it settled; an order that it can't settle is left for a later
-// sweep and keeps it from none of the others. While the provider is away, it asks about none: it leaves them to the prober.
-// Sweeping on every worker at once is safe.
+// Sweep settles pending orders whose hold has expired: it asks the provider to
+// cancel each charge and confirms the order if it was captured all the same. It
+// returns how many orders it settled; an order that it can't settle is left for
+// a later sweep and keeps it from none of the others. While the provider is
+// away, it asks about none: it leaves them to the prober. Sweeping on every
+// worker at once is safe.
 func (s *Service) Sweep(ctx context.Context) (int, error) {
 	var errs []error
 	n := 0
@@ -74,8 +76,9 @@ const selectExpired = `-- name: checkout.expired
 SELECT id FROM orders WHERE status = 'pending' AND hold_expires_at < statement_timestamp() AND paying_until < statement_timestamp()
  ORDER BY hold_expires_at LIMIT $1`
 
-// leaveToProber has the prober ask about expired orders where it knows of no other: better about one of these than about a new
-// one, which would take its units.
+// leaveToProber has the prober ask about expired orders where it knows of no
+// other: better about one of these than about a new one, which would take its
+// units.
 func (s *Service) leaveToProber(ctx context.Context) error {
 	if s.provider.remembers() {
 		return nil

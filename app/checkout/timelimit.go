@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// TimeLimit is the time that a checkout may take, from the arrival of its request to the answer. Proxies commonly wait for 60 s,
-// and some for 30. The package documentation has the table of what it bounds.
+// TimeLimit is the time that a checkout may take, from the arrival of its
+// request to the answer. Proxies commonly wait for 60 s, and some for 30. The
+// package documentation has the table of what it bounds.
 const TimeLimit = 25 * time.Second
 
 // lookupTimeout bounds the question, on another connection, whether a lost COMMIT has happened.
@@ -18,8 +19,9 @@ var (
 	errQueueTimeout = errors.New("too many orders came before this one")
 )
 
-// lastPlace is when a request goes that no batch of Place has taken in: what such a batch takes at the longest ends before the
-// checkout's time does, but for limits so short that half of it is all that is left.
+// lastPlace is when a request goes that no batch of Place has taken in: what
+// such a batch takes at the longest ends before the checkout's time does, but
+// for limits so short that half of it is all that is left.
 func (s *Service) lastPlace(work context.Context, now time.Time) time.Time {
 	last := now.Add(s.cfg.QueueTimeout)
 	if end, ok := work.Deadline(); ok {
@@ -31,8 +33,9 @@ func (s *Service) lastPlace(work context.Context, now time.Time) time.Time {
 	return last
 }
 
-// outlasting returns a context for what goes on when a customer hangs up: it has ctx's deadline, and it ends with ctx, unless
-// the cause of that is [context.Canceled].
+// outlasting returns a context for what goes on when a customer hangs up: it
+// has ctx's deadline, and it ends with ctx, unless the cause of that is
+// [context.Canceled].
 func outlasting(ctx context.Context) (context.Context, context.CancelFunc) {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
@@ -51,8 +54,9 @@ func outlasting(ctx context.Context) (context.Context, context.CancelFunc) {
 	}
 }
 
-// leavePlaced is told of an order that was placed when its request had been answered already. It is nobody's: a repeat resumes it,
-// or the sweeper settles it when its hold ends.
+// leavePlaced is told of an order that was placed when its request had been
+// answered already. It is nobody's: a repeat resumes it, or the sweeper settles
+// it when its hold ends.
 func (s *Service) leavePlaced(_ Request, a answered[placed]) {
 	p := a.value
 	s.provider.giveBack(p.trial)

@@ -38,8 +38,10 @@ type Receipt struct {
 // [Gateway.Cancel] settles it.
 var ErrUnavailable = errors.New("the payment provider did not answer")
 
-// Gateway is a payment provider. Its methods are safe to repeat and for concurrent use, also with the same order, and
-// return by the context's deadline. Every error wraps [ErrUnavailable]; a declined card is not an error but a [Receipt].
+// Gateway is a payment provider. Its methods are safe to repeat and for
+// concurrent use, also with the same order, and return by the context's
+// deadline. Every error wraps [ErrUnavailable]; a declined card is not an error
+// but a [Receipt].
 type Gateway interface {
 	// Charge captures the amount, or finds that it was captured, declined or cancelled before.
 	Charge(ctx context.Context, c Charge) (Receipt, error)

@@ -48,7 +48,8 @@ func TestPoolsFitIntoPostgres(t *testing.T) {
 	var keys, bought atomic.Int64
 	c := newCrowd(s)
 	c.join("readers", 24, reads(stranger, s.url("/v1/products")))
-	// Each buys something else: that twelve workers wait for one row is another matter than connections.
+	// Each buys something else: that twelve workers wait for one row is another
+	// matter than connections.
 	goods := ask(t, strings.TrimPrefix(database, "DATABASE_URL="), `SELECT string_agg(code, ' ') FROM
 		(SELECT code FROM sku WHERE max_per_customer IS NULL AND NOT sale_only ORDER BY code LIMIT 24) AS unlimited`)
 	for code := range strings.FieldsSeq(goods) {

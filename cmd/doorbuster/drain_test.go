@@ -84,8 +84,9 @@ func TestSlowUploadIsCut(t *testing.T) {
 	}
 }
 
-// slowReaders ask for a big page, many times over, through connections that take in little at a time, and read nothing. It
-// returns when the workers are stuck in the middle of their answers.
+// slowReaders ask for a big page, many times over, through connections that
+// take in little at a time, and read nothing. It returns when the workers are
+// stuck in the middle of their answers.
 func slowReaders(t *testing.T, s *shop, clients int) []net.Conn {
 	t.Helper()
 	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
@@ -102,8 +103,9 @@ func slowReaders(t *testing.T, s *shop, clients int) []net.Conn {
 		io.WriteString(conn, strings.Repeat("GET /v1/products?limit=100 HTTP/1.1\r\nHost: shop\r\n\r\n", 200))
 		conns = append(conns, conn)
 	}
-	// The workers answer one after the other until the buffers are full. Then they wait in a write. That they get no further
-	// for a while would not tell them from such that wait for a processor.
+	// The workers answer one after the other until the buffers are full. Then
+	// they wait in a write. That they get no further for a while would not tell
+	// them from such that wait for a processor.
 	poll(t, "the workers are stuck in their answers", func() bool {
 		stuck := 0
 		for _, pid := range s.pids() {
@@ -134,7 +136,8 @@ func (r *unhurriedReader) Read(p []byte) (int, error) {
 	return r.Reader.Read(p)
 }
 
-// W2, W3: a download that is under way when the worker is told to leave, and does well, arrives to its last byte.
+// W2, W3: a download that is under way when the worker is told to leave, and
+// does well, arrives to its last byte.
 func TestSlowDownloadIsFinished(t *testing.T) {
 	t.Parallel()
 	for name, end := range ends {
@@ -147,7 +150,8 @@ func TestSlowDownloadIsFinished(t *testing.T) {
 			answered := make(chan error, 1)
 			go func() {
 				in := bufio.NewReader(slow)
-				// What was under way could not say that the connection has to go. What follows is served, and does.
+				// What was under way could not say that the connection has to
+				// go. What follows is served, and does.
 				for last := false; !last; {
 					resp, err := http.ReadResponse(in, nil)
 					if err != nil {
@@ -181,8 +185,9 @@ func TestSlowDownloadIsFinished(t *testing.T) {
 	}
 }
 
-// Clients that do not read what they have asked for hold up no reload: their answers are cut, and no worker comes near its
-// limit, which is an hour here. Others are served meanwhile.
+// Clients that do not read what they have asked for hold up no reload: their
+// answers are cut, and no worker comes near its limit, which is an hour here.
+// Others are served meanwhile.
 func TestClientsThatDoNotRead(t *testing.T) {
 	t.Parallel()
 	s := openShop(t, "DRAIN_TIMEOUT=1h", "KILL_TIMEOUT=2h", catalogue(t))
@@ -250,7 +255,8 @@ func TestCheckoutInFlight(t *testing.T) {
 	}
 }
 
-// W2, E3: a checkout that the provider does not answer is answered before the limit of a drain: its order stands, and is pending.
+// W2, E3: a checkout that the provider does not answer is answered before the
+// limit of a drain: its order stands, and is pending.
 func TestCheckoutAtTheLimitOfADrain(t *testing.T) {
 	t.Parallel()
 	database := catalogue(t)

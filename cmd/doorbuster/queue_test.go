@@ -26,8 +26,10 @@ import (
 	"doorbuster/app/devstack"
 )
 
-// A queue is customers in front of a shop who all want the same thing. Each tries again, with the same Idempotency-Key, until there is a definite
-// answer, as a browser's script would; what each is told goes into an acknowledgement log, for the audit.
+// A queue is customers in front of a shop who all want the same thing. Each
+// tries again, with the same Idempotency-Key, until there is a definite answer,
+// as a browser's script would; what each is told goes into an acknowledgement
+// log, for the audit.
 type queue struct {
 	*shop
 	t0      *testing.T // before there is a shop
@@ -46,8 +48,9 @@ type queue struct {
 	orders atomic.Int64 // that were acknowledged
 }
 
-// How long the simulated provider may take in these tests, and how long an order holds its units: short, so that those who
-// died in the middle are made up for soon.
+// How long the simulated provider may take in these tests, and how long an
+// order holds its units: short, so that those who died in the middle are made
+// up for soon.
 var impatient = []string{"PAYMENT_TIMEOUT=300ms", "HOLD_TTL=2s", "WORKERS=3", "DATABASE_MAX_CONNS=8"}
 
 // gather opens a shop on servers of its own, with so many units of a thing.
@@ -286,7 +289,8 @@ func (c *queue) note(key string, status int, code, order, orderStatus string, to
 	c.log.Write(append(raw, '\n'))
 }
 
-// over reports whether every unit is sold for good: none is on the shelf, and none is held by an order that may yet fail.
+// over reports whether every unit is sold for good: none is on the shelf, and
+// none is held by an order that may yet fail.
 func (c *queue) over() bool {
 	var sold int
 	err := c.books.QueryRow(c.t0.Context(), `SELECT coalesce(sum(l.quantity), 0) FROM order_line l JOIN orders o ON o.id = l.order_id

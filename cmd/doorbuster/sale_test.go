@@ -15,7 +15,8 @@ import (
 // full, and for each quarter of the crowd to be sold out.
 const saleCustomers, saleUnits = 1000, 250
 
-// E3: four customers for each unit, declines and time-outs mixed in, three workers: each unit is sold once, and the books are right.
+// E3: four customers for each unit, declines and time-outs mixed in, three
+// workers: each unit is sold once, and the books are right.
 func TestSale(t *testing.T) {
 	t.Parallel()
 	c, _ := gather(t, saleUnits)
@@ -61,9 +62,10 @@ func TestSaleWithKills(t *testing.T) {
 	c.close()
 }
 
-// E3: the payment provider hangs. Nothing else waits for it: orders are placed, the catalogue and carts answer, and a stop takes
-// no longer than the drain limit, before which all who wait are answered: their orders are pending. These are settled later, by
-// whoever comes next.
+// E3: the payment provider hangs. Nothing else waits for it: orders are placed,
+// the catalogue and carts answer, and a stop takes no longer than the drain
+// limit, before which all who wait are answered: their orders are pending.
+// These are settled later, by whoever comes next.
 func TestGatewayHangs(t *testing.T) {
 	t.Parallel()
 	const customers = 40

@@ -279,7 +279,8 @@ func (c *clusterFlags) serveAdmin(env *environment, master *cluster.Master) (clo
 	}, nil
 }
 
-// Time limits of the admin address. Answers may take as long as they like, if what there is of them is taken.
+// Time limits of the admin address. Answers may take as long as they like, if
+// what there is of them is taken.
 const (
 	adminHeaderTimeout = 5 * time.Second
 	adminWriteTimeout  = 10 * time.Second
