@@ -9,6 +9,26 @@ import (
 	"doorbuster/app/payment"
 )
 
+// checkouts has so many customers check out at once, and returns what they are
+// told.
+func (s *shop) checkouts(customers int) <-chan reply {
+	s.t.Helper()
+	done := make(chan reply, customers)
+	for i := range customers {
+		v := s.visitor()
+		v.add(kettle, 1)
+		go func() {
+			r, err := v.try("POST", "/v1/checkout", map[string]any{"email": "ada@example.com", "payment_token": "tok_ok"},
+				"Idempotency-Key", string(rune('a'+i)))
+			if err != nil {
+				s.t.Error(err)
+			}
+			done <- r
+		}()
+	}
+	return done
+}
+
 // Issue: the gateway hangs, and nothing else waits for it. The checkouts that are at work hold all places; who comes then
 // waits for one, and everything else goes on.
 func TestCheckoutsWaitForTheirTurn(t *testing.T) {
@@ -19,19 +39,7 @@ func TestCheckoutsWaitForTheirTurn(t *testing.T) {
 		c.Checkout.PaymentTimeout = time.Second
 	})
 	const customers = 3
-	done := make(chan reply, customers)
-	for i := range customers {
-		v := s.visitor()
-		v.add(kettle, 1)
-		go func() {
-			r, err := v.try("POST", "/v1/checkout", map[string]any{"email": "ada@example.com", "payment_token": "tok_ok"},
-				"Idempotency-Key", string(rune('a'+i)))
-			if err != nil {
-				t.Error(err)
-			}
-			done <- r
-		}()
-	}
+	done := s.checkouts(customers)
 	for s.app.Waiting() != customers-1 {
 		<-time.After(time.Millisecond)
 	}
@@ -88,19 +96,7 @@ func TestCheckoutHasOneTimeLimit(t *testing.T) {
 		c.Checkout.TimeLimit = 2 * time.Second
 	})
 	const customers = 3
-	done := make(chan reply, customers)
-	for i := range customers {
-		v := s.visitor()
-		v.add(kettle, 1)
-		go func() {
-			r, err := v.try("POST", "/v1/checkout", map[string]any{"email": "ada@example.com", "payment_token": "tok_ok"},
-				"Idempotency-Key", string(rune('a'+i)))
-			if err != nil {
-				t.Error(err)
-			}
-			done <- r
-		}()
-	}
+	done := s.checkouts(customers)
 	pending := 0
 	for range customers {
 		r := <-done

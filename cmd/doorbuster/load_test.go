@@ -165,8 +165,28 @@ func send(client *http.Client, req *http.Request, status int) (answered int, err
 	return 1, errors.Join(err, unlessLate(wantStatus(resp, status, body, began), conn.idle()))
 }
 
-// buys fills a cart and checks out, as somebody new each time, over a fresh connection each time. It counts the orders.
+// A step is a request of a customer, and how it is to be answered.
+type step struct {
+	method, path, body string
+	status             int
+}
+
+// shopping fills a cart and checks out.
+func shopping(sku string) []step {
+	return []step{
+		{"POST", "/v1/cart/items", `{"sku": "` + sku + `", "quantity": 1}`, http.StatusOK},
+		{"POST", checkoutPath, `{"email": "you@example.com", "payment_token": "tok_ok"}`, http.StatusCreated},
+	}
+}
+
+// buys goes shopping, and counts the orders: see visits.
 func buys(s *shop, sku string, keys, orders *atomic.Int64) func() func() (int, error) {
+	return visits(s, shopping(sku), keys, orders)
+}
+
+// visits takes all steps as somebody new each time, over fresh connections, and
+// counts who came to the end.
+func visits(s *shop, steps []step, keys, ends *atomic.Int64) func() func() (int, error) {
 	return func() func() (int, error) {
 		transport := &http.Transport{DisableKeepAlives: true}
 		return func() (answered int, err error) {
@@ -175,15 +195,9 @@ func buys(s *shop, sku string, keys, orders *atomic.Int64) func() func() (int, e
 				return 0, err
 			}
 			client := &http.Client{Transport: transport, Jar: jar}
-			key, from := fmt.Sprintf("order-%d", keys.Add(1)), newAddress()
-			for _, step := range []struct {
-				path, body string
-				status     int
-			}{
-				{"/v1/cart/items", `{"sku": "` + sku + `", "quantity": 1}`, http.StatusOK},
-				{checkoutPath, `{"email": "you@example.com", "payment_token": "tok_ok"}`, http.StatusCreated},
-			} {
-				req, err := http.NewRequest(http.MethodPost, s.url(step.path), strings.NewReader(step.body))
+			key, from := fmt.Sprintf("order-%s-%d", s.addr, keys.Add(1)), newAddress()
+			for _, step := range steps {
+				req, err := http.NewRequest(step.method, s.url(step.path), strings.NewReader(step.body))
 				if err != nil {
 					return answered, err
 				}
@@ -199,7 +213,7 @@ func buys(s *shop, sku string, keys, orders *atomic.Int64) func() func() (int, e
 					return answered, err
 				}
 			}
-			orders.Add(1)
+			ends.Add(1)
 			return answered, nil
 		}
 	}
